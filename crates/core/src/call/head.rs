@@ -1,0 +1,224 @@
+//! The top-level fields of a JSON body and where they stand, found in one borrowed pass of serde_json.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use serde::{
+    Deserializer, de,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::invalid;
+use crate::{Cause, Rejection};
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $field:ident = $name:literal,)+) => {
+        /// A top-level field that layers look at. Each may stand once in a body: two of them would let one layer read the one
+        /// and a provider the other.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Field { $($(#[$doc])* $field,)+ }
+
+        impl Field {
+            pub(super) const ALL: &'static [Self] = &[$(Self::$field),+];
+
+            /// The name in JSON.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$field => $name,)+ }
+            }
+
+            fn of(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$field),)+ _ => None }
+            }
+        }
+    };
+}
+
+fields! {
+    /// The model.
+    Model = "model",
+    /// Whether to stream.
+    Stream = "stream",
+    /// OpenAI's options of a stream.
+    StreamOptions = "stream_options",
+    /// The conversation.
+    Messages = "messages",
+    /// Anthropic's system prompt.
+    System = "system",
+    /// Input of Responses, embeddings, speech and moderations.
+    Input = "input",
+    /// Prompt of completions and images.
+    Prompt = "prompt",
+    /// Output cap.
+    MaxTokens = "max_tokens",
+    /// Output cap, OpenAI's newer name.
+    MaxCompletionTokens = "max_completion_tokens",
+    /// Output cap, Responses' name.
+    MaxOutputTokens = "max_output_tokens",
+    /// Number of answers.
+    N = "n",
+    /// Sampling temperature.
+    Temperature = "temperature",
+    /// Nucleus sampling.
+    TopP = "top_p",
+    /// Top-k sampling.
+    TopK = "top_k",
+    /// Presence penalty.
+    PresencePenalty = "presence_penalty",
+    /// Frequency penalty.
+    FrequencyPenalty = "frequency_penalty",
+    /// Sampling seed.
+    Seed = "seed",
+    /// OpenAI's stop sequences.
+    Stop = "stop",
+    /// Anthropic's stop sequences.
+    StopSequences = "stop_sequences",
+    /// Tool definitions.
+    Tools = "tools",
+    /// Tool choice.
+    ToolChoice = "tool_choice",
+    /// Whether calls may come in parallel.
+    ParallelToolCalls = "parallel_tool_calls",
+    /// Structured output.
+    ResponseFormat = "response_format",
+    /// Reasoning effort.
+    ReasoningEffort = "reasoning_effort",
+    /// Anthropic's thinking.
+    Thinking = "thinking",
+    /// Whether to return log probabilities.
+    Logprobs = "logprobs",
+    /// How many of them.
+    TopLogprobs = "top_logprobs",
+    /// The end user.
+    User = "user",
+    /// Metadata: tags, Anthropic's user id.
+    Metadata = "metadata",
+}
+
+const FIELDS: usize = Field::ALL.len();
+
+/// Where each known field's value stands in the body, and the model's name when it is written with escapes.
+#[derive(Default)]
+pub(super) struct Head {
+    spans: [Option<(usize, usize)>; FIELDS],
+    /// Byte offset behind the last member, or behind the opening brace: where a field is added.
+    pub(super) insert_at: usize,
+    /// Whether the object has no member yet.
+    pub(super) empty: bool,
+    escaped_model: Option<String>,
+}
+
+// ===== impl Head =====
+
+impl Head {
+    /// Reads a body.
+    pub(super) fn read(text: &str) -> Result<Self, Rejection> {
+        let trimmed = text.trim_matches([' ', '\n', '\r', '\t']);
+        if trimmed.is_empty() {
+            return Err(Rejection::new(
+                Cause::InvalidRequest,
+                "the request body is empty: expected a JSON object",
+            ));
+        }
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let head = reader.deserialize_any(HeadVisitor { text }).and_then(|head| reader.end().map(|()| head));
+        let mut head = head.map_err(|error| explain(&error, trimmed))?;
+        let end = text.trim_end_matches([' ', '\n', '\r', '\t']).len();
+        head.insert_at = text[..end - 1].trim_end_matches([' ', '\n', '\r', '\t']).len();
+        if let Some((start, end)) = head.spans[Field::Model as usize]
+            && text[start..end].contains('\\')
+        {
+            head.escaped_model = serde_json::from_str(&text[start..end]).ok();
+        }
+        Ok(head)
+    }
+
+    pub(super) fn span(&self, field: Field) -> Option<Range<usize>> {
+        self.spans[field as usize].map(|(start, end)| start..end)
+    }
+
+    pub(super) fn model<'h>(&'h self, text: &'h str) -> Option<&'h str> {
+        self.escaped_model.as_deref().or_else(|| {
+            let raw = text.get(self.span(Field::Model)?)?;
+            raw.strip_prefix('"')?.strip_suffix('"')
+        })
+    }
+}
+
+/// Words for what serde_json found, without the words of its own that speak of Rust.
+fn explain(error: &serde_json::Error, body: &str) -> Rejection {
+    let text = error.to_string();
+    if let Some(name) = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
+        let name = Field::of(name).map_or("", Field::name);
+        return invalid(format!("the field `{name}` stands twice in the request body"), name);
+    }
+    let found = match body.as_bytes()[0] {
+        b'{' => None,
+        b'[' => Some("an array"),
+        b'"' => Some("a string"),
+        b't' | b'f' => Some("a boolean"),
+        b'n' => Some("null"),
+        b'-' | b'0'..=b'9' => Some("a number"),
+        _ => None,
+    };
+    match (error.classify(), found) {
+        (serde_json::error::Category::Data, Some(found)) => Rejection::new(
+            Cause::InvalidRequest,
+            format!("the request body must be a JSON object, not {found}"),
+        ),
+        _ => Rejection::new(Cause::InvalidRequest, format!("the request body is not valid JSON: {text}")),
+    }
+}
+
+struct HeadVisitor<'a> {
+    text: &'a str,
+}
+
+impl<'de> Visitor<'de> for HeadVisitor<'de> {
+    type Value = Head;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+        let mut head = Head { empty: true, ..Head::default() };
+        while let Some(key) = map.next_key_seed(FieldSeed)? {
+            head.empty = false;
+            let Some(field) = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value: &'de RawValue = map.next_value()?;
+            let start = value.get().as_ptr() as usize - self.text.as_ptr() as usize;
+            let slot = &mut head.spans[field as usize];
+            if slot.replace((start, start + value.get().len())).is_some() {
+                return Err(de::Error::duplicate_field(field.name()));
+            }
+        }
+        Ok(head)
+    }
+}
+
+struct FieldSeed;
+
+impl<'de> DeserializeSeed<'de> for FieldSeed {
+    type Value = Option<Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldSeed {
+    type Value = Option<Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Field::of(&Cow::Borrowed(name)))
+    }
+}

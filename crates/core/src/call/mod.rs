@@ -1,0 +1,310 @@
+//! The request, read once.
+
+mod edit;
+mod head;
+mod shape;
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header, request::Parts};
+use http_body::Body as HttpBody;
+
+use self::head::Head;
+pub use self::{edit::Edit, head::Field};
+use crate::{Body, BoxError, Cause, CollectError, Dialect, Operation, Problem, Rejection};
+
+/// What a request asks for, read once and carried as a request extension: cheap to clone, strings stay in the body's bytes.
+///
+/// A `Call` counts only while the bytes it was read from are the request's body ([`Call::of`] checks pointer and length): a layer
+/// that replaces the body does so through [`Call::replace`], and one that forgot is not believed.
+#[derive(Clone)]
+pub struct Call(Arc<Inner>);
+
+struct Inner {
+    operation: Operation,
+    dialect: Dialect,
+    /// Absent when the body was not read, for an operation without a JSON body.
+    body: Option<Bytes>,
+    head: Head,
+    /// Where the path, not the body, names the model.
+    path_model: Option<String>,
+}
+
+/// Bounds for reading a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest request body in bytes.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 32 << 20 }
+    }
+}
+
+// ===== impl Limits =====
+
+impl Limits {
+    /// Sets the longest request body in bytes.
+    #[must_use]
+    pub const fn body(mut self, bytes: usize) -> Self {
+        self.body = bytes;
+        self
+    }
+}
+
+// ===== impl Call =====
+
+impl Call {
+    /// Reads the request: classifies it, collects a JSON body under the limit, checks it and attaches the `Call`. A call that is
+    /// attached and still counts is taken as it is.
+    ///
+    /// The bodies of operations without JSON (uploads, unknown paths) are neither read nor bounded.
+    ///
+    /// # Errors
+    /// A [`Rejection`] that says what is wrong with the request: its content type, its length, its JSON, its shape.
+    pub async fn read<B>(request: Request<B>, limits: &Limits) -> Result<(Request<Body>, Self), Rejection>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = request.map(Body::new);
+        if let Some(call) = Self::of(&request) {
+            let call = call.clone();
+            return Ok((request, call));
+        }
+        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
+        if !operation.takes_json() {
+            let call = Self::assemble(&request, None)?;
+            request.extensions_mut().insert(call.clone());
+            return Ok((request, call));
+        }
+        check_headers(request.headers(), limits)?;
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect_within(limits.body).await.map_err(refuse_body)?;
+        let mut request = Request::from_parts(parts, Body::empty());
+        let call = Self::replace(&mut request, bytes)?;
+        Ok((request, call))
+    }
+
+    /// The attached call, when it still counts: when its bytes are the body's own.
+    #[must_use]
+    pub fn of(request: &Request<Body>) -> Option<&Self> {
+        let call = request.extensions().get::<Self>()?;
+        let same = match (&call.0.body, request.body().as_bytes()) {
+            (Some(read), Some(now)) => read.as_ptr() == now.as_ptr() && read.len() == now.len(),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        same.then_some(call)
+    }
+
+    /// Makes `bytes` the body of the request and reads it anew; the only way in which a layer changes a body.
+    ///
+    /// # Errors
+    /// As [`Call::read`]; the request is then left with the old body and without a `Call`.
+    pub fn replace(request: &mut Request<Body>, bytes: Bytes) -> Result<Self, Rejection> {
+        request.extensions_mut().remove::<Self>();
+        let call = Self::assemble(request, Some(bytes.clone()))?;
+        if request.headers().contains_key(header::CONTENT_LENGTH) {
+            request.headers_mut().insert(header::CONTENT_LENGTH, bytes.len().into());
+        }
+        *request.body_mut() = Body::from(bytes);
+        request.extensions_mut().insert(call.clone());
+        Ok(call)
+    }
+
+    /// The dialect in which the sender of this request wants its errors, known before its body is read.
+    #[must_use]
+    pub fn dialect_of(parts: &Parts) -> Dialect {
+        classify(&parts.method, parts.uri.path(), &parts.extensions).1
+    }
+
+    /// What is asked for.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// The API shape the caller speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
+    }
+
+    /// The model that is asked for: the body's, else the path's.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.0.head.model(self.text()).or(self.0.path_model.as_deref())
+    }
+
+    /// Whether the answer is to be streamed.
+    #[must_use]
+    pub fn stream(&self) -> bool {
+        self.field(Field::Stream) == Some("true")
+    }
+
+    /// The most tokens the caller lets the model write, when it says so.
+    #[must_use]
+    pub fn output_cap(&self) -> Option<u64> {
+        [Field::MaxCompletionTokens, Field::MaxTokens, Field::MaxOutputTokens]
+            .into_iter()
+            .find_map(|field| self.field(field)?.parse().ok())
+    }
+
+    /// How many answers are asked for.
+    #[must_use]
+    pub fn n(&self) -> u64 {
+        self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1)
+    }
+
+    /// The raw JSON of a top-level field; `None` when it is absent or `null`.
+    #[must_use]
+    pub fn field(&self, field: Field) -> Option<&str> {
+        self.text().get(self.0.head.span(field)?).filter(|json| *json != "null")
+    }
+
+    /// The end user whom the caller names (`user`, or Anthropic's `metadata.user_id`). Said by the client: it can narrow what
+    /// applies, never open a fresh allowance.
+    #[must_use]
+    pub fn end_user(&self) -> Option<String> {
+        let direct = self.field(Field::User).and_then(|json| serde_json::from_str(json).ok());
+        direct.or_else(|| self.metadata("user_id").and_then(|json| serde_json::from_str(json).ok()))
+    }
+
+    /// The tags the caller names (`metadata.tags`, a list of strings). Said by the client, see [`Call::end_user`].
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        self.metadata("tags").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+
+    /// The body as it was read; empty for an operation whose body is not JSON.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.0.body.as_deref().unwrap_or_default()
+    }
+
+    /// The body as text; empty for an operation whose body is not JSON.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        // Checked when the call was read; the check of some kilobytes again is cheaper than a copy kept beside the bytes.
+        std::str::from_utf8(self.body()).unwrap_or_default()
+    }
+
+    /// Starts a change of top-level fields that leaves every other byte as it is.
+    #[must_use]
+    pub fn edit(&self) -> Edit<'_> {
+        Edit::new(self)
+    }
+
+    fn span(&self, field: Field) -> Option<Range<usize>> {
+        self.0.head.span(field)
+    }
+
+    fn metadata(&self, name: &str) -> Option<&str> {
+        let mut found = None;
+        let mut cursor = crate::json::Cursor::new(self.field(Field::Metadata)?);
+        let _walked: Result<(), crate::json::Fault> = cursor.object(|key, cursor| {
+            if crate::json::key_is(key, name) {
+                found = Some(cursor.value()?);
+            }
+            Ok(())
+        });
+        found
+    }
+
+    fn assemble(request: &Request<Body>, body: Option<Bytes>) -> Result<Self, Rejection> {
+        let (operation, dialect, path_model) =
+            classify(request.method(), request.uri().path(), request.extensions());
+        let head = match &body {
+            Some(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(|error| {
+                    Rejection::new(
+                        Cause::InvalidRequest,
+                        format!("the request body is not valid UTF-8 at byte {}", error.valid_up_to()),
+                    )
+                })?;
+                let head = Head::read(text)?;
+                shape::check(operation, text, &head, path_model.is_some())?;
+                head
+            }
+            None => Head::default(),
+        };
+        let path_model = path_model.map(str::to_owned);
+        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model })))
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("operation", &self.operation())
+            .field("dialect", &self.dialect())
+            .field("model", &self.model())
+            .field("stream", &self.stream())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the host says its own path means, else what the path says.
+fn classify<'p>(
+    method: &Method,
+    path: &'p str,
+    extensions: &http::Extensions,
+) -> (Operation, Dialect, Option<&'p str>) {
+    let (operation, dialect, model) = Operation::of_path(method, path);
+    (extensions.get().copied().unwrap_or(operation), extensions.get().copied().unwrap_or(dialect), model)
+}
+
+fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> {
+    let unsupported = |message: String| Err(Rejection::new(Cause::UnsupportedMediaType, message));
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        let kind = kind.to_str().unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence != "application/json" && !essence.ends_with("+json") {
+            return unsupported(format!("content-type must be application/json, not {essence:?}"));
+        }
+    }
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return unsupported(
+            "content-encoding is not supported in requests: send the body uncompressed".to_owned(),
+        );
+    }
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limits.body as u64) {
+        return Err(refuse_body(CollectError::TooLarge { limit: limits.body }));
+    }
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+fn refuse_body(error: CollectError) -> Rejection {
+    match error {
+        CollectError::TooLarge { limit } => {
+            Rejection::new(Cause::TooLarge, format!("the request body is larger than {limit} bytes"))
+        }
+        CollectError::Failed(source) => match find_rejection(source.as_ref()) {
+            Some(rejection) => rejection.clone(),
+            None => Rejection::new(Cause::InvalidRequest, "the request body ended before it was complete"),
+        },
+    }
+}
+
+/// A body may fail with a refusal of its own (a deadline's, say): it is passed on as it is.
+fn find_rejection<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Rejection> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// A field is to blame.
+fn invalid(message: impl Into<String>, param: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Problem::new(Cause::InvalidRequest, message).param(param).into()
+}
+
+#[cfg(test)]
+mod tests;

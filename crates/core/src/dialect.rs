@@ -1,0 +1,127 @@
+//! Which API a caller or a provider speaks, and what a request asks for.
+
+use http::Method;
+
+/// The API shape in which a caller or a provider speaks.
+///
+/// A host that serves the APIs under paths of its own sets it as a request extension, together with [`Operation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// OpenAI's Chat Completions API and its siblings; the default, also for error bodies.
+    #[default]
+    OpenAi,
+    /// Anthropic's Messages API.
+    Anthropic,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// `POST /v1/messages`.
+    Messages,
+    /// `POST /v1/messages/count_tokens`.
+    CountTokens,
+    /// `POST /v1/responses`.
+    Responses,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/embeddings`.
+    Embeddings,
+    /// `POST /v1/images/generations`.
+    Images,
+    /// `POST /v1/audio/speech`.
+    Speech,
+    /// `POST /v1/audio/transcriptions`: a multipart form.
+    Transcription,
+    /// `POST /v1/rerank`.
+    Rerank,
+    /// `POST /v1/moderations`.
+    Moderation,
+    /// `GET /v1/models`.
+    Models,
+    /// Anything else: neither buffered nor refused by a lone layer.
+    Other,
+}
+
+impl Operation {
+    /// Reads the operation, the dialect and the model named in the path, from method and path.
+    ///
+    /// Known paths answer with and without `/v1`, under Azure's `/openai/deployments/{model}` and the older `/engines/{model}`
+    /// (both name the model in the path).
+    #[must_use]
+    pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (path, model) = match Self::model_in_path(path) {
+            Some((model, rest)) => (rest, Some(model)),
+            None => (path.strip_prefix("/v1").unwrap_or(path), None),
+        };
+        let operation = match (method, path) {
+            (&Method::GET, "/models") => Self::Models,
+            (&Method::POST, "/chat/completions") => Self::Chat,
+            (&Method::POST, "/messages") => Self::Messages,
+            (&Method::POST, "/messages/count_tokens") => Self::CountTokens,
+            (&Method::POST, "/responses") => Self::Responses,
+            (&Method::POST, "/completions") => Self::Completions,
+            (&Method::POST, "/embeddings") => Self::Embeddings,
+            (&Method::POST, "/images/generations") => Self::Images,
+            (&Method::POST, "/audio/speech") => Self::Speech,
+            (&Method::POST, "/audio/transcriptions") => Self::Transcription,
+            (&Method::POST, "/rerank") => Self::Rerank,
+            (&Method::POST, "/moderations") => Self::Moderation,
+            _ => Self::Other,
+        };
+        // A wrong method on a path of Anthropic's still deserves an error in Anthropic's shape.
+        let dialect = match path.strip_prefix("/messages") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Dialect::Anthropic,
+            _ => Dialect::OpenAi,
+        };
+        (operation, dialect, model)
+    }
+
+    /// Whether its body is one JSON object that names a model.
+    #[must_use]
+    pub const fn takes_json(self) -> bool {
+        !matches!(self, Self::Transcription | Self::Models | Self::Other)
+    }
+
+    /// Whether its body must hold `messages`.
+    #[must_use]
+    pub const fn takes_messages(self) -> bool {
+        matches!(self, Self::Chat | Self::Messages | Self::CountTokens)
+    }
+
+    fn model_in_path(path: &str) -> Option<(&str, &str)> {
+        let rest = path.strip_prefix("/openai/deployments/").or_else(|| path.strip_prefix("/engines/"))?;
+        let end = rest.find('/')?;
+        let (model, rest) = rest.split_at(end);
+        (!model.is_empty()).then_some((model, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_operation_dialect_and_model() {
+        let of = |path| Operation::of_path(&Method::POST, path);
+        assert_eq!(of("/v1/chat/completions"), (Operation::Chat, Dialect::OpenAi, None));
+        assert_eq!(of("/chat/completions/"), (Operation::Chat, Dialect::OpenAi, None));
+        assert_eq!(of("/v1/messages"), (Operation::Messages, Dialect::Anthropic, None));
+        assert_eq!(of("/messages/count_tokens"), (Operation::CountTokens, Dialect::Anthropic, None));
+        assert_eq!(
+            of("/openai/deployments/gpt-4o/chat/completions"),
+            (Operation::Chat, Dialect::OpenAi, Some("gpt-4o"))
+        );
+        assert_eq!(of("/engines/m/completions"), (Operation::Completions, Dialect::OpenAi, Some("m")));
+        assert_eq!(of("/v1/files"), (Operation::Other, Dialect::OpenAi, None));
+        assert_eq!(of("/v1/messagesx"), (Operation::Other, Dialect::OpenAi, None));
+        let get = |path| Operation::of_path(&Method::GET, path);
+        assert_eq!(get("/v1/models"), (Operation::Models, Dialect::OpenAi, None));
+        assert_eq!(get("/v1/messages"), (Operation::Other, Dialect::Anthropic, None));
+    }
+}

@@ -1,0 +1,356 @@
+//! What was used, counted once and told to all who need it.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use http::Request;
+
+use crate::{Rejection, Target, Usage};
+
+/// The record of one call, over all its attempts: a request extension, made by the first layer that needs it, kept by that layer's
+/// [`CallEnd`] and fed by the innermost layer that can.
+#[derive(Clone)]
+pub struct Meter(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    attempts: Vec<Attempt>,
+    /// The one attempt on record is a guess of the outermost layer's, until an inner layer opens a real one.
+    presumed: bool,
+    subscribers: Vec<Arc<dyn Subscriber>>,
+}
+
+/// Ends the call when it is dropped: held by the layer that made the [`Meter`], in its future first, in its response body then.
+#[must_use = "dropping it ends the call"]
+pub struct CallEnd(Meter);
+
+/// One attempt to get an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Where it went; `None` when the layer that records it does not know.
+    pub target: Option<TargetId>,
+    /// Whether anything may have reached the provider: if so, it may have been billed.
+    pub sent: bool,
+    /// Whether content (text, reasoning, a tool call) has been given on.
+    pub content_begun: bool,
+    /// Bytes of content seen so far: text, reasoning and tool-call arguments as they stand in JSON. A base for estimates while a
+    /// provider has not stated its usage.
+    pub content_bytes: u64,
+    /// The latest counts that the provider stated; `None` while it has stated none.
+    pub usage: Option<Usage>,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+}
+
+/// The deployment an attempt went to.
+#[derive(Clone, Debug)]
+pub struct TargetId(Target);
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The answer is whole.
+    Complete,
+    /// The answer is whole and the provider refused or filtered its content.
+    Refused,
+    /// The provider's bytes ended before its terminator.
+    Truncated,
+    /// The provider failed, by status or by an error in its stream.
+    Failed,
+    /// A subscriber of ours stopped it.
+    Stopped,
+    /// The caller left.
+    Cancelled,
+}
+
+/// What a subscriber says when it is asked.
+#[non_exhaustive]
+pub enum Decision {
+    /// Go on.
+    Go,
+    /// Stop, and tell the caller this.
+    Stop(Rejection),
+    /// Wait for the answer; it is polled within the call or within `poll_frame`, no task is needed.
+    Wait(Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>),
+}
+
+/// A layer that wants to know, and may have a say in, what a call uses. Called under no lock; must not block.
+pub trait Subscriber: Send + Sync + 'static {
+    /// Asked before an attempt is made; an attempt that is stopped is not made and not recorded. Earlier attempts are on record.
+    fn before_attempt(&self, target: Option<&Target>, earlier: &[Attempt]) -> Decision {
+        let _ = (target, earlier);
+        Decision::Go
+    }
+
+    /// Asked whenever the attempt has used more than when it was last asked, before the bytes that used it are given on.
+    fn on_progress(&self, attempt: &Attempt) -> Decision {
+        let _ = attempt;
+        Decision::Go
+    }
+
+    /// Told exactly once, when the call has ended in whatever way; attempts that were still open are [`Outcome::Cancelled`].
+    fn on_end(&self, attempts: &[Attempt]) {
+        let _ = attempts;
+    }
+}
+
+/// Feeds one attempt; when it is dropped without [`AttemptHandle::end`], the attempt was cancelled.
+pub struct AttemptHandle {
+    meter: Meter,
+    index: usize,
+    attempt: Attempt,
+    changed: bool,
+    subscribers: Option<Vec<Arc<dyn Subscriber>>>,
+    waiting: Vec<Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>>,
+}
+
+/// Response extension: an inner layer feeds the [`Meter`] from this response's body, nobody else may.
+#[derive(Clone, Copy, Debug)]
+pub struct Metered;
+
+// ===== impl Meter =====
+
+impl Meter {
+    /// The meter of the request, made and attached when there is none; whoever made it gets the [`CallEnd`] to keep.
+    pub fn join<B>(request: &mut Request<B>) -> (Self, Option<CallEnd>) {
+        if let Some(meter) = request.extensions().get::<Self>() {
+            return (meter.clone(), None);
+        }
+        let meter = Self(Arc::default());
+        request.extensions_mut().insert(meter.clone());
+        (meter.clone(), Some(CallEnd(meter)))
+    }
+
+    /// Adds a subscriber. It is asked from the next attempt on, and told the end.
+    pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) {
+        self.state().subscribers.push(subscriber);
+    }
+
+    /// Whether anybody listens; without subscribers nothing needs to be counted.
+    #[must_use]
+    pub fn has_subscribers(&self) -> bool {
+        !self.state().subscribers.is_empty()
+    }
+
+    /// Asks all subscribers and opens an attempt.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first subscriber that stops it.
+    pub async fn attempt(&self, target: Option<&Target>) -> Result<AttemptHandle, Rejection> {
+        let (subscribers, earlier) = {
+            let mut state = self.state();
+            if std::mem::take(&mut state.presumed) {
+                state.attempts.clear();
+            }
+            (state.subscribers.clone(), state.attempts.clone())
+        };
+        for subscriber in &subscribers {
+            match subscriber.before_attempt(target, &earlier) {
+                Decision::Go => {}
+                Decision::Stop(rejection) => return Err(rejection),
+                Decision::Wait(answer) => answer.await?,
+            }
+        }
+        Ok(self.open(Attempt { target: target.cloned().map(TargetId), ..Attempt::default() }))
+    }
+
+    /// Opens an attempt on a guess, for a layer that cannot know whether an inner layer will open one: it stands until then, and
+    /// counts as sent.
+    #[must_use]
+    pub fn presume(&self) -> AttemptHandle {
+        let handle = self.open(Attempt { sent: true, ..Attempt::default() });
+        self.state().presumed = true;
+        handle
+    }
+
+    /// The attempts so far.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.state().attempts.clone()
+    }
+
+    fn open(&self, attempt: Attempt) -> AttemptHandle {
+        let mut state = self.state();
+        state.attempts.push(attempt.clone());
+        AttemptHandle {
+            meter: self.clone(),
+            index: state.attempts.len() - 1,
+            attempt,
+            changed: false,
+            subscribers: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; if it did, the counts would still be the best there are.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").field("attempts", &self.state().attempts).finish_non_exhaustive()
+    }
+}
+
+// ===== impl CallEnd =====
+
+impl Drop for CallEnd {
+    fn drop(&mut self) {
+        let (subscribers, attempts) = {
+            let mut state = self.0.state();
+            for attempt in &mut state.attempts {
+                attempt.outcome.get_or_insert(Outcome::Cancelled);
+            }
+            (std::mem::take(&mut state.subscribers), state.attempts.clone())
+        };
+        for subscriber in subscribers {
+            subscriber.on_end(&attempts);
+        }
+    }
+}
+
+impl fmt::Debug for CallEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CallEnd").field(&self.0).finish()
+    }
+}
+
+// ===== impl AttemptHandle =====
+
+impl AttemptHandle {
+    /// Records that from here on the provider may have been reached.
+    pub fn sent(&mut self) {
+        self.attempt.sent = true;
+        self.publish();
+    }
+
+    /// Records content of this many bytes; 0 marks a beginning without bytes (a tool call's start).
+    pub fn content(&mut self, bytes: usize) {
+        self.attempt.content_begun = true;
+        self.attempt.content_bytes = self.attempt.content_bytes.saturating_add(bytes as u64);
+        self.changed = true;
+    }
+
+    /// Records counts that the provider stated: each stated one replaces the earlier.
+    pub fn usage(&mut self, usage: &Usage) {
+        match &mut self.attempt.usage {
+            Some(known) => known.update(usage),
+            None => self.attempt.usage = Some(*usage),
+        }
+        self.changed = true;
+    }
+
+    /// What is on record so far.
+    #[must_use]
+    pub const fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Asks the subscribers whether to go on, if more was used since they were last asked. To be polled before the bytes that
+    /// used it are given on.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first subscriber that says stop.
+    pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        if std::mem::take(&mut self.changed) {
+            self.publish();
+            let subscribers = match self.subscribers.take() {
+                Some(known) => known,
+                None => self.meter.state().subscribers.clone(),
+            };
+            let stopped = self.ask(&subscribers);
+            self.subscribers = Some(subscribers);
+            if let Some(rejection) = stopped {
+                return Poll::Ready(Err(rejection));
+            }
+        }
+        while let Some(answer) = self.waiting.last_mut() {
+            ready!(answer.as_mut().poll(cx))?;
+            self.waiting.pop();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`AttemptHandle::poll_progress`], to await.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first subscriber that says stop.
+    pub async fn progress(&mut self) -> Result<(), Rejection> {
+        poll_fn(|cx| self.poll_progress(cx)).await
+    }
+
+    /// Records the end; a later one changes nothing.
+    pub fn end(&mut self, outcome: Outcome) {
+        self.attempt.outcome.get_or_insert(outcome);
+        self.publish();
+    }
+
+    fn ask(&mut self, subscribers: &[Arc<dyn Subscriber>]) -> Option<Rejection> {
+        for subscriber in subscribers {
+            match subscriber.on_progress(&self.attempt) {
+                Decision::Go => {}
+                Decision::Stop(rejection) => return Some(rejection),
+                Decision::Wait(answer) => self.waiting.push(answer),
+            }
+        }
+        None
+    }
+
+    fn publish(&self) {
+        let mut state = self.meter.state();
+        if let Some(slot) = state.attempts.get_mut(self.index) {
+            slot.clone_from(&self.attempt);
+        }
+    }
+}
+
+impl Drop for AttemptHandle {
+    fn drop(&mut self) {
+        if self.attempt.outcome.is_none() {
+            self.end(Outcome::Cancelled);
+        }
+    }
+}
+
+impl fmt::Debug for AttemptHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptHandle").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+// ===== impl TargetId =====
+
+impl PartialEq for TargetId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.deployment() == other.0.deployment()
+    }
+}
+
+impl std::ops::Deref for TargetId {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.0
+    }
+}
+
+// ===== impl Decision =====
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Go => f.write_str("Go"),
+            Self::Stop(rejection) => f.debug_tuple("Stop").field(rejection).finish(),
+            Self::Wait(_) => f.write_str("Wait"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Errors as responses, for hosts that want none.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection};
+
+/// Turns the errors of the services inside into responses in the caller's dialect: axum wants `Error = Infallible`.
+///
+/// By default a timeout answers 504 and anything else 502, without a word of the error's own: it may name hosts. A
+/// [`Rejection`] anywhere in the error's chain of sources answers as itself.
+#[derive(Clone)]
+pub struct RespondErrorLayer {
+    explain: Explain,
+}
+
+/// The service of [`RespondErrorLayer`].
+#[derive(Clone)]
+pub struct RespondError<S> {
+    inner: S,
+    explain: Explain,
+    /// An error of `poll_ready`, which is answered by the call that follows.
+    unready: Option<Arc<Problem>>,
+}
+
+type Explain = Arc<dyn Fn(&(dyn Error + 'static)) -> Problem + Send + Sync>;
+
+pin_project_lite::pin_project! {
+    /// The response future of [`RespondError`].
+    #[project = FutureProj]
+    #[doc(hidden)]
+    pub enum ResponseFuture<F> {
+        Calling { #[pin] future: F, explain: Explain, dialect: Dialect },
+        Failed { problem: Arc<Problem>, dialect: Dialect },
+    }
+}
+
+// ===== impl RespondErrorLayer =====
+
+impl RespondErrorLayer {
+    /// A layer with the standard answers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { explain: Arc::new(standard) }
+    }
+
+    /// Answers an error with what `explain` makes of it.
+    #[must_use]
+    pub fn with(explain: impl Fn(&(dyn Error + 'static)) -> Problem + Send + Sync + 'static) -> Self {
+        Self { explain: Arc::new(explain) }
+    }
+}
+
+impl Default for RespondErrorLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for RespondErrorLayer {
+    type Service = RespondError<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RespondError { inner, explain: Arc::clone(&self.explain), unready: None }
+    }
+}
+
+impl fmt::Debug for RespondErrorLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespondErrorLayer").finish_non_exhaustive()
+    }
+}
+
+// ===== impl RespondError =====
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RespondError<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
+            self.unready = Some(Arc::new((self.explain)(error.into().as_ref())));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (_, path_dialect, _) = Operation::of_path(request.method(), request.uri().path());
+        let dialect = request.extensions().get().copied().unwrap_or(path_dialect);
+        match self.unready.take() {
+            Some(problem) => ResponseFuture::Failed { problem, dialect },
+            None => ResponseFuture::Calling {
+                future: self.inner.call(request),
+                explain: Arc::clone(&self.explain),
+                dialect,
+            },
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for RespondError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespondError").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<F, ResBody, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    E: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(match self.project() {
+            FutureProj::Failed { problem, dialect } => problem.as_ref().clone().into_response(*dialect),
+            FutureProj::Calling { future, explain, dialect } => match ready!(future.poll(cx)) {
+                Ok(response) => response.map(Body::new),
+                Err(error) => explain(error.into().as_ref()).into_response(*dialect),
+            },
+        }))
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+fn standard(error: &(dyn Error + 'static)) -> Problem {
+    let chain = || std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    if let Some(rejection) = chain().find_map(|error| error.downcast_ref::<Rejection>()) {
+        return rejection.problem().clone();
+    }
+    let timed_out = chain()
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::TimedOut);
+    match timed_out {
+        true => Problem::new(Cause::Timeout, "the upstream did not answer in time"),
+        false => {
+            Problem::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
+        }
+    }
+}

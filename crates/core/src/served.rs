@@ -1,0 +1,36 @@
+//! What answered a call, as far as it is known when the headers go out.
+
+use crate::Target;
+
+/// Which target answered, after how many attempts, and whether a cache did; written as a response extension by whoever chose.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Served {
+    /// The deployment that answered; absent for a cache hit.
+    pub target: Option<Target>,
+    /// Attempts made, the answering one included; 0 for a cache hit.
+    pub attempts: u32,
+    /// What the cache did.
+    pub cache: CacheStatus,
+}
+
+/// What a cache did with a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheStatus {
+    /// No cache was asked.
+    #[default]
+    NotAsked,
+    /// The answer came from the cache.
+    Hit,
+    /// The cache had none.
+    Miss,
+}
+
+impl Served {
+    /// An answer of `target`, at its `attempts`th attempt.
+    #[must_use]
+    pub const fn by(target: Target, attempts: u32) -> Self {
+        Self { target: Some(target), attempts, cache: CacheStatus::NotAsked }
+    }
+}

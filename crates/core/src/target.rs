@@ -1,0 +1,220 @@
+//! Where an attempt goes, and the ordered candidates of a call.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+
+use crate::{Credential, Dialect, HeaderKey, NoCredential};
+
+/// A deployment: a model at a provider, and how to reach it. Cheap to clone; written as a request extension per attempt.
+#[derive(Clone)]
+pub struct Target(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    id: Arc<str>,
+    provider: Arc<str>,
+    dialect: Dialect,
+    model: Arc<str>,
+    uri: Uri,
+    policy: ParamPolicy,
+    headers: HeaderMap,
+    credential: Arc<dyn Credential>,
+}
+
+/// What happens to request parameters that the model does not take. The default refuses them by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParamPolicy {
+    /// Leaves out what the model does not take.
+    pub drop_params: bool,
+    /// Leaves out these, whatever the model takes; `a.b` names a member of a member.
+    pub additional_drop_params: Arc<[String]>,
+    /// Passes these on, whatever is known of the model.
+    pub allowed_openai_params: Arc<[String]>,
+}
+
+/// The ordered candidates for a call, the caller's rights already checked: a request extension written ahead of the layers that
+/// reserve for the dearest of them. Absent: the model that the call names.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// First choice first.
+    pub candidates: Arc<[Target]>,
+}
+
+/// Why a target cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// The URL is not an absolute http or https URL.
+    Url(String),
+    /// The key has bytes that no header can hold.
+    Key,
+}
+
+// ===== impl Target =====
+
+impl Target {
+    /// A model at `uri`, the whole URL that is posted to, which must be absolute and http or https.
+    ///
+    /// # Errors
+    /// [`TargetError::Url`] when it is not.
+    pub fn new(provider: &str, dialect: Dialect, model: &str, uri: &str) -> Result<Self, TargetError> {
+        let parsed: Uri = uri.parse().map_err(|_| TargetError::Url(uri.to_owned()))?;
+        let web = matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.authority().is_some();
+        // User info in a URL would end up in logs: credentials have their own place.
+        if !web || parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(TargetError::Url(uri.to_owned()));
+        }
+        Ok(Self(Arc::new(Inner {
+            id: format!("{provider}/{model}").into(),
+            provider: provider.into(),
+            dialect,
+            model: model.into(),
+            uri: parsed,
+            policy: ParamPolicy::default(),
+            headers: HeaderMap::new(),
+            credential: Arc::new(NoCredential),
+        })))
+    }
+
+    /// A model of OpenAI's, with an API key.
+    ///
+    /// # Errors
+    /// [`TargetError::Key`] when no header can hold the key.
+    pub fn openai(model: &str, key: &str) -> Result<Self, TargetError> {
+        Self::new("openai", Dialect::OpenAi, model, "https://api.openai.com/v1/chat/completions")?
+            .key(header::AUTHORIZATION, &format!("Bearer {key}"))
+    }
+
+    /// A model of Anthropic's, with an API key.
+    ///
+    /// # Errors
+    /// [`TargetError::Key`] when no header can hold the key.
+    pub fn anthropic(model: &str, key: &str) -> Result<Self, TargetError> {
+        Self::new("anthropic", Dialect::Anthropic, model, "https://api.anthropic.com/v1/messages")?
+            .key(HeaderName::from_static("x-api-key"), key)
+    }
+
+    /// Sends a fixed key in a header, to this target's origin only.
+    ///
+    /// # Errors
+    /// [`TargetError::Key`] when no header can hold it.
+    pub fn key(self, name: HeaderName, value: &str) -> Result<Self, TargetError> {
+        let value = HeaderValue::from_str(value).map_err(|_| TargetError::Key)?;
+        let authority =
+            self.0.uri.authority().cloned().ok_or_else(|| TargetError::Url(self.0.uri.to_string()))?;
+        Ok(self.credential(HeaderKey::new(authority, name, value)))
+    }
+
+    /// Sets the credential.
+    #[must_use]
+    pub fn credential(self, credential: impl Credential) -> Self {
+        self.change(|inner| inner.credential = Arc::new(credential))
+    }
+
+    /// Sets the id under which this deployment is known to health, limits and logs.
+    #[must_use]
+    pub fn id(self, id: &str) -> Self {
+        self.change(|inner| inner.id = id.into())
+    }
+
+    /// Sends to another base URL: the origin and what stands before the API's own path.
+    ///
+    /// # Errors
+    /// [`TargetError::Url`] when it is not an absolute http or https URL.
+    pub fn url(self, uri: &str) -> Result<Self, TargetError> {
+        let checked = Self::new(&self.0.provider, self.0.dialect, &self.0.model, uri)?;
+        Ok(self.change(|inner| inner.uri = checked.0.uri.clone()))
+    }
+
+    /// Sets the parameter policy.
+    #[must_use]
+    pub fn policy(self, policy: ParamPolicy) -> Self {
+        self.change(|inner| inner.policy = policy)
+    }
+
+    /// Adds a header to every request (an API version, an organisation).
+    #[must_use]
+    pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.change(|inner| {
+            inner.headers.insert(name, value);
+        })
+    }
+
+    /// The id under which this deployment is known.
+    #[must_use]
+    pub fn deployment(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The provider's name, as in `provider/model`.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.0.provider
+    }
+
+    /// The API shape the provider speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
+    }
+
+    /// The model's name at the provider.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.0.model
+    }
+
+    /// The URL that is posted to.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0.uri
+    }
+
+    /// What happens to parameters the model does not take.
+    #[must_use]
+    pub fn params(&self) -> &ParamPolicy {
+        &self.0.policy
+    }
+
+    /// Headers that go with every request.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// Puts the credential on a request whose body is final.
+    #[must_use]
+    pub fn credentials(&self) -> &dyn Credential {
+        &*self.0.credential
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("id", &self.0.id)
+            .field("provider", &self.0.provider)
+            .field("model", &self.0.model)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl TargetError =====
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(_) => f.write_str("not an absolute http or https URL without user info"),
+            Self::Key => f.write_str("the key holds bytes that no header can hold"),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {}

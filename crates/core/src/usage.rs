@@ -1,0 +1,153 @@
+//! Token counts, with the convention in which a provider states them.
+
+/// What a provider's counts include. OpenAI's prompt tokens include the cached ones, Anthropic's exclude them; xAI's
+/// completion tokens exclude the reasoning ones. The convention travels with the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Convention {
+    /// Whether `input` includes cached reads and writes.
+    pub input_includes_cached: bool,
+    /// Whether `output` includes reasoning.
+    pub output_includes_reasoning: bool,
+}
+
+/// Token counts of one answer as its provider stated them. `None` is not zero: it was not said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// What the counts include.
+    pub convention: Convention,
+    /// Input tokens, as stated.
+    pub input: Option<u64>,
+    /// Output tokens, as stated.
+    pub output: Option<u64>,
+    /// Input tokens read from the provider's prompt cache.
+    pub cached_read: Option<u64>,
+    /// Input tokens written to the provider's prompt cache, of any lifetime.
+    pub cached_write: Option<u64>,
+    /// The part of `cached_write` that lives one hour.
+    pub cached_write_1h: Option<u64>,
+    /// Output tokens spent on reasoning.
+    pub reasoning: Option<u64>,
+    /// Input audio tokens.
+    pub audio_input: Option<u64>,
+    /// Output audio tokens.
+    pub audio_output: Option<u64>,
+    /// Web searches the provider ran.
+    pub web_searches: Option<u64>,
+}
+
+// ===== impl Convention =====
+
+impl Convention {
+    /// OpenAI's: both parts are included.
+    pub const OPENAI: Self = Self { input_includes_cached: true, output_includes_reasoning: true };
+    /// Anthropic's: cached tokens are counted beside `input`.
+    pub const ANTHROPIC: Self = Self { input_includes_cached: false, output_includes_reasoning: true };
+    /// xAI's: reasoning is counted beside `output`.
+    pub const XAI: Self = Self { input_includes_cached: true, output_includes_reasoning: false };
+}
+
+// ===== impl Usage =====
+
+impl Usage {
+    /// No counts yet.
+    #[must_use]
+    pub const fn new(convention: Convention) -> Self {
+        Self {
+            convention,
+            input: None,
+            output: None,
+            cached_read: None,
+            cached_write: None,
+            cached_write_1h: None,
+            reasoning: None,
+            audio_input: None,
+            audio_output: None,
+            web_searches: None,
+        }
+    }
+
+    /// All input tokens, cached ones included; `None` when the provider said nothing of its input.
+    #[must_use]
+    pub fn input_total(&self) -> Option<u64> {
+        let cached = self.cached_read.unwrap_or(0).saturating_add(self.cached_write.unwrap_or(0));
+        match self.convention.input_includes_cached {
+            true => self.input,
+            false => self.input.map(|input| input.saturating_add(cached)),
+        }
+    }
+
+    /// Input tokens that were neither read from nor written to a cache.
+    #[must_use]
+    pub fn input_uncached(&self) -> Option<u64> {
+        let cached = self.cached_read.unwrap_or(0).saturating_add(self.cached_write.unwrap_or(0));
+        match self.convention.input_includes_cached {
+            true => self.input.map(|input| input.saturating_sub(cached)),
+            false => self.input,
+        }
+    }
+
+    /// All output tokens, reasoning included; `None` when the provider said nothing of its output.
+    #[must_use]
+    pub fn output_total(&self) -> Option<u64> {
+        match self.convention.output_includes_reasoning {
+            true => self.output,
+            false => self.output.map(|output| output.saturating_add(self.reasoning.unwrap_or(0))),
+        }
+    }
+
+    /// Takes every count that `later` states: providers repeat and update counts during a stream, they never add.
+    pub fn update(&mut self, later: &Self) {
+        fn take(slot: &mut Option<u64>, later: Option<u64>) {
+            *slot = later.or(*slot);
+        }
+        take(&mut self.input, later.input);
+        take(&mut self.output, later.output);
+        take(&mut self.cached_read, later.cached_read);
+        take(&mut self.cached_write, later.cached_write);
+        take(&mut self.cached_write_1h, later.cached_write_1h);
+        take(&mut self.reasoning, later.reasoning);
+        take(&mut self.audio_input, later.audio_input);
+        take(&mut self.audio_output, later.audio_output);
+        take(&mut self.web_searches, later.web_searches);
+    }
+
+    /// Whether nothing was stated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::new(self.convention)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_follow_the_convention() {
+        let mut usage = Usage::new(Convention::OPENAI);
+        (usage.input, usage.cached_read, usage.output, usage.reasoning) =
+            (Some(1000), Some(800), Some(50), Some(30));
+        assert_eq!(
+            (usage.input_total(), usage.input_uncached(), usage.output_total()),
+            (Some(1000), Some(200), Some(50))
+        );
+        usage.convention = Convention::ANTHROPIC;
+        usage.cached_write = Some(5);
+        assert_eq!((usage.input_total(), usage.input_uncached()), (Some(1805), Some(1000)));
+        usage.convention = Convention::XAI;
+        assert_eq!(usage.output_total(), Some(80));
+    }
+
+    #[test]
+    fn a_later_count_replaces_and_a_missing_one_keeps() {
+        let mut usage = Usage::new(Convention::ANTHROPIC);
+        usage.input = Some(10);
+        usage.output = Some(1);
+        let mut later = Usage::new(Convention::ANTHROPIC);
+        later.output = Some(7);
+        usage.update(&later);
+        assert_eq!((usage.input, usage.output), (Some(10), Some(7)));
+    }
+}

@@ -7,14 +7,27 @@ use std::{fmt, ops::Range};
 
 use memchr::memchr2;
 
-/// Containers nested deeper than this are refused; the bound that serde_json sets for values it builds.
-pub const MAX_DEPTH: usize = 128;
+/// Containers nested deeper than this are refused: what serde_json builds at most, so that no codec behind us refuses later.
+pub const MAX_DEPTH: usize = 127;
 
 /// A position in well-formed JSON. On text that is not well formed its answers are wrong, but it neither panics nor loops.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
+    /// Containers stepped into.
+    depth: usize,
+}
+
+/// A member of an object with what a cut of it must know of its neighbours; byte offsets in the text that was searched.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Its key's opening quote.
+    pub(crate) start: usize,
+    /// Behind its value.
+    pub(crate) end: usize,
+    previous_end: Option<usize>,
+    next_start: Option<usize>,
 }
 
 /// What is wrong with a value that is well-formed JSON all the same.
@@ -39,7 +52,7 @@ impl<'a> Cursor<'a> {
     /// Starts at the beginning of `text`.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, depth: 0 }
     }
 
     /// Byte offset of the next token.
@@ -63,9 +76,15 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Fault`], for what the grammar allows and we do not.
     pub fn value(&mut self) -> Result<&'a str, Fault> {
-        let start = self.offset();
+        let first = self.peek();
+        let start = self.at;
+        if first == b'"' {
+            self.string()?;
+            return Ok(&self.text[start..self.at]);
+        }
         let bytes = self.text.as_bytes();
-        let mut depth = 0;
+        let outer = self.depth;
+        let mut depth = outer;
         loop {
             match bytes.get(self.at) {
                 None => break,
@@ -78,16 +97,16 @@ impl<'a> Cursor<'a> {
                     self.at += 1;
                 }
                 Some(b'}' | b']') => {
-                    depth = depth.saturating_sub(1);
+                    depth = depth.saturating_sub(1).max(outer);
                     self.at += 1;
                 }
-                Some(_) if depth > 0 => {
+                Some(_) if depth > outer => {
                     self.at += 1;
                     continue;
                 }
                 Some(_) => self.scalar(),
             }
-            if depth == 0 {
+            if depth == outer {
                 break;
             }
         }
@@ -145,6 +164,10 @@ impl<'a> Cursor<'a> {
         if self.peek() != open {
             return Ok(());
         }
+        if self.depth == MAX_DEPTH {
+            return Err(Fault::TooDeep { offset: self.at }.into());
+        }
+        self.depth += 1;
         self.at += 1;
         for index in 0.. {
             let next = self.peek();
@@ -157,6 +180,7 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
             }
         }
+        self.depth -= 1;
         self.at = (self.at + 1).min(self.text.len());
         Ok(())
     }
@@ -206,6 +230,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
+// ===== impl Member =====
+
+impl Member {
+    fn shift(self, by: usize) -> Self {
+        Self {
+            start: self.start + by,
+            end: self.end + by,
+            previous_end: self.previous_end.map(|at| at + by),
+            next_start: self.next_start.map(|at| at + by),
+        }
+    }
+}
+
 // ===== impl Fault =====
 
 impl fmt::Display for Fault {
@@ -220,31 +257,36 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// Finds the bytes of the member `path` of an object, names joined from the outside in: the member whole, as it must be cut so
-/// that the rest is JSON again, together with one of its commas. `None` when there is none.
+/// that the rest is JSON again, together with one of its commas. `None` when there is none; the first when there are several.
+///
+/// Two cuts of one object may overlap in a comma: [`Edit::remove`](crate::Edit::remove) knows how to make several.
 #[must_use]
 pub fn find_member(object: &str, path: &[&str]) -> Option<Range<usize>> {
-    let (name, inner) = path.split_first()?;
-    let mut cursor = Cursor::new(object);
-    let mut found: Option<Range<usize>> = None;
+    let mut members = find_members(object, path);
+    members.truncate(1);
+    cuts(members).pop()
+}
+
+/// Finds every member at `path`, in order: a name that we do not know may stand more than once.
+pub(crate) fn find_members(object: &str, path: &[&str]) -> Vec<Member> {
+    let Some((name, inner)) = path.split_first() else { return Vec::new() };
+    let mut found: Vec<Member> = Vec::new();
     let mut previous_end = None;
-    let mut cut_next_comma = false;
-    let _: Result<(), Fault> = cursor.object(|key, cursor| {
+    let mut precedes_next = false;
+    let _walked: Result<(), Fault> = Cursor::new(object).object(|key, cursor| {
         let start = key.as_ptr() as usize - object.as_ptr() as usize;
-        if cut_next_comma {
-            // The first member goes: so does the comma behind it.
-            found = found.take().map(|cut| cut.start..start);
-            cut_next_comma = false;
+        if let (true, Some(last)) = (precedes_next, found.last_mut()) {
+            last.next_start = Some(start);
         }
         let value_start = cursor.offset();
         let value = cursor.value()?;
         let end = value_start + value.len();
-        if found.is_none() && key_is(key, name) {
-            if inner.is_empty() {
-                cut_next_comma = previous_end.is_none();
-                found = Some(previous_end.unwrap_or(start)..end);
-            } else {
-                found = find_member(value, inner).map(|cut| value_start + cut.start..value_start + cut.end);
-            }
+        let named = key_is(key, name);
+        precedes_next = named && inner.is_empty();
+        if precedes_next {
+            found.push(Member { start, end, previous_end, next_start: None });
+        } else if named {
+            found.extend(find_members(value, inner).into_iter().map(|member| member.shift(value_start)));
         }
         previous_end = Some(end);
         Ok(())
@@ -252,11 +294,34 @@ pub fn find_member(object: &str, path: &[&str]) -> Option<Range<usize>> {
     found
 }
 
+/// The ranges to cut so that all of `members` go and the rest is JSON, in order and apart from each other.
+pub(crate) fn cuts(mut members: Vec<Member>) -> Vec<Range<usize>> {
+    members.sort_by_key(|member| (member.start, std::cmp::Reverse(member.end)));
+    // Neighbours go in one cut, so that no comma is cut twice; what stands within another goes with it.
+    let mut runs: Vec<Member> = Vec::new();
+    for member in members {
+        match runs.last_mut() {
+            Some(run) if member.start < run.end => {}
+            Some(run) if run.next_start == Some(member.start) => {
+                (run.end, run.next_start) = (member.end, member.next_start);
+            }
+            _ => runs.push(member),
+        }
+    }
+    let cut = |run: Member| match (run.previous_end, run.next_start) {
+        (Some(previous_end), _) => previous_end..run.end,
+        (None, Some(next_start)) => run.start..next_start,
+        (None, None) => run.start..run.end,
+    };
+    runs.into_iter().map(cut).collect()
+}
+
 /// Whether a raw key, quotes included, is `name`; escapes in it are read.
 #[must_use]
 pub fn key_is(raw: &str, name: &str) -> bool {
     let plain = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
-    match plain.contains('\\') {
+    // An escape is always longer than what it stands for: what is shorter than the name cannot be it.
+    match plain.len() >= name.len() && plain.as_bytes().contains(&b'\\') {
         false => plain == name,
         true => serde_json::from_str::<String>(raw).is_ok_and(|key| key == name),
     }
@@ -269,99 +334,4 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn walk(text: &str) -> Result<&str, Fault> {
-        Cursor::new(text).value()
-    }
-
-    #[test]
-    fn steps_over_any_value() {
-        for value in
-            ["1", "-1.5e3", "true", "null", r#""a\"b\\""#, "[]", "{}", r#"{"a":[1,{"b":"}"}],"c":"]"}"#]
-        {
-            assert_eq!(walk(&format!(" {value} , x")), Ok(value));
-        }
-    }
-
-    #[test]
-    fn lone_surrogates_are_found_and_pairs_are_not() {
-        assert_eq!(walk(r#"["\ud83d\ude00"]"#), Ok(r#"["\ud83d\ude00"]"#));
-        assert_eq!(walk(r#"["\ud83d"]"#), Err(Fault::LoneSurrogate { offset: 2 }));
-        assert_eq!(walk(r#"["\ude00x"]"#), Err(Fault::LoneSurrogate { offset: 2 }));
-        assert_eq!(walk(r#"["\ud83d\u0041"]"#), Err(Fault::LoneSurrogate { offset: 2 }));
-        assert_eq!(walk(r#""\\ud83d""#), Ok(r#""\\ud83d""#));
-    }
-
-    #[test]
-    fn depth_is_bounded() {
-        let fits = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
-        assert_eq!(walk(&fits), Ok(&*fits));
-        assert_eq!(walk(&"[".repeat(100_000)), Err(Fault::TooDeep { offset: MAX_DEPTH }));
-    }
-
-    #[test]
-    fn members_are_cut_with_one_comma() {
-        let cut = |text: &str, path: &[&str]| {
-            let mut text = text.to_owned();
-            let range = find_member(&text, path)?;
-            text.replace_range(range, "");
-            Some(text)
-        };
-        assert_eq!(cut(r#"{"a":1,"b":2}"#, &["a"]).as_deref(), Some(r#"{"b":2}"#));
-        assert_eq!(cut(r#"{"a":1, "b" : [2] ,"c":3}"#, &["b"]).as_deref(), Some(r#"{"a":1 ,"c":3}"#));
-        assert_eq!(cut(r#"{ "a":1 }"#, &["a"]).as_deref(), Some("{  }"));
-        assert_eq!(cut(r#"{"a":{"x":1,"y":2}}"#, &["a", "y"]).as_deref(), Some(r#"{"a":{"x":1}}"#));
-        assert_eq!(cut(r#"{"\u0061":1,"b":2}"#, &["a"]).as_deref(), Some(r#"{"b":2}"#));
-        assert_eq!(cut(r#"{"a":1}"#, &["b"]), None);
-        assert_eq!(cut(r#"{"a":1}"#, &["a", "b"]), None);
-    }
-
-    fn json() -> impl Strategy<Value = serde_json::Value> {
-        let leaf = prop_oneof![
-            Just(serde_json::Value::Null),
-            any::<bool>().prop_map(Into::into),
-            any::<i64>().prop_map(Into::into),
-            any::<String>().prop_map(Into::into),
-        ];
-        leaf.prop_recursive(4, 32, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-                prop::collection::btree_map("[a-d\"\\\\]{0,3}", inner, 0..4)
-                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn walks_whatever_serde_json_writes(value in json(), pretty: bool) {
-            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
-            let text = text.expect("serialises");
-            prop_assert_eq!(walk(&text), Ok(&*text));
-        }
-
-        #[test]
-        fn a_cut_removes_exactly_that_member(value in json(), pretty: bool) {
-            let serde_json::Value::Object(mut map) = value else { return Ok(()) };
-            let text = if pretty { serde_json::to_string_pretty(&map) } else { serde_json::to_string(&map) };
-            let text = text.expect("serialises");
-            for key in map.clone().keys() {
-                let mut rest = text.clone();
-                rest.replace_range(find_member(&text, &[key]).expect("is there"), "");
-                let removed = map.remove(key).expect("was there");
-                prop_assert_eq!(serde_json::from_str::<serde_json::Map<_, _>>(&rest).expect("is JSON"), map.clone());
-                map.insert(key.clone(), removed);
-            }
-        }
-
-        #[test]
-        fn never_panics_nor_hangs_on_other_text(text in "\\PC{0,60}|[\\[\\]{}\":,\\\\u0-9d ]{0,60}") {
-            let _ = walk(&text);
-            let _ = find_member(&text, &["a"]);
-        }
-    }
-}
+mod tests;

@@ -19,10 +19,18 @@ pub struct Meter(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    attempts: Vec<Attempt>,
-    /// The one attempt on record is a guess of the outermost layer's, until an inner layer opens a real one.
+    slots: Vec<Slot>,
+    opened: u64,
+    /// Shared, so that asking them on every event of a stream allocates nothing.
+    subscribers: Arc<[Arc<dyn Subscriber>]>,
+    ended: bool,
+}
+
+struct Slot {
+    id: u64,
+    /// A guess of the outermost layer's, on record until an inner layer opens a real attempt.
     presumed: bool,
-    subscribers: Vec<Arc<dyn Subscriber>>,
+    attempt: Attempt,
 }
 
 /// Ends the call when it is dropped: held by the layer that made the [`Meter`], in its future first, in its response body then.
@@ -81,6 +89,8 @@ pub enum Decision {
     Wait(Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>),
 }
 
+type Answer = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
+
 /// A layer that wants to know, and may have a say in, what a call uses. Called under no lock; must not block.
 pub trait Subscriber: Send + Sync + 'static {
     /// Asked before an attempt is made; an attempt that is stopped is not made and not recorded. Earlier attempts are on record.
@@ -104,11 +114,10 @@ pub trait Subscriber: Send + Sync + 'static {
 /// Feeds one attempt; when it is dropped without [`AttemptHandle::end`], the attempt was cancelled.
 pub struct AttemptHandle {
     meter: Meter,
-    index: usize,
+    id: u64,
     attempt: Attempt,
     changed: bool,
-    subscribers: Option<Vec<Arc<dyn Subscriber>>>,
-    waiting: Vec<Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>>,
+    waiting: Vec<Answer>,
 }
 
 /// Response extension: an inner layer feeds the [`Meter`] from this response's body, nobody else may.
@@ -128,9 +137,15 @@ impl Meter {
         (meter.clone(), Some(CallEnd(meter)))
     }
 
-    /// Adds a subscriber. It is asked from the next attempt on, and told the end.
+    /// Adds a subscriber. It is asked from now on, and told the end; at once when the call has ended already.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) {
-        self.state().subscribers.push(subscriber);
+        let mut state = self.state();
+        if state.ended {
+            let attempts = state.attempts();
+            drop(state);
+            return subscriber.on_end(&attempts);
+        }
+        state.subscribers = state.subscribers.iter().cloned().chain([subscriber]).collect();
     }
 
     /// Whether anybody listens; without subscribers nothing needs to be counted.
@@ -146,47 +161,38 @@ impl Meter {
     pub async fn attempt(&self, target: Option<&Target>) -> Result<AttemptHandle, Rejection> {
         let (subscribers, earlier) = {
             let mut state = self.state();
-            if std::mem::take(&mut state.presumed) {
-                state.attempts.clear();
-            }
-            (state.subscribers.clone(), state.attempts.clone())
+            state.slots.retain(|slot| !slot.presumed);
+            (Arc::clone(&state.subscribers), state.attempts())
         };
-        for subscriber in &subscribers {
+        for subscriber in subscribers.iter() {
             match subscriber.before_attempt(target, &earlier) {
                 Decision::Go => {}
                 Decision::Stop(rejection) => return Err(rejection),
                 Decision::Wait(answer) => answer.await?,
             }
         }
-        Ok(self.open(Attempt { target: target.cloned().map(TargetId), ..Attempt::default() }))
+        Ok(self.open(Attempt { target: target.cloned().map(TargetId), ..Attempt::default() }, false))
     }
 
     /// Opens an attempt on a guess, for a layer that cannot know whether an inner layer will open one: it stands until then, and
     /// counts as sent.
     #[must_use]
     pub fn presume(&self) -> AttemptHandle {
-        let handle = self.open(Attempt { sent: true, ..Attempt::default() });
-        self.state().presumed = true;
-        handle
+        self.open(Attempt { sent: true, ..Attempt::default() }, true)
     }
 
     /// The attempts so far.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.state().attempts.clone()
+        self.state().attempts()
     }
 
-    fn open(&self, attempt: Attempt) -> AttemptHandle {
+    fn open(&self, attempt: Attempt, presumed: bool) -> AttemptHandle {
         let mut state = self.state();
-        state.attempts.push(attempt.clone());
-        AttemptHandle {
-            meter: self.clone(),
-            index: state.attempts.len() - 1,
-            attempt,
-            changed: false,
-            subscribers: None,
-            waiting: Vec::new(),
-        }
+        let id = state.opened;
+        state.opened += 1;
+        state.slots.push(Slot { id, presumed, attempt: attempt.clone() });
+        AttemptHandle { meter: self.clone(), id, attempt, changed: false, waiting: Vec::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,7 +203,15 @@ impl Meter {
 
 impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter").field("attempts", &self.state().attempts).finish_non_exhaustive()
+        f.debug_struct("Meter").field("attempts", &self.attempts()).finish_non_exhaustive()
+    }
+}
+
+// ===== impl State =====
+
+impl State {
+    fn attempts(&self) -> Vec<Attempt> {
+        self.slots.iter().map(|slot| slot.attempt.clone()).collect()
     }
 }
 
@@ -207,12 +221,13 @@ impl Drop for CallEnd {
     fn drop(&mut self) {
         let (subscribers, attempts) = {
             let mut state = self.0.state();
-            for attempt in &mut state.attempts {
-                attempt.outcome.get_or_insert(Outcome::Cancelled);
+            state.ended = true;
+            for slot in &mut state.slots {
+                slot.attempt.outcome.get_or_insert(Outcome::Cancelled);
             }
-            (std::mem::take(&mut state.subscribers), state.attempts.clone())
+            (std::mem::take(&mut state.subscribers), state.attempts())
         };
-        for subscriber in subscribers {
+        for subscriber in subscribers.iter() {
             subscriber.on_end(&attempts);
         }
     }
@@ -230,7 +245,7 @@ impl AttemptHandle {
     /// Records that from here on the provider may have been reached.
     pub fn sent(&mut self) {
         self.attempt.sent = true;
-        self.publish();
+        let _nobody_asked = self.publish();
     }
 
     /// Records content of this many bytes; 0 marks a beginning without bytes (a tool call's start).
@@ -262,20 +277,19 @@ impl AttemptHandle {
     /// The [`Rejection`] of the first subscriber that says stop.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         if std::mem::take(&mut self.changed) {
-            self.publish();
-            let subscribers = match self.subscribers.take() {
-                Some(known) => known,
-                None => self.meter.state().subscribers.clone(),
-            };
-            let stopped = self.ask(&subscribers);
-            self.subscribers = Some(subscribers);
-            if let Some(rejection) = stopped {
+            let subscribers = self.publish();
+            if let Some(rejection) = self.ask(&subscribers) {
+                self.waiting.clear();
                 return Poll::Ready(Err(rejection));
             }
         }
         while let Some(answer) = self.waiting.last_mut() {
-            ready!(answer.as_mut().poll(cx))?;
+            let answered = ready!(answer.as_mut().poll(cx));
             self.waiting.pop();
+            if answered.is_err() {
+                self.waiting.clear();
+                return Poll::Ready(answered);
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -291,7 +305,7 @@ impl AttemptHandle {
     /// Records the end; a later one changes nothing.
     pub fn end(&mut self, outcome: Outcome) {
         self.attempt.outcome.get_or_insert(outcome);
-        self.publish();
+        let _nobody_asked = self.publish();
     }
 
     fn ask(&mut self, subscribers: &[Arc<dyn Subscriber>]) -> Option<Rejection> {
@@ -305,19 +319,24 @@ impl AttemptHandle {
         None
     }
 
-    fn publish(&self) {
+    /// Puts what is known on record and gives those who are to be asked about it: nobody, once the call has ended or a real
+    /// attempt has taken the place of this presumed one.
+    fn publish(&self) -> Arc<[Arc<dyn Subscriber>]> {
         let mut state = self.meter.state();
-        if let Some(slot) = state.attempts.get_mut(self.index) {
-            slot.clone_from(&self.attempt);
+        let ended = state.ended;
+        match state.slots.iter_mut().rev().find(|slot| slot.id == self.id) {
+            Some(slot) if !ended => {
+                slot.attempt.clone_from(&self.attempt);
+                Arc::clone(&state.subscribers)
+            }
+            _ => Arc::default(),
         }
     }
 }
 
 impl Drop for AttemptHandle {
     fn drop(&mut self) {
-        if self.attempt.outcome.is_none() {
-            self.end(Outcome::Cancelled);
-        }
+        self.end(Outcome::Cancelled);
     }
 }
 
@@ -354,3 +373,6 @@ impl fmt::Debug for Decision {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

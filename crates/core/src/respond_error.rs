@@ -22,22 +22,28 @@ use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection};
 /// Turns the errors of the services inside into responses in the caller's dialect: axum wants `Error = Infallible`.
 ///
 /// By default a timeout answers 504 and anything else 502, without a word of the error's own: it may name hosts. A
-/// [`Rejection`] anywhere in the error's chain of sources answers as itself.
+/// [`Rejection`] anywhere in the error's chain of sources answers as itself. A timeout is an [`io::Error`] of that kind or, as
+/// tower's and tokio's, an error named `Elapsed`, anywhere in the chain.
 #[derive(Clone)]
 pub struct RespondErrorLayer {
     explain: Explain,
 }
 
 /// The service of [`RespondErrorLayer`].
-#[derive(Clone)]
 pub struct RespondError<S> {
     inner: S,
     explain: Explain,
     /// An error of `poll_ready`, which is answered by the call that follows.
-    unready: Option<Arc<Problem>>,
+    unready: Option<Answer>,
 }
 
-type Explain = Arc<dyn Fn(&(dyn Error + 'static)) -> Problem + Send + Sync>;
+type Explain = Arc<dyn Fn(&(dyn Error + 'static)) -> Answer + Send + Sync>;
+
+/// What an error is answered with; a refusal of ours stays one, for outer layers to read.
+enum Answer {
+    Rejection(Rejection),
+    Problem(Problem),
+}
 
 pin_project_lite::pin_project! {
     /// The response future of [`RespondError`].
@@ -45,7 +51,7 @@ pin_project_lite::pin_project! {
     #[doc(hidden)]
     pub enum ResponseFuture<F> {
         Calling { #[pin] future: F, explain: Explain, dialect: Dialect },
-        Failed { problem: Arc<Problem>, dialect: Dialect },
+        Failed { answer: Option<Answer>, dialect: Dialect },
     }
 }
 
@@ -61,7 +67,7 @@ impl RespondErrorLayer {
     /// Answers an error with what `explain` makes of it.
     #[must_use]
     pub fn with(explain: impl Fn(&(dyn Error + 'static)) -> Problem + Send + Sync + 'static) -> Self {
-        Self { explain: Arc::new(explain) }
+        Self { explain: Arc::new(move |error| Answer::Problem(explain(error))) }
     }
 }
 
@@ -99,8 +105,11 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            self.unready = Some(Arc::new((self.explain)(error.into().as_ref())));
+        // A service that has failed must not be polled again, and the failure waits for its call.
+        if self.unready.is_none()
+            && let Err(error) = ready!(self.inner.poll_ready(cx))
+        {
+            self.unready = Some((self.explain)(error.into().as_ref()));
         }
         Poll::Ready(Ok(()))
     }
@@ -109,13 +118,20 @@ where
         let (_, path_dialect, _) = Operation::of_path(request.method(), request.uri().path());
         let dialect = request.extensions().get().copied().unwrap_or(path_dialect);
         match self.unready.take() {
-            Some(problem) => ResponseFuture::Failed { problem, dialect },
+            Some(answer) => ResponseFuture::Failed { answer: Some(answer), dialect },
             None => ResponseFuture::Calling {
                 future: self.inner.call(request),
                 explain: Arc::clone(&self.explain),
                 dialect,
             },
         }
+    }
+}
+
+impl<S: Clone> Clone for RespondError<S> {
+    fn clone(&self) -> Self {
+        // Readiness, and so the lack of it, is not inherited.
+        Self { inner: self.inner.clone(), explain: Arc::clone(&self.explain), unready: None }
     }
 }
 
@@ -136,7 +152,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project() {
-            FutureProj::Failed { problem, dialect } => problem.as_ref().clone().into_response(*dialect),
+            FutureProj::Failed { answer, dialect } => {
+                answer.take().expect("a future is not polled after its end").into_response(*dialect)
+            }
             FutureProj::Calling { future, explain, dialect } => match ready!(future.poll(cx)) {
                 Ok(response) => response.map(Body::new),
                 Err(error) => explain(error.into().as_ref()).into_response(*dialect),
@@ -151,18 +169,37 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     }
 }
 
-fn standard(error: &(dyn Error + 'static)) -> Problem {
+// ===== impl Answer =====
+
+impl Answer {
+    fn into_response(self, dialect: Dialect) -> Response<Body> {
+        match self {
+            Self::Rejection(rejection) => rejection.into_response(dialect),
+            Self::Problem(problem) => problem.into_response(dialect),
+        }
+    }
+}
+
+fn standard(error: &(dyn Error + 'static)) -> Answer {
     let chain = || std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     if let Some(rejection) = chain().find_map(|error| error.downcast_ref::<Rejection>()) {
-        return rejection.problem().clone();
+        return Answer::Rejection(rejection.clone());
     }
-    let timed_out = chain()
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::TimedOut);
-    match timed_out {
+    Answer::Problem(match chain().any(is_timeout) {
         true => Problem::new(Cause::Timeout, "the upstream did not answer in time"),
         false => {
             Problem::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
         }
+    })
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => error.kind() == io::ErrorKind::TimedOut,
+        // The types are tower's and tokio's, on which this crate does not depend; their `Debug` shows no more than the name.
+        None => format!("{error:?}").starts_with("Elapsed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,48 @@
 //! Changes of single fields as byte splices.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, cmp::Reverse, ops::Range};
 
 use bytes::Bytes;
 
 use super::{Call, Field};
-use crate::json::{find_member, write_string};
+use crate::json::{Member, cuts, find_member, find_members, write_string};
 
 /// A change of a body that leaves every byte it does not name as it is.
+///
+/// Fields are set and removed in the order of the calls: the later one counts. For a call whose body is not JSON nothing happens.
 #[derive(Debug)]
 #[must_use = "an edit does nothing until `finish`"]
 pub struct Edit<'a> {
     call: &'a Call,
-    splices: Vec<(Range<usize>, Cow<'a, [u8]>)>,
-    added: Vec<u8>,
+    /// Each field once.
+    set: Vec<(Field, Cow<'a, [u8]>)>,
+    removed: Vec<Removed>,
+    replaced: Vec<(Range<usize>, Cow<'a, [u8]>)>,
+}
+
+#[derive(Debug)]
+struct Removed {
+    member: Member,
+    top_level: bool,
 }
 
 // ===== impl Edit =====
 
 impl<'a> Edit<'a> {
     pub(super) const fn new(call: &'a Call) -> Self {
-        Self { call, splices: Vec::new(), added: Vec::new() }
+        Self { call, set: Vec::new(), removed: Vec::new(), replaced: Vec::new() }
     }
 
     /// Sets a top-level field to a JSON value: replaces the one that is there, else adds it behind the last.
     pub fn set(mut self, field: Field, json: impl Into<Cow<'a, [u8]>>) -> Self {
-        let json = json.into();
-        match self.call.span(field) {
-            Some(span) => self.splices.push((span, json)),
-            None => self.add(field.name(), &json),
+        if !self.call.is_json() {
+            return self;
         }
+        if let Some(span) = self.call.span(field) {
+            self.removed.retain(|removed| !(removed.top_level && removed.member.end == span.end));
+        }
+        self.set.retain(|(known, _)| *known != field);
+        self.set.push((field, json.into()));
         self
     }
 
@@ -40,41 +53,49 @@ impl<'a> Edit<'a> {
         self.set(field, json)
     }
 
-    /// Replaces bytes of the body that the caller found itself.
+    /// Replaces bytes of the body that the caller found itself. Where such ranges overlap each other or a field that is set or
+    /// removed, the one that starts first holds, longest first.
     pub fn replace(mut self, range: Range<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        self.splices.push((range, bytes.into()));
+        if self.call.is_json() {
+            self.replaced.push((range, bytes.into()));
+        }
         self
     }
 
-    /// Removes the member at `path` (names from the outside in); nothing happens when there is none.
+    /// Removes what stands at `path` (names from the outside in), also when it stands there more than once; nothing happens when
+    /// there is none.
     pub fn remove(mut self, path: &[&str]) -> Self {
-        if let Some(cut) = find_member(self.call.text(), path) {
-            self.splices.push((cut, Cow::Borrowed(b"")));
+        let Some((name, inner)) = path.split_first() else { return self };
+        if let Some(set) = self.set.iter().position(|(field, _)| field.name() == *name) {
+            if !inner.is_empty() {
+                cut_all(&mut self.set[set].1, inner);
+                return self;
+            }
+            self.set.remove(set);
         }
+        let found = find_members(self.call.text(), path).into_iter();
+        self.removed.extend(found.map(|member| Removed { member, top_level: inner.is_empty() }));
         self
     }
 
     /// Whether nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.splices.is_empty() && self.added.is_empty()
+        self.set.is_empty() && self.removed.is_empty() && self.replaced.is_empty()
     }
 
-    /// The new body. Overlapping changes: the one that starts first holds, longest first.
+    /// The new body.
+    ///
+    /// # Panics
+    /// When a range given to [`Edit::replace`] does not lie in the body.
     #[must_use]
-    pub fn finish(mut self) -> Bytes {
+    pub fn finish(self) -> Bytes {
         let body = self.call.body();
-        let head = &self.call.0.head;
-        if !self.added.is_empty() {
-            let comma = if head.empty { 1 } else { 0 };
-            let added = self.added.split_off(comma);
-            self.splices.push((head.insert_at..head.insert_at, added.into()));
-        }
-        self.splices.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
-        let grown: usize = self.splices.iter().map(|(_, json)| json.len()).sum();
+        let splices = self.splices();
+        let grown: usize = splices.iter().map(|(_, json)| json.len()).sum();
         let mut out = Vec::with_capacity(body.len() + grown);
         let mut done = 0;
-        for (range, json) in &self.splices {
+        for (range, json) in &splices {
             if range.start < done {
                 continue;
             }
@@ -86,10 +107,49 @@ impl<'a> Edit<'a> {
         out.into()
     }
 
-    fn add(&mut self, name: &str, json: &[u8]) {
-        self.added.push(b',');
-        write_string(&mut self.added, name);
-        self.added.push(b':');
-        self.added.extend_from_slice(json);
+    /// All changes in the order of the body, additions included.
+    fn splices(self) -> Vec<(Range<usize>, Cow<'a, [u8]>)> {
+        let head = &self.call.0.head;
+        let mut gone: Vec<usize> = self
+            .removed
+            .iter()
+            .filter(|removed| removed.top_level)
+            .map(|removed| removed.member.start)
+            .collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let mut first = head.members == gone.len();
+        let mut added = Vec::new();
+        let mut splices = self.replaced;
+        for (field, json) in self.set {
+            match self.call.span(field) {
+                Some(span) => splices.push((span, json)),
+                None => {
+                    added.extend_from_slice(if first { b"" } else { b"," });
+                    write_string(&mut added, field.name());
+                    added.push(b':');
+                    added.extend_from_slice(&json);
+                    first = false;
+                }
+            }
+        }
+        let cuts = cuts(self.removed.into_iter().map(|removed| removed.member).collect());
+        splices.extend(cuts.into_iter().map(|cut| (cut, Cow::Borrowed(&b""[..]))));
+        if !added.is_empty() {
+            splices.push((head.insert_at..head.insert_at, added.into()));
+        }
+        // What is put in front of a range goes before it.
+        splices.sort_by_key(|(range, _)| (range.start, !range.is_empty(), Reverse(range.end)));
+        splices
     }
 }
+
+/// Removes what stands at `path` from a value that is an object.
+fn cut_all(json: &mut Cow<'_, [u8]>, path: &[&str]) {
+    while let Some(cut) = std::str::from_utf8(json).ok().and_then(|text| find_member(text, path)) {
+        json.to_mut().drain(cut);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! The top-level fields of a JSON body and where they stand, found in one borrowed pass of serde_json.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{cell::Cell, fmt, ops::Range};
 
 use serde::{
     Deserializer, de,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
 use super::invalid;
 use crate::{Cause, Rejection};
@@ -101,11 +101,12 @@ const FIELDS: usize = Field::ALL.len();
 /// Where each known field's value stands in the body, and the model's name when it is written with escapes.
 #[derive(Default)]
 pub(super) struct Head {
-    spans: [Option<(usize, usize)>; FIELDS],
+    /// Start and end; (0, 0) for what is absent, as no value stands at the start of an object.
+    spans: [(u32, u32); FIELDS],
     /// Byte offset behind the last member, or behind the opening brace: where a field is added.
     pub(super) insert_at: usize,
-    /// Whether the object has no member yet.
-    pub(super) empty: bool,
+    /// How many members the object has.
+    pub(super) members: usize,
     escaped_model: Option<String>,
 }
 
@@ -122,32 +123,35 @@ impl Head {
             ));
         }
         let mut reader = serde_json::Deserializer::from_str(text);
-        let head = reader.deserialize_any(HeadVisitor { text }).and_then(|head| reader.end().map(|()| head));
-        let mut head = head.map_err(|error| explain(&error, trimmed))?;
+        let within = Cell::new(None);
+        let visitor = HeadVisitor { text, within: &within };
+        let head = reader.deserialize_any(visitor).and_then(|head| reader.end().map(|()| head));
+        let mut head = head.map_err(|error| explain(&error, trimmed, within.get()))?;
         let end = text.trim_end_matches([' ', '\n', '\r', '\t']).len();
         head.insert_at = text[..end - 1].trim_end_matches([' ', '\n', '\r', '\t']).len();
-        if let Some((start, end)) = head.spans[Field::Model as usize]
-            && text[start..end].contains('\\')
+        if let Some(json) = head.span(Field::Model).map(|span| &text[span])
+            && json.contains('\\')
         {
-            head.escaped_model = serde_json::from_str(&text[start..end]).ok();
+            head.escaped_model = serde_json::from_str(json).ok();
         }
         Ok(head)
     }
 
     pub(super) fn span(&self, field: Field) -> Option<Range<usize>> {
-        self.spans[field as usize].map(|(start, end)| start..end)
+        match self.spans[field as usize] {
+            (0, 0) => None,
+            (start, end) => Some(start as usize..end as usize),
+        }
     }
 
-    pub(super) fn model<'h>(&'h self, text: &'h str) -> Option<&'h str> {
-        self.escaped_model.as_deref().or_else(|| {
-            let raw = text.get(self.span(Field::Model)?)?;
-            raw.strip_prefix('"')?.strip_suffix('"')
-        })
+    /// The model's name, given the JSON it stands in.
+    pub(super) fn model<'h>(&'h self, json: Option<&'h str>) -> Option<&'h str> {
+        self.escaped_model.as_deref().or_else(|| json?.strip_prefix('"')?.strip_suffix('"'))
     }
 }
 
 /// Words for what serde_json found, without the words of its own that speak of Rust.
-fn explain(error: &serde_json::Error, body: &str) -> Rejection {
+fn explain(error: &serde_json::Error, body: &str, within: Option<Field>) -> Rejection {
     let text = error.to_string();
     if let Some(name) = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
         let name = Field::of(name).map_or("", Field::name);
@@ -162,20 +166,27 @@ fn explain(error: &serde_json::Error, body: &str) -> Rejection {
         b'-' | b'0'..=b'9' => Some("a number"),
         _ => None,
     };
-    match (error.classify(), found) {
-        (serde_json::error::Category::Data, Some(found)) => Rejection::new(
+    match (error.classify(), found, within.map(Field::name)) {
+        (Category::Data, Some(found), _) => Rejection::new(
             Cause::InvalidRequest,
             format!("the request body must be a JSON object, not {found}"),
         ),
-        _ => Rejection::new(Cause::InvalidRequest, format!("the request body is not valid JSON: {text}")),
+        (_, _, Some(name)) => {
+            invalid(format!("the request body is not valid JSON in `{name}`: {text}"), name)
+        }
+        (_, _, None) => {
+            Rejection::new(Cause::InvalidRequest, format!("the request body is not valid JSON: {text}"))
+        }
     }
 }
 
-struct HeadVisitor<'a> {
+struct HeadVisitor<'a, 'c> {
     text: &'a str,
+    /// The known field whose value is being read.
+    within: &'c Cell<Option<Field>>,
 }
 
-impl<'de> Visitor<'de> for HeadVisitor<'de> {
+impl<'de> Visitor<'de> for HeadVisitor<'de, '_> {
     type Value = Head;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,17 +194,19 @@ impl<'de> Visitor<'de> for HeadVisitor<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
-        let mut head = Head { empty: true, ..Head::default() };
+        let mut head = Head::default();
         while let Some(key) = map.next_key_seed(FieldSeed)? {
-            head.empty = false;
+            head.members += 1;
             let Some(field) = key else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
+            self.within.set(Some(field));
             let value: &'de RawValue = map.next_value()?;
+            self.within.set(None);
             let start = value.get().as_ptr() as usize - self.text.as_ptr() as usize;
-            let slot = &mut head.spans[field as usize];
-            if slot.replace((start, start + value.get().len())).is_some() {
+            let span = (start as u32, (start + value.get().len()) as u32);
+            if std::mem::replace(&mut head.spans[field as usize], span) != (0, 0) {
                 return Err(de::Error::duplicate_field(field.name()));
             }
         }
@@ -219,6 +232,6 @@ impl<'de> Visitor<'de> for FieldSeed {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Field::of(&Cow::Borrowed(name)))
+        Ok(Field::of(name))
     }
 }

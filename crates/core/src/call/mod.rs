@@ -90,10 +90,15 @@ impl Call {
         Ok((request, call))
     }
 
-    /// The attached call, when it still counts: when its bytes are the body's own.
+    /// The attached call, when it still counts: when its bytes are the body's own and the request still means the same (a router
+    /// that strips a prefix, or a host that says what its path means, may have changed that).
     #[must_use]
     pub fn of(request: &Request<Body>) -> Option<&Self> {
         let call = request.extensions().get::<Self>()?;
+        let read_as = (call.operation(), call.dialect(), call.0.path_model.as_deref());
+        if classify(request.method(), request.uri().path(), request.extensions()) != read_as {
+            return None;
+        }
         let same = match (&call.0.body, request.body().as_bytes()) {
             (Some(read), Some(now)) => read.as_ptr() == now.as_ptr() && read.len() == now.len(),
             (None, _) => true,
@@ -108,7 +113,8 @@ impl Call {
     /// As [`Call::read`]; the request is then left with the old body and without a `Call`.
     pub fn replace(request: &mut Request<Body>, bytes: Bytes) -> Result<Self, Rejection> {
         request.extensions_mut().remove::<Self>();
-        let call = Self::assemble(request, Some(bytes.clone()))?;
+        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
+        let call = Self::assemble(request, operation.takes_json().then(|| bytes.clone()))?;
         if request.headers().contains_key(header::CONTENT_LENGTH) {
             request.headers_mut().insert(header::CONTENT_LENGTH, bytes.len().into());
         }
@@ -138,7 +144,7 @@ impl Call {
     /// The model that is asked for: the body's, else the path's.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
-        self.0.head.model(self.text()).or(self.0.path_model.as_deref())
+        self.0.head.model(self.field(Field::Model)).or(self.0.path_model.as_deref())
     }
 
     /// Whether the answer is to be streamed.
@@ -164,7 +170,9 @@ impl Call {
     /// The raw JSON of a top-level field; `None` when it is absent or `null`.
     #[must_use]
     pub fn field(&self, field: Field) -> Option<&str> {
-        self.text().get(self.0.head.span(field)?).filter(|json| *json != "null")
+        // Only these few bytes are checked again, not the whole body.
+        let json = std::str::from_utf8(self.body().get(self.span(field)?)?).ok()?;
+        (json != "null").then_some(json)
     }
 
     /// The end user whom the caller names (`user`, or Anthropic's `metadata.user_id`). Said by the client: it can narrow what
@@ -187,17 +195,20 @@ impl Call {
         self.0.body.as_deref().unwrap_or_default()
     }
 
-    /// The body as text; empty for an operation whose body is not JSON.
+    /// The body as text; empty for an operation whose body is not JSON. Walks the body once: keep the result.
     #[must_use]
     pub fn text(&self) -> &str {
-        // Checked when the call was read; the check of some kilobytes again is cheaper than a copy kept beside the bytes.
+        // Checked when the call was read; to check it again is cheaper than a copy kept beside the bytes.
         std::str::from_utf8(self.body()).unwrap_or_default()
     }
 
     /// Starts a change of top-level fields that leaves every other byte as it is.
-    #[must_use]
     pub fn edit(&self) -> Edit<'_> {
         Edit::new(self)
+    }
+
+    fn is_json(&self) -> bool {
+        self.0.body.is_some()
     }
 
     fn span(&self, field: Field) -> Option<Range<usize>> {
@@ -268,9 +279,8 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> 
             return unsupported(format!("content-type must be application/json, not {essence:?}"));
         }
     }
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return unsupported(
             "content-encoding is not supported in requests: send the body uncompressed".to_owned(),
         );
@@ -283,7 +293,6 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> 
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
 fn refuse_body(error: CollectError) -> Rejection {
     match error {
         CollectError::TooLarge { limit } => {

@@ -93,7 +93,14 @@ fn check_type(operation: Operation, field: Field, json: &str) -> Result<(), Reje
         Expect::Integer => (json.parse::<i64>().is_ok(), "a whole number"),
         Expect::Count(most) => {
             let fits = json.parse::<u64>().is_ok_and(|count| (1..=most).contains(&count));
-            (fits, if most == MAX_N { "a whole number from 1 to 128" } else { "a whole number above 0" })
+            (
+                fits,
+                if most == MAX_N {
+                    "a whole number from 1 to 128"
+                } else {
+                    "a whole number from 1 to 4294967295"
+                },
+            )
         }
         Expect::String => (first == b'"', "a string"),
         Expect::Object => (first == b'{', "an object"),
@@ -128,16 +135,17 @@ fn messages(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
         if first != b'{' {
             return blame(format!("messages[{index}]"), "an object", first);
         }
-        let mut role = false;
+        let (mut role, mut content) = (false, false);
         cursor.object(|key, cursor| {
             if key_is(key, "role") {
-                role = true;
+                once(&mut role, index, "role")?;
                 let first = cursor.peek();
                 if first != b'"' {
                     return blame(format!("messages[{index}].role"), "a string", first);
                 }
             } else if key_is(key, "content") {
-                return content(index, cursor);
+                once(&mut content, index, "content")?;
+                return check_content(index, cursor);
             }
             Ok(())
         })?;
@@ -155,7 +163,19 @@ fn messages(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     }
 }
 
-fn content(index: usize, cursor: &mut Cursor<'_>) -> Result<(), Bad> {
+/// As at the top level, two of them would let one layer read the one and a provider the other.
+fn once(seen: &mut bool, index: usize, name: &str) -> Result<(), Bad> {
+    match std::mem::replace(seen, true) {
+        false => Ok(()),
+        true => {
+            let param = format!("messages[{index}].{name}");
+            let message = format!("the field `{param}` stands twice in the request body");
+            Err(Bad::Rejected(invalid(message, param)))
+        }
+    }
+}
+
+fn check_content(index: usize, cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     match cursor.peek() {
         b'"' | b'n' => Ok(()),
         b'[' => cursor.array(|part, cursor| match cursor.peek() {

@@ -1,0 +1,326 @@
+//! Answers of Messages, read and written, and the blocks that requests share with them.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use ziggurat_core::{Dialect, json::write_string};
+
+use super::{
+    finish, read_usage,
+    request::{blocks, caller_block},
+    stop_word,
+    usage::write_usage,
+};
+use crate::{
+    Arguments, Block, BlockKind, Choice, Finish, FinishReason, Malformed, Response, Source, Text, ToolCall,
+    read::{StringOr, document, wire_object},
+    write::{Object, object},
+};
+
+wire_object! {
+    struct WireResponse {
+        id: Text<'a> = "id",
+        kind: Text<'a> = "type",
+        role: Text<'a> = "role",
+        model: Text<'a> = "model",
+        content: Vec<&'a RawValue> = "content",
+        stop_reason: Text<'a> = "stop_reason",
+        stop_sequence: Text<'a> = "stop_sequence",
+        usage: &'a RawValue = "usage",
+    }
+    /// A block of any type.
+    struct WireBlock {
+        kind: Text<'a> = "type",
+        text: Text<'a> = "text",
+        citations: &'a RawValue = "citations",
+        thinking: Text<'a> = "thinking",
+        signature: Text<'a> = "signature",
+        data: Text<'a> = "data",
+        id: Text<'a> = "id",
+        name: Text<'a> = "name",
+        input: &'a RawValue = "input",
+        source: &'a RawValue = "source",
+        title: Text<'a> = "title",
+        tool_use_id: Text<'a> = "tool_use_id",
+        content: StringOr<'a, &'a RawValue> = "content",
+        is_error: bool = "is_error",
+        cache_control: &'a RawValue = "cache_control",
+    }
+    struct WireKind { kind: Text<'a> = "type", }
+}
+
+/// Reads an answer of a provider of Anthropic's dialect.
+///
+/// # Errors
+/// [`Malformed`], when it is not one.
+pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
+    let wire: WireResponse<'_> = document(json)?;
+    let list = wire.content.ok_or_else(|| Malformed::new("missing field", "content"))?;
+    let (content, _) = blocks(StringOr::List(list), "content")?;
+    let finish = wire.stop_reason.map(|reason| finish(reason, wire.stop_sequence));
+    Ok(Response {
+        id: wire.id,
+        model: wire.model,
+        created: None,
+        choices: vec![Choice { content, finish, ..Choice::default() }],
+        usage: wire.usage.and_then(read_usage),
+        extra: wire.extra,
+    })
+}
+
+/// Reads a block of content.
+pub(super) fn decode_block(raw: &RawValue) -> Result<Block<'_>, Malformed> {
+    let native =
+        |kind: Text<'static>| Ok(Block::new(BlockKind::Native { dialect: Dialect::Anthropic, kind, raw }));
+    // A type that is not ours may use the same member names for other things: its type is read alone.
+    let kind: WireKind<'_> = document(raw.get())?;
+    let kind = kind.kind.ok_or_else(|| Malformed::new("missing required field", "type"))?.decode();
+    if !is_known(&kind) {
+        return native(kind.into_owned().into());
+    }
+    let mut wire: WireBlock<'_> = document(raw.get())?;
+    let missing = |field: &str| Malformed::new("missing required field", field);
+    let block = match &*kind {
+        "text" => {
+            BlockKind::Text { text: wire.text.ok_or_else(|| missing("text"))?, citations: wire.citations }
+        }
+        "thinking" => BlockKind::Thinking {
+            text: wire.thinking.ok_or_else(|| missing("thinking"))?,
+            signature: wire.signature,
+        },
+        "redacted_thinking" => {
+            BlockKind::RedactedThinking { data: wire.data.ok_or_else(|| missing("data"))? }
+        }
+        "tool_use" => BlockKind::ToolCall(ToolCall {
+            id: wire.id.ok_or_else(|| missing("id"))?,
+            name: wire.name.ok_or_else(|| missing("name"))?,
+            arguments: wire.input.map_or_else(|| Arguments::String("{}".into()), Arguments::Json),
+        }),
+        kind => match caller_block(kind, &mut wire)? {
+            Some(block) => block,
+            None => return native(kind.to_owned().into()),
+        },
+    };
+    let mut extra = wire.extra;
+    if let (BlockKind::File { .. }, Some(citations)) = (&block, wire.citations) {
+        extra.push((Cow::Borrowed("citations"), citations));
+    }
+    Ok(Block { kind: block, cache: wire.cache_control, extra })
+}
+
+fn is_known(kind: &str) -> bool {
+    matches!(
+        kind,
+        "text" | "thinking" | "redacted_thinking" | "tool_use" | "image" | "document" | "tool_result"
+    )
+}
+
+/// Reads a thinking block, wherever it stands.
+pub(crate) fn decode_thinking_block(raw: &RawValue) -> Result<Block<'_>, Malformed> {
+    decode_block(raw)
+}
+
+/// Writes a thinking block, wherever it stands.
+pub(crate) fn write_thinking_block(out: &mut Object<'_>, block: &Block<'_>) {
+    write_block(out, block);
+}
+
+/// Writes an answer for a caller of Anthropic's dialect.
+pub fn encode_response(response: &Response<'_>, out: &mut Vec<u8>) {
+    let choice = response.choices.first();
+    let content = choice.map_or(&[][..], |choice| &choice.content);
+    object(out, |body| {
+        body.text("id", response.id.as_ref().unwrap_or(&"".into()));
+        body.str("type", "message");
+        body.str("role", "assistant");
+        body.text("model", response.model.as_ref().unwrap_or(&"".into()));
+        body.array("content", |list| {
+            for block in content {
+                match &block.kind {
+                    BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
+                    BlockKind::Native { .. } => {}
+                    // What is empty beside other blocks is OpenAI's way to say nothing.
+                    BlockKind::Text { text, .. } if text.is_empty() && content.len() > 1 => {}
+                    _ => list.object(|out| write_block(out, block)),
+                }
+            }
+        });
+        let calls = content.iter().any(|block| matches!(block.kind, BlockKind::ToolCall(_)));
+        write_stop(body, choice.and_then(|choice| choice.finish.as_ref()), calls);
+        match &response.usage {
+            Some(spent) if spent.dialect == Dialect::Anthropic => body.json("usage", spent.raw.get()),
+            Some(spent) => body.object("usage", |usage| write_usage(usage, &spent.counts)),
+            None => body.object("usage", |usage| {
+                usage.number("input_tokens", 0);
+                usage.number("output_tokens", 0);
+            }),
+        }
+        if choice.and_then(|choice| choice.finish.as_ref()).is_none_or(|f| f.dialect == Dialect::Anthropic) {
+            body.extra(&response.extra);
+        }
+    });
+}
+
+/// Writes why an answer ended.
+pub(super) fn write_stop(out: &mut Object<'_>, finish: Option<&Finish<'_>>, calls: bool) {
+    match finish {
+        Some(finish) if finish.dialect == Dialect::Anthropic => out.text("stop_reason", &finish.native),
+        Some(finish) => out.str("stop_reason", stop_word(finish, calls)),
+        None => out.json("stop_reason", "null"),
+    }
+    match finish.and_then(|finish| finish.stop_sequence.as_ref()) {
+        Some(sequence) => out.text("stop_sequence", sequence),
+        None => out.json("stop_sequence", "null"),
+    }
+    if finish.is_some_and(|f| f.dialect != Dialect::Anthropic && f.reason == FinishReason::ContentFilter) {
+        out.object("stop_details", |details| {
+            details.str("type", "refusal");
+            details.json("category", "null");
+            details.json("explanation", "null");
+        });
+    }
+}
+
+/// Writes the members of a block; native ones are written by whoever holds them, whole.
+pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>) {
+    match &block.kind {
+        BlockKind::Text { text, citations } => {
+            out.str("type", "text");
+            out.text("text", text);
+            out.raw_if("citations", *citations);
+        }
+        BlockKind::Refusal(text) => {
+            out.str("type", "text");
+            out.text("text", text);
+        }
+        BlockKind::Thinking { text, signature } => {
+            out.str("type", "thinking");
+            out.text("thinking", text);
+            // The block cannot be sent back without one; its type says that there is one.
+            out.text("signature", signature.as_ref().unwrap_or(&"".into()));
+        }
+        BlockKind::RedactedThinking { data } => {
+            out.str("type", "redacted_thinking");
+            out.text("data", data);
+        }
+        BlockKind::ToolCall(call) => {
+            out.str("type", "tool_use");
+            write_call_id(out.key("id"), &call.id);
+            out.text("name", &call.name);
+            write_input(out, &call.arguments);
+        }
+        BlockKind::ToolResult { id, content, plain, error } => {
+            out.str("type", "tool_result");
+            write_call_id(out.key("tool_use_id"), id);
+            write_result(out, content, *plain);
+            if let Some(error) = error {
+                out.bool("is_error", *error);
+            }
+        }
+        BlockKind::Image { source, .. } => {
+            out.str("type", "image");
+            write_source(out, source, "image/png");
+        }
+        BlockKind::File { source, name } => {
+            out.str("type", "document");
+            write_source(out, source, "application/pdf");
+            out.text_if("title", name.as_ref());
+        }
+        BlockKind::Native { .. } => {}
+    }
+    out.raw_if("cache_control", block.cache);
+    for (name, raw) in &block.extra {
+        if matches!(&**name, "context" | "citations" | "caller") {
+            out.json(name, raw.get());
+        }
+    }
+}
+
+fn write_result(out: &mut Object<'_>, content: &[Block<'_>], plain: bool) {
+    if let ([Block { kind: BlockKind::Text { text, .. }, .. }], true) = (content, plain) {
+        return out.text("content", text);
+    }
+    out.array("content", |list| {
+        for block in content {
+            match &block.kind {
+                BlockKind::Native { raw, .. } => list.json(raw.get()),
+                _ => list.object(|out| write_block(out, block)),
+            }
+        }
+    });
+}
+
+/// Writes arguments as the object that Anthropic's `input` is. What is no JSON, as arguments cut at a cap are, stands whole under
+/// `partial_json`: the name of the delta that would have carried it.
+fn write_input(out: &mut Object<'_>, arguments: &Arguments<'_>) {
+    let text = match arguments {
+        Arguments::Json(raw) => Cow::Borrowed(raw.get()),
+        Arguments::String(text) => text.decode(),
+    };
+    let trimmed = text.trim();
+    match serde_json::from_str::<&RawValue>(trimmed) {
+        Ok(raw) if raw.get().starts_with('{') => out.json("input", raw.get()),
+        _ if trimmed.is_empty() || trimmed == "null" => out.json("input", "{}"),
+        _ => out.object("input", |input| input.str("partial_json", &text)),
+    }
+}
+
+fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str) {
+    out.object("source", |out| match source {
+        Source::Base64 { media_type, data } => {
+            out.str("type", "base64");
+            match media_type {
+                Some(media_type) => out.text("media_type", media_type),
+                None => out.str("media_type", default_type),
+            }
+            out.text("data", data);
+        }
+        Source::Url(url) => {
+            out.str("type", "url");
+            out.text("url", url);
+        }
+        Source::File(id) => {
+            out.str("type", "file");
+            out.text("file_id", id);
+        }
+        Source::Text(text) => {
+            out.str("type", "text");
+            out.str("media_type", "text/plain");
+            out.text("data", text);
+        }
+    });
+}
+
+/// Writes the id of a call: Anthropic takes letters, digits, `_` and `-` alone.
+pub(super) fn write_call_id(out: &mut Vec<u8>, id: &Text<'_>) {
+    let plain = id.decode();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match plain.chars().all(fits) {
+        true => id.write(out),
+        false => write_string(out, &plain.replace(|c| !fits(c), "_")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hold_no_other_characters() {
+        let mut out = Vec::new();
+        write_call_id(&mut out, &"call:1/é".into());
+        assert_eq!(out, b"\"call_1__\"");
+    }
+
+    #[test]
+    fn input_is_always_an_object() {
+        let input = |arguments: &str| {
+            let mut out = Vec::new();
+            object(&mut out, |out| write_input(out, &Arguments::String(arguments.to_owned().into())));
+            String::from_utf8(out).expect("is UTF-8")
+        };
+        assert_eq!(input(r#" {"a": 1} "#), r#"{"input":{"a": 1}}"#);
+        assert_eq!(input(""), r#"{"input":{}}"#);
+        assert_eq!(input(r#"{"a": "x"#), r#"{"input":{"partial_json":"{\"a\": \"x"}}"#);
+    }
+}

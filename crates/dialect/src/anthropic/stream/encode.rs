@@ -1,0 +1,219 @@
+//! Writing a stream of Messages events.
+
+use ziggurat_core::{Dialect, Usage};
+
+use super::super::{
+    response::{write_call_id, write_stop},
+    usage::write_usage,
+};
+use crate::{
+    Delta, Event, Finish, Opening, Spent, Text,
+    write::{Object, object},
+};
+
+/// Turns [`Event`]s into the bytes of a stream for a caller of Anthropic's dialect. Only the first answer has a place in it.
+#[derive(Debug, Default)]
+pub struct StreamEncoder {
+    started: bool,
+    id: Option<Text<'static>>,
+    model: Option<Text<'static>>,
+    usage: Option<Usage>,
+    /// As the provider stated it last, where its form is Anthropic's.
+    raw_usage: Option<String>,
+    /// The provider's block behind each index that was given out.
+    blocks: Vec<u64>,
+    calls: bool,
+    finish: Option<Finish<'static>>,
+    extra: Vec<(String, String)>,
+}
+
+// ===== impl StreamEncoder =====
+
+impl StreamEncoder {
+    /// An encoder at the start of a stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the bytes of one event, none for what only another dialect has.
+    pub fn encode(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        match event {
+            Event::Start { id, model, .. } => {
+                self.id = id.clone().map(Text::into_owned);
+                self.model = model.clone().map(Text::into_owned);
+                self.start(out);
+            }
+            Event::Open { choice: 0, block, opening } => self.open(*block, opening, out),
+            Event::Delta { choice: 0, block, delta } => self.delta(*block, delta, out),
+            Event::Close { choice: 0, block } => {
+                if let Some(index) = self.index(*block) {
+                    write_event(out, "content_block_stop", |event| event.number("index", index));
+                }
+            }
+            Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
+            Event::Usage(spent) => self.count(spent),
+            Event::Ping => write_event(out, "ping", |_| {}),
+            Event::Error(problem) => out.extend_from_slice(&problem.to_event(Dialect::Anthropic)),
+            Event::End => self.end(out),
+            Event::Extra { choice: None, name, raw, .. } => {
+                self.extra.push((name.decode().into_owned(), raw.get().to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        write_event(out, "message_start", |event| {
+            event.object("message", |message| {
+                message.text("id", self.id.as_ref().unwrap_or(&"".into()));
+                message.str("type", "message");
+                message.str("role", "assistant");
+                message.text("model", self.model.as_ref().unwrap_or(&"".into()));
+                message.array("content", |_| {});
+                message.json("stop_reason", "null");
+                message.json("stop_sequence", "null");
+                self.write_usage(message);
+            });
+        });
+    }
+
+    fn open(&mut self, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
+        if let Opening::Native { dialect, .. } = opening
+            && *dialect != Dialect::Anthropic
+        {
+            return;
+        }
+        self.start(out);
+        self.blocks.push(block);
+        let index = self.blocks.len() as u64 - 1;
+        self.calls |= matches!(opening, Opening::ToolCall { .. });
+        write_event(out, "content_block_start", |event| {
+            event.number("index", index);
+            if let Opening::Native { raw, .. } = opening {
+                return event.json("content_block", raw.get());
+            }
+            event.object("content_block", |out| match opening {
+                Opening::ToolCall { id, name } => {
+                    out.str("type", "tool_use");
+                    match id.is_empty() {
+                        true => out.str("id", &format!("toolu_{index}")),
+                        false => write_call_id(out.key("id"), id),
+                    }
+                    out.text("name", name);
+                    out.object("input", |_| {});
+                }
+                Opening::Thinking => {
+                    out.str("type", "thinking");
+                    out.str("thinking", "");
+                    out.str("signature", "");
+                }
+                Opening::RedactedThinking { data } => {
+                    out.str("type", "redacted_thinking");
+                    out.text("data", data);
+                }
+                Opening::Text | Opening::Refusal | Opening::Native { .. } => {
+                    out.str("type", "text");
+                    out.str("text", "");
+                }
+            });
+        });
+    }
+
+    fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        let Some(index) = self.index(block) else { return };
+        let (kind, member, text) = match delta {
+            Delta::Text(text) | Delta::Refusal(text) => ("text_delta", "text", text),
+            Delta::Thinking(text) => ("thinking_delta", "thinking", text),
+            Delta::Signature(text) => ("signature_delta", "signature", text),
+            Delta::Arguments(text) => ("input_json_delta", "partial_json", text),
+            Delta::Citation(raw) => {
+                return write_delta(out, index, |event| {
+                    event.object("delta", |delta| {
+                        delta.str("type", "citations_delta");
+                        delta.json("citation", raw.get());
+                    });
+                });
+            }
+            Delta::Native { dialect: Dialect::Anthropic, raw } => {
+                return write_delta(out, index, |event| event.json("delta", raw.get()));
+            }
+            Delta::Native { .. } => return,
+        };
+        write_delta(out, index, |event| {
+            event.object("delta", |delta| {
+                delta.str("type", kind);
+                delta.text(member, text);
+            });
+        });
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.start(out);
+        let finish = self.finish.take();
+        write_event(out, "message_delta", |event| {
+            event.object("delta", |delta| {
+                write_stop(delta, finish.as_ref(), self.calls);
+                for (name, json) in &self.extra {
+                    delta.json(name, json);
+                }
+            });
+            self.write_usage(event);
+        });
+        write_event(out, "message_stop", |_| {});
+    }
+
+    /// Anthropic's clients require usage, at the start too, when another dialect has stated none yet.
+    fn write_usage(&self, out: &mut Object<'_>) {
+        match (&self.raw_usage, &self.usage) {
+            (Some(raw), _) => out.json("usage", raw),
+            (None, Some(counts)) => out.object("usage", |usage| write_usage(usage, counts)),
+            (None, None) => out.object("usage", |usage| {
+                usage.number("input_tokens", 0);
+                usage.number("output_tokens", 0);
+            }),
+        }
+    }
+
+    fn count(&mut self, spent: &Spent<'_>) {
+        match &mut self.usage {
+            Some(counts) => counts.update(&spent.counts),
+            None => self.usage = Some(spent.counts),
+        }
+        self.raw_usage = (spent.dialect == Dialect::Anthropic).then(|| spent.raw.get().to_owned());
+    }
+
+    fn index(&self, block: u64) -> Option<u64> {
+        self.blocks.iter().position(|b| *b == block).map(|index| index as u64)
+    }
+}
+
+fn own(finish: &Finish<'_>) -> Finish<'static> {
+    Finish {
+        reason: finish.reason,
+        native: finish.native.clone().into_owned(),
+        dialect: finish.dialect,
+        stop_sequence: finish.stop_sequence.clone().map(Text::into_owned),
+    }
+}
+
+fn write_delta(out: &mut Vec<u8>, index: u64, members: impl FnOnce(&mut Object<'_>)) {
+    write_event(out, "content_block_delta", |event| {
+        event.number("index", index);
+        members(event);
+    });
+}
+
+fn write_event(out: &mut Vec<u8>, kind: &str, members: impl FnOnce(&mut Object<'_>)) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\ndata: ");
+    object(out, |event| {
+        event.str("type", kind);
+        members(event);
+    });
+    out.extend_from_slice(b"\n\n");
+}

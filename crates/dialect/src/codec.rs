@@ -1,0 +1,122 @@
+//! The codecs, chosen by dialect.
+
+use ziggurat_core::Dialect;
+
+use crate::{Encoding, Event, Malformed, Refused, Request, Response, anthropic, openai};
+
+/// Reads a request of a caller of `dialect`.
+///
+/// # Errors
+/// [`Malformed`], with the field that is to blame.
+pub fn decode_request(dialect: Dialect, json: &str) -> Result<Request<'_>, Malformed> {
+    match dialect {
+        Dialect::Anthropic => anthropic::decode_request(json),
+        _ => openai::decode_request(json),
+    }
+}
+
+/// Writes a request for a provider of `dialect`.
+///
+/// # Errors
+/// [`Refused`], when it holds what such a provider cannot be asked.
+pub fn encode_request(
+    dialect: Dialect,
+    request: &Request<'_>,
+    encoding: &Encoding<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    match dialect {
+        Dialect::Anthropic => anthropic::encode_request(request, encoding, out),
+        _ => openai::encode_request(request, encoding, out),
+    }
+}
+
+/// Reads an answer of a provider of `dialect`.
+///
+/// # Errors
+/// [`Malformed`], when it is not one.
+pub fn decode_response(dialect: Dialect, json: &str) -> Result<Response<'_>, Malformed> {
+    match dialect {
+        Dialect::Anthropic => anthropic::decode_response(json),
+        _ => openai::decode_response(json),
+    }
+}
+
+/// Writes an answer for a caller of `dialect`. `now`, in seconds of the Unix epoch, stands in where the provider gave no time.
+pub fn encode_response(dialect: Dialect, response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
+    match dialect {
+        Dialect::Anthropic => anthropic::encode_response(response, out),
+        _ => openai::encode_response(response, now, out),
+    }
+}
+
+/// Reads the stream of a provider of some dialect.
+#[derive(Debug)]
+pub enum StreamDecoder {
+    /// Anthropic's.
+    Anthropic(anthropic::StreamDecoder),
+    /// OpenAI's.
+    OpenAi(openai::StreamDecoder),
+}
+
+/// Writes a stream for a caller of some dialect.
+#[derive(Debug)]
+pub enum StreamEncoder {
+    /// Anthropic's.
+    Anthropic(anthropic::StreamEncoder),
+    /// OpenAI's.
+    OpenAi(openai::StreamEncoder),
+}
+
+// ===== impl StreamDecoder =====
+
+impl StreamDecoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Anthropic => Self::Anthropic(anthropic::StreamDecoder::default()),
+            _ => Self::OpenAi(openai::StreamDecoder::default()),
+        }
+    }
+
+    /// Reads the data of one event and gives what it says to `sink`.
+    ///
+    /// # Errors
+    /// [`Malformed`], when it is not one.
+    pub fn decode<'a>(&mut self, data: &'a str, sink: &mut impl FnMut(Event<'a>)) -> Result<(), Malformed> {
+        match self {
+            Self::Anthropic(decoder) => decoder.decode(data, sink),
+            Self::OpenAi(decoder) => decoder.decode(data, sink),
+        }
+    }
+
+    /// Ends the stream where the provider's bytes end: with [`Event::End`] or [`Event::Error`], unless one of them has been given.
+    pub fn finish<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+        match self {
+            Self::Anthropic(decoder) => decoder.finish(sink),
+            Self::OpenAi(decoder) => decoder.finish(sink),
+        }
+    }
+}
+
+// ===== impl StreamEncoder =====
+
+impl StreamEncoder {
+    /// An encoder at the start of a stream; `now` as for [`encode_response`], `include_usage` is what an OpenAI caller asked for.
+    #[must_use]
+    pub fn new(dialect: Dialect, now: u64, include_usage: bool) -> Self {
+        match dialect {
+            Dialect::Anthropic => Self::Anthropic(anthropic::StreamEncoder::new()),
+            _ => Self::OpenAi(openai::StreamEncoder::new(now, include_usage)),
+        }
+    }
+
+    /// Appends the bytes of one event.
+    pub fn encode(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Anthropic(encoder) => encoder.encode(event, out),
+            Self::OpenAi(encoder) => encoder.encode(event, out),
+        }
+    }
+}

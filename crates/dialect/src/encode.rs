@@ -1,0 +1,100 @@
+//! What an encoder is told, and how it says what it cannot carry.
+
+use ziggurat_core::ParamPolicy;
+
+/// What the encoder of a request is told of its target.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Encoding<'e> {
+    /// The model's name at the provider.
+    pub model: &'e str,
+    /// What happens to parameters that the target does not take.
+    pub policy: &'e ParamPolicy,
+}
+
+/// A request that the target cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Parameters that the target does not take and the policy does not drop, by name.
+    Unsupported(Vec<String>),
+    /// A field whose value cannot be carried.
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// The field, as `messages[0].content[1].image_url.url`.
+        param: String,
+    },
+}
+
+/// Collects what an encoder meets and cannot carry, by the policy.
+pub(crate) struct Verdicts<'e> {
+    policy: &'e ParamPolicy,
+    refused: Vec<String>,
+}
+
+/// What to do with a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Leave it out: dropped by policy, or refused in the end.
+    Leave,
+    /// Hand it on as it is: the policy says the target takes it.
+    Pass,
+}
+
+// ===== impl Encoding =====
+
+impl<'e> Encoding<'e> {
+    /// For a model, under a policy.
+    #[must_use]
+    pub const fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
+        Self { model, policy }
+    }
+}
+
+// ===== impl Refused =====
+
+impl Refused {
+    pub(crate) fn invalid(message: impl Into<String>, param: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), param: param.into() }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unsupported(names) => write!(f, "unsupported parameters: {}", names.join(", ")),
+            Self::Invalid { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+// ===== impl Verdicts =====
+
+impl<'e> Verdicts<'e> {
+    pub(crate) const fn new(policy: &'e ParamPolicy) -> Self {
+        Self { policy, refused: Vec::new() }
+    }
+
+    /// The target does not take this parameter.
+    pub(crate) fn unsupported(&mut self, name: &str) -> Verdict {
+        if self.policy.allowed_openai_params.iter().any(|allowed| allowed == name) {
+            return Verdict::Pass;
+        }
+        if !self.policy.drop_params {
+            self.refused.push(name.to_owned());
+        }
+        Verdict::Leave
+    }
+
+    /// The target has no place for this, and leaving it out would change what is asked: no policy drops it.
+    pub(crate) fn impossible(&mut self, name: impl Into<String>) {
+        self.refused.push(name.into());
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Refused> {
+        if self.refused.is_empty() { Ok(()) } else { Err(Refused::Unsupported(self.refused)) }
+    }
+}

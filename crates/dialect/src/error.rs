@@ -1,0 +1,279 @@
+//! Errors of providers, read by cause.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+use ziggurat_core::{Cause, Problem};
+
+/// What an error body says, whatever its shape.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) message: String,
+    pub(crate) kind: String,
+    pub(crate) code: String,
+    pub(crate) param: Option<String>,
+}
+
+/// Reads an error body of any of the shapes that providers give: `{error: {..}}`, `{error: ".."}`, `{message}`, `{detail}`.
+pub(crate) fn said(body: &[u8]) -> Option<Said> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    // Some give a list of one.
+    let value = value.get(0).unwrap_or(&value);
+    let error = value.get("error").unwrap_or(value);
+    let text = |value: &Value, name: &str| match value.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let detail = |value: &Value| match value.get("detail") {
+        Some(Value::String(text)) => text.clone(),
+        // FastAPI's validation errors.
+        Some(Value::Array(list)) => {
+            let messages = list.iter().map(|item| text(item, "msg")).collect::<Vec<_>>();
+            messages.join("; ")
+        }
+        _ => String::new(),
+    };
+    let message = match error {
+        Value::String(text) => text.clone(),
+        error => {
+            [text(error, "message"), detail(error), error.get("message").map(detail).unwrap_or_default()]
+                .into_iter()
+                .find(|message| !message.is_empty())
+                .unwrap_or_default()
+        }
+    };
+    let said = Said {
+        message,
+        kind: text(error, "type"),
+        code: Some(text(error, "code"))
+            .filter(|code| !code.is_empty())
+            .unwrap_or_else(|| text(value, "code")),
+        param: error.get("param").and_then(Value::as_str).map(str::to_owned),
+    };
+    (!said.message.is_empty() || !said.kind.is_empty() || !said.code.is_empty()).then_some(said)
+}
+
+/// Reads an error body, or the error within a stream (`status` is `None`), by cause, whatever its shape. Keys and URLs in the provider's
+/// words are taken out.
+#[must_use]
+pub fn decode_error(status: Option<StatusCode>, body: &[u8]) -> Problem {
+    let said = said(body);
+    let status = status.or_else(|| {
+        // OpenRouter's codes are statuses.
+        said.as_ref()?
+            .code
+            .parse()
+            .ok()
+            .filter(|code| (400..600).contains(code))
+            .and_then(|code| StatusCode::from_u16(code).ok())
+    });
+    let Some(said) = said else {
+        let cause = by_status(status.unwrap_or(StatusCode::BAD_GATEWAY), "");
+        return Problem::new(cause, unreadable(status, body));
+    };
+    let cause = cause(status, &said);
+    let message = match said.message.is_empty() {
+        true => {
+            format!("the provider answered: {}", if said.kind.is_empty() { &said.code } else { &said.kind })
+        }
+        false => scrub(&said.message),
+    };
+    let mut problem = Problem::new(cause, message);
+    problem.param = said.param.map(Into::into);
+    if cause == Cause::RateLimit && matches!(&*said.kind, "tokens" | "requests") {
+        problem.kind = Some(said.kind.clone().into());
+    }
+    // OpenAI's codes say more than ours where ours has none, or the usual one.
+    let (usual, _, code) = cause.openai();
+    if is_code(&said.code) && (code.is_none() || said.code == "content_filter") {
+        problem.code = Some(said.code.into());
+    }
+    problem.status = status.filter(|status| {
+        *status != usual
+            && (status.is_client_error() || *status == StatusCode::INTERNAL_SERVER_ERROR)
+            && keeps_status(cause)
+    });
+    problem
+}
+
+/// Causes that several statuses stand for: the provider's own is kept.
+const fn keeps_status(cause: Cause) -> bool {
+    matches!(cause, Cause::InvalidRequest | Cause::ContentPolicy | Cause::Internal)
+}
+
+fn is_code(code: &str) -> bool {
+    !code.is_empty()
+        && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !code.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn unreadable(status: Option<StatusCode>, body: &[u8]) -> String {
+    let start = body.trim_ascii_start();
+    let what = match start.first() {
+        None => "an empty body",
+        Some(b'<') => "HTML",
+        Some(b'{' | b'[') => "JSON without an error message",
+        Some(_) => "text",
+    };
+    match status {
+        Some(status) => {
+            format!("the provider answered {} with {what} instead of an error object", status.as_u16())
+        }
+        None => format!("the provider's stream broke off with {what}"),
+    }
+}
+
+fn cause(status: Option<StatusCode>, said: &Said) -> Cause {
+    let message = said.message.to_lowercase();
+    let holds = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let is = |word: &str| said.kind == word || said.code == word;
+    let code = status.map_or(0, |status| status.as_u16());
+    if is("insufficient_quota")
+        || is("billing_error")
+        || is("enforced_spend_limit_reached")
+        || is("billing_hard_limit_reached")
+        || code == 402
+        || holds(&["credit balance is too low", "insufficient balance", "exceeded your current quota"])
+    {
+        return Cause::Quota;
+    }
+    if matches!(code, 0 | 400 | 413 | 422) && (is("context_length_exceeded") || holds(TOO_LONG)) {
+        return Cause::ContextLength;
+    }
+    let filtered = is("content_filter") || is("content_policy_violation");
+    if filtered || (code == 403 && holds(&["moderation", "flagged"])) {
+        return Cause::ContentPolicy;
+    }
+    if is("invalid_api_key") || (code == 400 && holds(&["incorrect api key"])) {
+        return Cause::InvalidKey;
+    }
+    if is("model_not_found") || is("DeploymentNotFound") {
+        return Cause::ModelNotFound;
+    }
+    match status {
+        Some(status) => by_status(status, &message),
+        None => by_kind(&said.kind),
+    }
+}
+
+/// How providers say that a prompt is too long.
+const TOO_LONG: &[&str] = &[
+    "prompt is too long",
+    "maximum context length",
+    "context window",
+    "too many tokens",
+    "input is too long",
+    "input tokens exceeded",
+    "exceeds the maximum number of tokens",
+    "prompt too long",
+];
+
+fn by_status(status: StatusCode, message: &str) -> Cause {
+    match status.as_u16() {
+        401 => Cause::InvalidKey,
+        403 => Cause::PermissionDenied,
+        404 if message.is_empty() || message.contains("model") || message.contains("deployment") => {
+            Cause::ModelNotFound
+        }
+        404 => Cause::NotFound,
+        408 | 504 => Cause::Timeout,
+        409 => Cause::Conflict,
+        413 => Cause::TooLarge,
+        422 => Cause::Unprocessable,
+        429 => Cause::RateLimit,
+        498 | 503 | 529 => Cause::Overloaded,
+        500 => Cause::Internal,
+        400..=499 => Cause::InvalidRequest,
+        _ => Cause::Upstream,
+    }
+}
+
+/// By the type alone, as errors within a stream have it.
+fn by_kind(kind: &str) -> Cause {
+    match kind {
+        "invalid_request_error" => Cause::InvalidRequest,
+        "authentication_error" => Cause::InvalidKey,
+        "permission_error" => Cause::PermissionDenied,
+        "not_found_error" => Cause::ModelNotFound,
+        "request_too_large" => Cause::TooLarge,
+        "rate_limit_error" | "rate_limit_exceeded" | "tokens" | "requests" => Cause::RateLimit,
+        "overloaded_error" => Cause::Overloaded,
+        "timeout_error" => Cause::Timeout,
+        "api_error" | "server_error" => Cause::Internal,
+        _ => Cause::Upstream,
+    }
+}
+
+/// Takes keys and URLs out of a provider's words: they are the operator's.
+#[must_use]
+pub fn scrub(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    for word in message.split_inclusive(char::is_whitespace) {
+        let core = word.trim_end();
+        let bare = core.trim_matches(|c: char| !c.is_alphanumeric());
+        let key = ["sk-", "sk_", "pk-", "xai-", "gsk_", "AIza", "AKIA", "Bearer"]
+            .iter()
+            .any(|prefix| bare.starts_with(prefix) && bare.len() > prefix.len());
+        let url = core.contains("://");
+        if !key && !url {
+            out.push_str(word);
+            continue;
+        }
+        let start = core.find(|c: char| c.is_alphanumeric()).unwrap_or(0);
+        let end = core
+            .rfind(|c: char| c.is_alphanumeric() || c == '*')
+            .map_or(core.len(), |end| end + core[end..].chars().next().map_or(1, char::len_utf8));
+        out.push_str(&core[..start]);
+        out.push_str(if url { "[URL]" } else { "[key]" });
+        out.push_str(&word[end..]);
+    }
+    out
+}
+
+/// When a provider says the same call may work: `retry-after-ms`, then `retry-after` (seconds, also with fractions), then
+/// `x-should-retry` is left to the caller. Dates are `route`'s business, which has a clock.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number =
+        |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| *n >= 0.0);
+    let seconds =
+        number("retry-after-ms").map(|ms| ms / 1e3).or_else(|| number(header::RETRY_AFTER.as_str()))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_urls_are_taken_out() {
+        assert_eq!(
+            scrub(
+                "Incorrect API key provided: sk-ab**9. You can find it at https://platform.openai.com/account."
+            ),
+            "Incorrect API key provided: [key]. You can find it at [URL]."
+        );
+        assert_eq!(scrub("nothing (here) to  hide"), "nothing (here) to  hide");
+    }
+
+    #[test]
+    fn html_is_named() {
+        let problem = decode_error(Some(StatusCode::BAD_GATEWAY), b"<html>bad gateway</html>");
+        assert_eq!(problem.cause, Cause::Upstream);
+        assert_eq!(problem.message, "the provider answered 502 with HTML instead of an error object");
+    }
+
+    #[test]
+    fn waits_are_read_in_both_units() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(retry_after(&headers), None);
+        headers.insert("retry-after", http::HeaderValue::from_static("1.5"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_millis(1500)));
+        headers.insert("retry-after-ms", http::HeaderValue::from_static("20"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_millis(20)));
+        headers.insert("retry-after-ms", http::HeaderValue::from_static("-5"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_millis(1500)));
+    }
+}

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+pub mod anthropic;
+mod codec;
+mod encode;
+mod error;
+mod model;
+mod names;
+pub mod openai;
+mod read;
+pub mod sse;
+mod text;
+mod write;
+
+pub use codec::{
+    StreamDecoder, StreamEncoder, decode_request, decode_response, encode_request, encode_response,
+};
+pub use encode::{Encoding, Refused};
+pub use error::{decode_error, retry_after, scrub};
+pub use model::*;
+pub use names::ToolNames;
+pub use read::{Extra, Malformed};
+pub use text::Text;

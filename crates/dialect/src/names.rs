@@ -1,0 +1,50 @@
+//! Tool names that had to be shortened, and back again.
+
+use crate::{BlockKind, Request, Response, Text, Tool, openai::shorten_tool_name};
+
+/// The long names behind the short ones that a provider was given: its answer is put right with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolNames(Vec<(String, String)>);
+
+// ===== impl ToolNames =====
+
+impl ToolNames {
+    /// The names of a request's tools that OpenAI's limit makes shorter.
+    #[must_use]
+    pub fn of(request: &Request<'_>) -> Self {
+        let names = request.tools.iter().filter_map(|tool| match tool {
+            Tool::Function { name, .. } => {
+                let short = shorten_tool_name(name);
+                (short != *name).then(|| (short.decode().into_owned(), name.decode().into_owned()))
+            }
+            _ => None,
+        });
+        Self(names.collect())
+    }
+
+    /// Whether no name was shortened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The long name behind a short one.
+    #[must_use]
+    pub fn restore(&self, name: &Text<'_>) -> Option<Text<'static>> {
+        self.0.iter().find(|(short, _)| *name == **short).map(|(_, long)| long.clone().into())
+    }
+
+    /// Puts the long names back into an answer.
+    pub fn restore_all(&self, response: &mut Response<'_>) {
+        if self.is_empty() {
+            return;
+        }
+        for block in response.choices.iter_mut().flat_map(|choice| &mut choice.content) {
+            if let BlockKind::ToolCall(call) = &mut block.kind
+                && let Some(long) = self.restore(&call.name)
+            {
+                call.name = long;
+            }
+        }
+    }
+}

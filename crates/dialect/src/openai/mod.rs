@@ -1,0 +1,44 @@
+//! OpenAI's Chat Completions, and what its many relatives make of it.
+
+mod request;
+mod response;
+mod stream;
+mod usage;
+
+pub use self::{
+    request::{decode_request, encode_request, shorten_tool_name},
+    response::{decode_response, encode_response},
+    stream::{StreamDecoder, StreamEncoder},
+    usage::read_usage,
+};
+
+pub(crate) use self::{
+    stream::truncated,
+    usage::{Count, stated},
+};
+
+use crate::{FinishReason, Text};
+
+/// Our word for a `finish_reason`.
+fn finish_reason(native: &Text<'_>) -> FinishReason {
+    match &*native.decode() {
+        // `eos` is Together's.
+        "stop" | "eos" | "end_turn" => FinishReason::Stop,
+        // `model_length` is Mistral's.
+        "length" | "model_length" | "max_tokens" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    }
+}
+
+/// The `finish_reason` for a reason that another dialect gave, and whether it says less than the native word.
+const fn finish_word(reason: FinishReason) -> (&'static str, bool) {
+    match reason {
+        FinishReason::Stop => ("stop", false),
+        FinishReason::Length => ("length", false),
+        FinishReason::ToolCalls => ("tool_calls", false),
+        FinishReason::ContentFilter => ("content_filter", false),
+        FinishReason::Pause | FinishReason::Other => ("stop", true),
+    }
+}

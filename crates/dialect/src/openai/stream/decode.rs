@@ -1,0 +1,331 @@
+//! Reading a stream of Chat Completions chunks.
+
+use serde_json::value::RawValue;
+use ziggurat_core::{Cause, Problem};
+
+use super::super::{read_usage, response};
+use crate::{
+    BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
+    read::{StringOr, document, wire_object},
+};
+
+wire_object! {
+    struct WireChunk {
+        id: Text<'a> = "id",
+        object: Text<'a> = "object",
+        created: &'a RawValue = "created",
+        model: Text<'a> = "model",
+        choices: Vec<WireChoice<'a>> = "choices",
+        usage: &'a RawValue = "usage",
+        error: &'a RawValue = "error",
+        x_groq: WireGroq<'a> = "x_groq",
+        // Padding against traffic analysis.
+        obfuscation: &'a RawValue = "obfuscation",
+        padding: &'a RawValue = "p",
+    }
+    struct WireGroq { usage: &'a RawValue = "usage", }
+    struct WireChoice {
+        index: u64 = "index",
+        delta: WireDelta<'a> = "delta",
+        finish_reason: Text<'a> = "finish_reason",
+        logprobs: &'a RawValue = "logprobs",
+        // Perplexity gives the whole message so far beside the delta.
+        message: &'a RawValue = "message",
+    }
+    struct WireDelta {
+        role: Text<'a> = "role",
+        content: StringOr<'a, &'a RawValue> = "content",
+        refusal: Text<'a> = "refusal",
+        reasoning_content: Text<'a> = "reasoning_content",
+        reasoning: Text<'a> = "reasoning",
+        tool_calls: Vec<WireCall<'a>> = "tool_calls",
+    }
+    struct WireCall {
+        index: u64 = "index",
+        id: Text<'a> = "id",
+        kind: Text<'a> = "type",
+        function: WireFunction<'a> = "function",
+    }
+    struct WireFunction { name: Text<'a> = "name", arguments: &'a RawValue = "arguments", }
+}
+
+/// Turns the data of a stream's events into [`Event`]s, one at a time.
+#[derive(Debug, Default)]
+pub struct StreamDecoder {
+    started: bool,
+    choices: Vec<ChoiceState>,
+    /// Members of chunks and choices that stay the same from chunk to chunk, with the value they were given out with.
+    extras: Vec<(Option<u64>, String, String)>,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct ChoiceState {
+    index: u64,
+    open: Option<(u64, Kind)>,
+    next_block: u64,
+    /// The block of each tool call, by its index in the deltas.
+    calls: Vec<(u64, u64)>,
+    finished: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Refusal,
+    Thinking,
+    Call,
+}
+
+// ===== impl StreamDecoder =====
+
+impl StreamDecoder {
+    /// Reads the data of one event.
+    ///
+    /// # Errors
+    /// [`Malformed`], when it is neither a chunk, nor an error, nor the terminator.
+    pub fn decode<'a>(&mut self, data: &'a str, sink: &mut impl FnMut(Event<'a>)) -> Result<(), Malformed> {
+        if self.over {
+            // OpenCode sends a price behind its terminator.
+            return Ok(());
+        }
+        let trimmed = data.trim_ascii();
+        if trimmed == "[DONE]" {
+            self.over = true;
+            self.close_all(sink);
+            sink(Event::End);
+            return Ok(());
+        }
+        let chunk: WireChunk<'a> = document(data)?;
+        if chunk.error.is_some() || (chunk.choices.is_none() && chunk.usage.is_none() && chunk.id.is_none()) {
+            self.over = true;
+            sink(Event::Error(decode_error(None, data.as_bytes())));
+            return Ok(());
+        }
+        self.chunk(chunk, sink);
+        Ok(())
+    }
+
+    /// Ends the stream where the provider's bytes end: an [`Event::End`] when every answer had its end (some relatives send no
+    /// terminator), else the error that it was cut.
+    pub fn finish<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        if !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished) {
+            sink(Event::End);
+        } else {
+            sink(Event::Error(truncated()));
+        }
+    }
+
+    fn chunk<'a>(&mut self, chunk: WireChunk<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        let choices = chunk.choices.unwrap_or_default();
+        let named = chunk.id.as_ref().is_some_and(|id| !id.is_empty());
+        // Azure's first chunk has no id, no model and no choice: the first that has one counts.
+        if !self.started && (named || !choices.is_empty()) {
+            self.started = true;
+            let created = chunk.created.and_then(|raw| raw.get().split('.').next()?.parse().ok());
+            sink(Event::Start { id: chunk.id, model: chunk.model, created });
+        }
+        for (name, raw) in chunk.extra {
+            if self.changed(None, &name, raw) {
+                let name = name.into_owned().into();
+                sink(Event::Extra { choice: None, scope: Scope::Answer, name, raw });
+            }
+        }
+        for choice in choices {
+            self.choice(choice, sink);
+        }
+        let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
+        if let Some(spent) = usage.and_then(read_usage) {
+            sink(Event::Usage(spent));
+        }
+    }
+
+    fn choice<'a>(&mut self, wire: WireChoice<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        let index = wire.index.unwrap_or(0);
+        for (name, raw) in wire.extra {
+            if self.changed(Some(index), &name, raw) {
+                let name = name.into_owned().into();
+                sink(Event::Extra { choice: Some(index), scope: Scope::Choice, name, raw });
+            }
+        }
+        let state = match self.choices.iter().position(|choice| choice.index == index) {
+            Some(position) => &mut self.choices[position],
+            None => {
+                self.choices.push(ChoiceState::new(index));
+                let last = self.choices.len() - 1;
+                &mut self.choices[last]
+            }
+        };
+        if let Some(delta) = wire.delta {
+            state.delta(delta, sink);
+        }
+        if let Some(raw) = wire.logprobs {
+            sink(Event::Logprobs { choice: index, raw });
+        }
+        if let Some(native) = wire.finish_reason.filter(|native| !native.is_empty())
+            && !std::mem::replace(&mut state.finished, true)
+        {
+            state.close(sink);
+            sink(Event::Finish { choice: index, finish: response::finish(native) });
+        }
+    }
+
+    fn changed(&mut self, choice: Option<u64>, name: &str, raw: &RawValue) -> bool {
+        if raw.get() == "null" {
+            return false;
+        }
+        if let Some((_, _, value)) = self.extras.iter_mut().find(|(c, n, _)| *c == choice && n == name) {
+            let changed = value != raw.get();
+            if changed {
+                raw.get().clone_into(value);
+            }
+            return changed;
+        }
+        // A provider that invents names is not remembered for ever.
+        if self.extras.len() < MAX_EXTRAS {
+            self.extras.push((choice, name.to_owned(), raw.get().to_owned()));
+        }
+        true
+    }
+
+    fn close_all<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+        for choice in &mut self.choices {
+            choice.close(sink);
+        }
+    }
+}
+
+/// How many unknown members are remembered.
+const MAX_EXTRAS: usize = 64;
+
+/// The problem of a stream that ends before its terminator.
+pub(crate) fn truncated() -> Problem {
+    Problem::new(Cause::Upstream, "the provider's stream ended before the answer was complete")
+        .code("upstream_truncated")
+}
+
+// ===== impl ChoiceState =====
+
+impl ChoiceState {
+    const fn new(index: u64) -> Self {
+        Self { index, open: None, next_block: 0, calls: Vec::new(), finished: false }
+    }
+
+    fn delta<'a>(&mut self, wire: WireDelta<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        let choice = self.index;
+        for (name, raw) in wire.extra {
+            if raw.get() != "null" {
+                let name = name.into_owned().into();
+                sink(Event::Extra { choice: Some(choice), scope: Scope::Delta, name, raw });
+            }
+        }
+        if let Some(text) = wire.reasoning_content.or(wire.reasoning).filter(|text| !text.is_empty()) {
+            self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+        }
+        match wire.content {
+            Some(StringOr::String(text)) if !text.is_empty() => {
+                self.grow(Kind::Text, Delta::Text(text), sink)
+            }
+            Some(StringOr::List(parts)) => self.parts(parts, sink),
+            _ => {}
+        }
+        if let Some(text) = wire.refusal.filter(|text| !text.is_empty()) {
+            self.grow(Kind::Refusal, Delta::Refusal(text), sink);
+        }
+        for (position, call) in wire.tool_calls.into_iter().flatten().enumerate() {
+            self.call(call, position, sink);
+        }
+    }
+
+    /// Content in parts, as Mistral's reasoning models stream it.
+    fn parts<'a>(&mut self, parts: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
+        let mut blocks = Vec::new();
+        for raw in parts {
+            // A part that cannot be read is kept whole by it.
+            let _kept = response::decode_part(raw, &mut blocks);
+        }
+        for block in blocks {
+            match block.kind {
+                BlockKind::Text { text, .. } if !text.is_empty() => {
+                    self.grow(Kind::Text, Delta::Text(text), sink)
+                }
+                BlockKind::Thinking { text, .. } if !text.is_empty() => {
+                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+                }
+                BlockKind::Native { dialect, raw, .. } => {
+                    self.close(sink);
+                    let (choice, block) = (self.index, self.next_block);
+                    self.next_block += 1;
+                    sink(Event::Open { choice, block, opening: Opening::Native { dialect, raw } });
+                    sink(Event::Close { choice, block });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn grow<'a>(&mut self, kind: Kind, delta: Delta<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        let choice = self.index;
+        let block = match self.open {
+            Some((block, open)) if open == kind => block,
+            _ => {
+                let opening = match kind {
+                    Kind::Thinking => Opening::Thinking,
+                    Kind::Refusal => Opening::Refusal,
+                    Kind::Text | Kind::Call => Opening::Text,
+                };
+                self.begin(kind, opening, sink)
+            }
+        };
+        sink(Event::Delta { choice, block, delta });
+    }
+
+    fn begin<'a>(&mut self, kind: Kind, opening: Opening<'a>, sink: &mut impl FnMut(Event<'a>)) -> u64 {
+        self.close(sink);
+        let block = self.next_block;
+        self.next_block += 1;
+        self.open = Some((block, kind));
+        sink(Event::Open { choice: self.index, block, opening });
+        block
+    }
+
+    fn call<'a>(&mut self, wire: WireCall<'a>, position: usize, sink: &mut impl FnMut(Event<'a>)) {
+        let function = wire.function.unwrap_or_default();
+        let id = wire.id.filter(|id| !id.is_empty());
+        let name = function.name.filter(|name| !name.is_empty());
+        // Without an index (Mistral gives none, calls come whole) a call with an id is a new one, anything else belongs to the last.
+        let index = wire.index.unwrap_or_else(|| match (&id, self.calls.last()) {
+            (None, Some((last, _))) => *last,
+            (_, Some((last, _))) => last + 1,
+            (_, None) => position as u64,
+        });
+        let known = self.calls.iter().find(|(i, _)| *i == index).map(|(_, block)| *block);
+        let block = match known {
+            Some(block) => block,
+            None => {
+                let opening = Opening::ToolCall {
+                    id: id.unwrap_or_else(|| "".into()),
+                    name: name.unwrap_or_else(|| "".into()),
+                };
+                let block = self.begin(Kind::Call, opening, sink);
+                self.calls.push((index, block));
+                block
+            }
+        };
+        let Some(raw) = function.arguments else { return };
+        let text = Text::from_json(raw.get()).unwrap_or_else(|| raw.get().into());
+        if !text.is_empty() {
+            // Should calls interleave after all, a delta names a block that is closed already: its index still tells whose it is.
+            sink(Event::Delta { choice: self.index, block, delta: Delta::Arguments(text) });
+        }
+    }
+
+    fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+        if let Some((block, _)) = self.open.take() {
+            sink(Event::Close { choice: self.index, block });
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Writing a stream of Chat Completions chunks.
+
+use ziggurat_core::{Dialect, Usage};
+
+use super::super::{response::write_finish, usage::write_usage};
+use crate::{
+    Delta, Event, Opening, Scope, Spent, sse,
+    write::{Object, object},
+};
+
+/// Turns [`Event`]s into the bytes of a stream for a caller of the OpenAI dialect: every chunk with the same id, model and time.
+#[derive(Debug)]
+pub struct StreamEncoder {
+    /// What every chunk begins with, up to its choices.
+    head: Vec<u8>,
+    now: u64,
+    include_usage: bool,
+    choices: Vec<ChoiceState>,
+    usage: Option<Counted>,
+}
+
+#[derive(Debug)]
+struct ChoiceState {
+    index: u64,
+    /// Blocks that are tool calls, in the order that numbers them, and whether arguments have come.
+    calls: Vec<(u64, bool)>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    counts: Usage,
+    /// As the provider stated it, where its form is OpenAI's.
+    raw: Option<String>,
+}
+
+// ===== impl StreamEncoder =====
+
+impl StreamEncoder {
+    /// `now`, in seconds of the Unix epoch, stands in where the provider gives no time; `include_usage` is what the caller asked for.
+    #[must_use]
+    pub const fn new(now: u64, include_usage: bool) -> Self {
+        Self { head: Vec::new(), now, include_usage, choices: Vec::new(), usage: None }
+    }
+
+    /// Appends the bytes of one event, none for most of what only the provider's dialect has.
+    pub fn encode(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        match event {
+            Event::Start { id, model, created } => {
+                self.head.clear();
+                object(&mut self.head, |head| {
+                    head.text("id", id.as_ref().unwrap_or(&"".into()));
+                    head.str("object", "chat.completion.chunk");
+                    head.number("created", created.unwrap_or(self.now));
+                    head.text("model", model.as_ref().unwrap_or(&"".into()));
+                });
+                self.head.pop();
+            }
+            Event::Open { choice, block, opening } => self.open(*choice, *block, opening, out),
+            Event::Delta { choice, block, delta } => self.delta(*choice, *block, delta, out),
+            Event::Close { choice, block } => self.close(*choice, *block, out),
+            Event::Logprobs { choice, raw } => {
+                self.choice(*choice, out, |_| {}, |choice| choice.json("logprobs", raw.get()));
+            }
+            Event::Finish { choice, finish } => {
+                self.choice(*choice, out, |_| {}, |choice| write_finish(choice, Some(finish)));
+            }
+            Event::Usage(spent) => self.count(spent),
+            Event::Extra { choice, scope, name, raw } => {
+                let name = name.decode();
+                match (scope, choice) {
+                    (Scope::Choice, Some(choice)) => {
+                        self.choice(*choice, out, |_| {}, |choice| choice.json(&name, raw.get()));
+                    }
+                    (Scope::Delta, Some(choice)) => {
+                        self.choice(*choice, out, |delta| delta.json(&name, raw.get()), |_| {});
+                    }
+                    _ => self.chunk(out, |chunk| {
+                        chunk.array("choices", |_| {});
+                        chunk.json(&name, raw.get());
+                    }),
+                }
+            }
+            Event::Ping => out.extend_from_slice(b": ping\n\n"),
+            Event::Error(problem) => out.extend_from_slice(&problem.to_event(Dialect::OpenAi)),
+            Event::End => self.end(out),
+        }
+    }
+
+    fn open(&mut self, choice: u64, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
+        match opening {
+            Opening::ToolCall { id, name } => {
+                let state = self.state(choice, out);
+                state.calls.push((block, false));
+                let index = state.calls.len() as u64 - 1;
+                self.choice(
+                    choice,
+                    out,
+                    |delta| {
+                        delta.array("tool_calls", |list| {
+                            list.object(|call| {
+                                call.number("index", index);
+                                call.text("id", id);
+                                call.str("type", "function");
+                                call.object("function", |function| {
+                                    function.text("name", name);
+                                    function.str("arguments", "");
+                                });
+                            });
+                        });
+                    },
+                    |_| {},
+                );
+            }
+            Opening::RedactedThinking { data } => self.choice(
+                choice,
+                out,
+                |delta| {
+                    delta.array("thinking_blocks", |list| {
+                        list.object(|block| {
+                            block.str("type", "redacted_thinking");
+                            block.text("data", data);
+                        });
+                    });
+                },
+                |_| {},
+            ),
+            Opening::Native { dialect: Dialect::OpenAi, raw } => {
+                self.choice(choice, out, |delta| delta.array("content", |list| list.json(raw.get())), |_| {})
+            }
+            Opening::Text | Opening::Refusal | Opening::Thinking | Opening::Native { .. } => {}
+        }
+    }
+
+    fn delta(&mut self, choice: u64, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        let call = match delta {
+            Delta::Arguments(_) => match self.call(choice, block, out) {
+                Some(call) => call,
+                None => return,
+            },
+            _ => 0,
+        };
+        let write = |out: &mut Object<'_>| match delta {
+            Delta::Text(text) => out.text("content", text),
+            Delta::Refusal(text) => out.text("refusal", text),
+            Delta::Thinking(text) => {
+                out.text("reasoning_content", text);
+                out.array("thinking_blocks", |list| {
+                    list.object(|block| {
+                        block.str("type", "thinking");
+                        block.text("thinking", text);
+                    });
+                });
+            }
+            Delta::Signature(signature) => out.array("thinking_blocks", |list| {
+                list.object(|block| {
+                    block.str("type", "thinking");
+                    block.str("thinking", "");
+                    block.text("signature", signature);
+                });
+            }),
+            Delta::Arguments(text) => write_arguments(out, call, |function| function.text("arguments", text)),
+            Delta::Citation(raw) => {
+                out.object("provider_specific_fields", |fields| fields.json("citation", raw.get()));
+            }
+            Delta::Native { .. } => {}
+        };
+        if !matches!(delta, Delta::Native { .. }) {
+            self.choice(choice, out, write, |_| {});
+        }
+    }
+
+    /// A call of a tool without arguments has none in its deltas, and its arguments are still an object.
+    fn close(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) {
+        let state = self.state(choice, out);
+        if let Some(call) = state.calls.iter().position(|(b, begun)| *b == block && !begun) {
+            state.calls[call].1 = true;
+            let write = |delta: &mut Object<'_>| {
+                write_arguments(delta, call as u64, |function| function.str("arguments", "{}"));
+            };
+            self.choice(choice, out, write, |_| {});
+        }
+    }
+
+    /// The number of the call that a block is; its arguments have begun.
+    fn call(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) -> Option<u64> {
+        let state = self.state(choice, out);
+        let call = state.calls.iter().position(|(b, _)| *b == block)?;
+        state.calls[call].1 = true;
+        Some(call as u64)
+    }
+
+    fn count(&mut self, spent: &Spent<'_>) {
+        let raw = (spent.dialect == Dialect::OpenAi).then(|| spent.raw.get().to_owned());
+        match &mut self.usage {
+            Some(counted) => {
+                counted.counts.update(&spent.counts);
+                counted.raw = raw;
+            }
+            None => self.usage = Some(Counted { counts: spent.counts, raw }),
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if let Some(counted) = self.usage.take().filter(|_| self.include_usage) {
+            self.chunk(out, |chunk| {
+                chunk.array("choices", |_| {});
+                match &counted.raw {
+                    Some(raw) => chunk.json("usage", raw),
+                    None => chunk.object("usage", |usage| write_usage(usage, &counted.counts)),
+                }
+            });
+        }
+        out.extend_from_slice(sse::DONE);
+    }
+
+    /// The state of a choice; its first chunk, which names the role, is written when it is new.
+    fn state(&mut self, index: u64, out: &mut Vec<u8>) -> &mut ChoiceState {
+        let position = match self.choices.iter().position(|choice| choice.index == index) {
+            Some(position) => position,
+            None => {
+                self.choices.push(ChoiceState { index, calls: Vec::new() });
+                self.write_choice(
+                    index,
+                    out,
+                    |delta| {
+                        delta.str("role", "assistant");
+                        delta.str("content", "");
+                    },
+                    |_| {},
+                );
+                self.choices.len() - 1
+            }
+        };
+        &mut self.choices[position]
+    }
+
+    fn choice(
+        &mut self,
+        index: u64,
+        out: &mut Vec<u8>,
+        delta: impl FnOnce(&mut Object<'_>),
+        members: impl FnOnce(&mut Object<'_>),
+    ) {
+        self.state(index, out);
+        self.write_choice(index, out, delta, members);
+    }
+
+    fn write_choice(
+        &self,
+        index: u64,
+        out: &mut Vec<u8>,
+        delta: impl FnOnce(&mut Object<'_>),
+        members: impl FnOnce(&mut Object<'_>),
+    ) {
+        self.chunk(out, |chunk| {
+            chunk.array("choices", |list| {
+                list.object(|choice| {
+                    choice.number("index", index);
+                    choice.object("delta", delta);
+                    members(choice);
+                });
+            });
+        });
+    }
+
+    fn chunk(&self, out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+        out.extend_from_slice(b"data: ");
+        match self.head.is_empty() {
+            true => object(out, members),
+            false => {
+                out.extend_from_slice(&self.head);
+                Object::resume(out, members);
+            }
+        }
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+fn write_arguments(delta: &mut Object<'_>, call: u64, arguments: impl FnOnce(&mut Object<'_>)) {
+    delta.array("tool_calls", |list| {
+        list.object(|out| {
+            out.number("index", call);
+            out.object("function", arguments);
+        });
+    });
+}

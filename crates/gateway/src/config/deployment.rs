@@ -1,0 +1,335 @@
+//! One entry of `model_list`.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use sha2::{Digest, Sha256};
+
+use super::check::{check, find};
+use super::diagnostic::{Position, Report};
+use super::env::Environment;
+use super::keys::{DEPLOYMENT, LITELLM_PARAMS, MODEL_INFO, Policy};
+use super::model::{self, Model};
+use super::node::{Node, Value};
+use super::provider::{Api, Auth, Provider};
+use crate::secret::Secret;
+
+/// A model at a provider, under the name that callers use.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    /// `model_name`: what callers ask for; may be a pattern with `*`.
+    pub(crate) alias: String,
+    /// Who is called.
+    pub(crate) provider: &'static Provider,
+    /// The model's id at the provider; may contain `*` where the alias does.
+    pub(crate) model: String,
+    /// `model_info.id`, or a digest of alias, provider, model and address that stays the same between starts.
+    pub(crate) id: String,
+    /// Whether the file gives the id.
+    pub(super) has_own_id: bool,
+    /// The provider's key.
+    pub(crate) api_key: Option<Secret>,
+    /// The address: `api_base`, else the provider's variable, else its public one.
+    pub(crate) base: String,
+    /// `api_version`; always there for Azure.
+    pub(crate) api_version: Option<String>,
+    /// OpenAI's organisation.
+    pub(crate) organization: Option<String>,
+    /// Whether to drop parameters that the model does not take; `None` leaves it to the file as a whole.
+    pub(crate) drop_params: Option<bool>,
+    /// Parameters to drop in any case.
+    pub(crate) additional_drop_params: Vec<String>,
+    /// Parameters to send in any case.
+    pub(crate) allowed_openai_params: Vec<String>,
+    /// Headers for each call, marked as sensitive.
+    pub(crate) extra_headers: HeaderMap,
+    /// How long a call may take.
+    pub(crate) timeout: Option<Duration>,
+    /// How long a stream may take.
+    pub(crate) stream_timeout: Option<Duration>,
+    /// Parameters for the provider's request body where the caller gives none.
+    pub(crate) extra: Vec<Extra>,
+    /// Where it stands in the file.
+    pub(crate) position: Position,
+}
+
+/// A parameter for the provider's request body.
+pub(crate) struct Extra {
+    /// Its name.
+    pub(crate) key: String,
+    /// Its value.
+    pub(crate) value: serde_json::Value,
+    /// Where it stands in the file.
+    pub(crate) position: Position,
+}
+
+/// The API version that LiteLLM takes for Azure when none is given.
+const AZURE_VERSION: &str = "2025-02-01-preview";
+
+/// Headers that belong to the connection or to the gateway.
+const OWN_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade"];
+
+// ===== impl Deployment =====
+
+impl Deployment {
+    /// Reads an entry; `None`, with an error in the report, if it cannot be called.
+    pub(super) fn read(node: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Self> {
+        check(node, &DEPLOYMENT, report);
+        if !matches!(node.value, Value::Map(_)) {
+            return None;
+        }
+        let alias = required_text(node, "model_name", report);
+        let Some(params) = node.get("litellm_params") else {
+            report.error(&node.at, &node.path, "missing key `litellm_params`");
+            return None;
+        };
+        check(params, &LITELLM_PARAMS, report);
+        if let Some(info) = node.get("model_info") {
+            check(info, &MODEL_INFO, report);
+        }
+        let model = model::read(params, alias.as_deref(), report);
+        let headers = read_headers(params, report);
+        let timeouts = ["timeout", "stream_timeout"].map(|key| read_timeout(params, key, report));
+        let Model { provider, id: model } = model?;
+        let base = read_base(params, provider, environment, report);
+        let api_key = read_key(params, provider, environment, report);
+        let (alias, base) = (alias?, base?);
+        let id = given_id(node);
+        Some(Self {
+            has_own_id: id.is_some(),
+            id: id.unwrap_or_else(|| digest(&[&alias, &provider.id, &model, &base])),
+            alias,
+            provider,
+            model,
+            api_key,
+            base,
+            api_version: read_version(params, provider, environment),
+            organization: owned_text(params, "organization"),
+            drop_params: params.get("drop_params").and_then(Node::flag),
+            additional_drop_params: read_texts(params, "additional_drop_params"),
+            allowed_openai_params: read_texts(params, "allowed_openai_params"),
+            extra_headers: headers,
+            timeout: timeouts[0],
+            stream_timeout: timeouts[1],
+            extra: read_extra(params),
+            position: node.at.clone(),
+        })
+    }
+
+    /// Whether its alias is a pattern.
+    pub(crate) fn is_wildcard(&self) -> bool {
+        self.alias.contains('*')
+    }
+
+    /// The URL for a chat with a model, which is [`model`](Self::model) with its `*` filled in.
+    pub(crate) fn chat_url(&self, model: &str) -> String {
+        self.provider.chat_url(&self.base, model, self.api_version.as_deref())
+    }
+
+    /// The header that carries the key.
+    pub(crate) fn auth(&self) -> Auth {
+        self.provider.auth_at(&self.base)
+    }
+}
+
+impl fmt::Debug for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extra")
+            .field("key", &self.key)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== reading =====
+
+/// The string under a key that must be there and not be empty.
+pub(super) fn required_text(node: &Node, key: &str, report: &mut Report) -> Option<String> {
+    match node.get(key) {
+        None => report.error(&node.at, &node.path, format!("missing key `{key}`")),
+        Some(found) if found.text() == Some("") => report.error(&found.at, &found.path, "is empty"),
+        Some(found) => return found.text().map(str::to_owned),
+    }
+    None
+}
+
+fn owned_text(node: &Node, key: &str) -> Option<String> {
+    node.get(key).and_then(Node::text).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn read_texts(node: &Node, key: &str) -> Vec<String> {
+    let items = node.get(key).map_or(&[][..], Node::items);
+    items.iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+/// A number of seconds.
+pub(super) fn read_timeout(node: &Node, key: &str, report: &mut Report) -> Option<Duration> {
+    let found = node.get(key)?;
+    let seconds = found.number()?;
+    let timeout = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
+    if timeout.is_none() {
+        report.error(&found.at, &found.path, "expected a positive number of seconds");
+    }
+    timeout
+}
+
+fn read_version(params: &Node, provider: &Provider, environment: &Environment<'_>) -> Option<String> {
+    let given = owned_text(params, "api_version");
+    if provider.api != Api::Azure {
+        return given;
+    }
+    given.or_else(|| environment.get("AZURE_API_VERSION")).or_else(|| Some(AZURE_VERSION.to_owned()))
+}
+
+fn read_base(
+    params: &Node,
+    provider: &Provider,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<String> {
+    if let (Some(_), Some(twin)) = (params.get("api_base"), params.get("base_url")) {
+        report.error(&twin.at, &twin.path, "is another name for `api_base`, which is given too");
+    }
+    let given = params.get("api_base").or_else(|| params.get("base_url"));
+    if let Some(node) = given.filter(|node| node.text() != Some("")) {
+        let base = node.text()?;
+        return match url_fault(base) {
+            None => Some(base.to_owned()),
+            Some(fault) => {
+                report.error(&node.at, &node.path, fault);
+                None
+            }
+        };
+    }
+    let set = provider.base_vars.iter().find_map(|name| Some((name, environment.get(name)?)));
+    match set {
+        Some((name, base)) => match url_fault(&base) {
+            None => return Some(base),
+            Some(fault) => {
+                report.error(&params.at, &params.path, format!("environment variable `{name}`: {fault}"));
+            }
+        },
+        None if provider.base.is_some() => return provider.base.clone(),
+        None => {
+            let id = &provider.id;
+            report.error(
+                &params.at,
+                &params.path,
+                format!("missing key `api_base`: `{id}` has no public address"),
+            );
+        }
+    }
+    None
+}
+
+/// What is wrong with an address, without quoting it: it may hold a password.
+fn url_fault(base: &str) -> Option<&'static str> {
+    let Ok(uri) = base.parse::<Uri>() else { return Some("is not a URL") };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Some("must begin with http:// or https://");
+    }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Some("holds a user name or password, which belongs in `api_key` or `extra_headers`");
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Some("has no host");
+    }
+    base.contains('#').then_some("holds a fragment")
+}
+
+fn read_key(
+    params: &Node,
+    provider: &Provider,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<Secret> {
+    if let Some(node) = params.get("api_key").filter(|node| node.text() != Some("")) {
+        let key = node.text()?;
+        if !is_sendable(key) {
+            report.error(&node.at, &node.path, "holds a space or a character that a header cannot carry");
+        }
+        return Some(Secret::new(key));
+    }
+    let set = provider.key_vars.iter().find_map(|name| Some((name, environment.get(name)?)));
+    let Some((name, key)) = set else {
+        if !provider.key_optional {
+            let names = provider.key_vars.join("`, `");
+            let message = format!("no `api_key`, and no environment variable of `{names}` is set");
+            report.error(&params.at, &params.path, message);
+        }
+        return None;
+    };
+    let base = params.get("api_base").or_else(|| params.get("base_url"));
+    if let Some(base) = base.filter(|_| provider.base.is_some()) {
+        let message = format!("no `api_key`: the key in `{name}` is sent to this address");
+        report.warning(&base.at, &base.path, message);
+    }
+    if !is_sendable(&key) {
+        let message =
+            format!("environment variable `{name}`: holds a space or a character that a header cannot carry");
+        report.error(&params.at, &params.path, message);
+    }
+    Some(Secret::new(&key))
+}
+
+fn is_sendable(key: &str) -> bool {
+    key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn read_headers(params: &Node, report: &mut Report) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for entry in params.get("extra_headers").map_or(&[][..], Node::entries) {
+        let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
+        let Some(name) = name.filter(|name| !OWN_HEADERS.contains(&name.as_str())) else {
+            report.error(&entry.at, &entry.node.path, "not the name of a header that can be set");
+            continue;
+        };
+        if matches!(entry.node.value, Value::Null | Value::Missing) {
+            continue;
+        }
+        match entry.node.text().and_then(|text| HeaderValue::from_str(text).ok()) {
+            Some(mut value) => {
+                value.set_sensitive(true);
+                headers.append(name, value);
+            }
+            None => {
+                report.error(&entry.node.at, &entry.node.path, "expected a string that a header can carry")
+            }
+        }
+    }
+    headers
+}
+
+fn read_extra(params: &Node) -> Vec<Extra> {
+    let body = params.get("extra_body").map_or(&[][..], Node::entries);
+    let own = params
+        .entries()
+        .iter()
+        .filter(|entry| find(&LITELLM_PARAMS, &entry.key).is_none_or(|group| group.policy == Policy::Pass));
+    let extra = own.chain(body).map(|entry| Extra {
+        key: entry.key.clone(),
+        value: entry.node.to_json(),
+        position: entry.at.clone(),
+    });
+    extra.collect()
+}
+
+fn given_id(node: &Node) -> Option<String> {
+    match &node.get("model_info")?.get("id")?.value {
+        Value::Text(id) if !id.is_empty() => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+/// The hexadecimal SHA-256 of some texts, each with its length, so that no two lists are alike.
+pub(super) fn digest(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

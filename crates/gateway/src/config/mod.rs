@@ -1,0 +1,174 @@
+//! LiteLLM's `config.yaml`, read into valid types once.
+//!
+//! Each key is read, or reported with its line and column: see `keys` for what happens to which. No message holds a
+//! value of the file, since a mistake may have put a secret anywhere.
+
+mod check;
+mod deployment;
+mod diagnostic;
+mod env;
+mod include;
+mod keys;
+mod model;
+mod nearest;
+mod node;
+mod pattern;
+mod provider;
+mod resolve;
+mod yaml;
+
+#[cfg(test)]
+mod canary_tests;
+#[cfg(test)]
+mod include_tests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+pub(crate) use self::deployment::{Deployment, Extra};
+pub(crate) use self::diagnostic::{Diagnostic, Position, Severity};
+pub(crate) use self::provider::{Api, Auth, Provider};
+pub(crate) use self::resolve::{Alias, Candidate, Resolved};
+
+use self::check::check;
+use self::diagnostic::Report;
+use self::env::Environment;
+use self::keys::{ALIAS, GENERAL_SETTINGS, LITELLM_SETTINGS, OPEN, ROOT, ROUTER_SETTINGS};
+use self::node::{Node, Value};
+use crate::secret::Secret;
+
+/// What the file says.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// `model_list`, in order; those with one alias are a group.
+    pub(crate) deployments: Vec<Deployment>,
+    /// `router_settings.model_group_alias`.
+    pub(crate) aliases: Vec<Alias>,
+    /// `general_settings.master_key`, else `LITELLM_MASTER_KEY`; never empty.
+    pub(crate) master_key: Option<Secret>,
+    /// `litellm_settings.drop_params`: whether to drop parameters that a model does not take.
+    pub(crate) drop_params: bool,
+    /// `litellm_settings.request_timeout`.
+    pub(crate) request_timeout: Option<Duration>,
+    /// The deployments of each alias without `*`.
+    groups: HashMap<String, Vec<usize>>,
+    /// The aliases with `*`, those to try first at the front.
+    patterns: Vec<String>,
+}
+
+/// A configuration with what deserves a warning, or all that is wrong.
+pub(crate) type Outcome = Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+// ===== impl Config =====
+
+impl Config {
+    /// Reads a text; `env` looks up environment variables.
+    ///
+    /// # Errors
+    /// All findings, if one of them is an error.
+    pub(crate) fn parse(text: &str, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+        let mut report = Report::default();
+        let root = yaml::read(text, file_name, &mut report);
+        if let Some(include) = root.as_ref().and_then(|root| root.get("include")) {
+            report.error(&include.at, &include.path, "files can be included only by a file");
+        }
+        Self::from_root(root, env, report)
+    }
+
+    /// Reads a file, those that it includes, and the process's environment.
+    ///
+    /// # Errors
+    /// All findings, if one of them is an error.
+    pub(crate) fn load(path: &Path) -> Outcome {
+        Self::load_with(path, &read_file, &|name| std::env::var(name).ok())
+    }
+
+    fn load_with(path: &Path, reader: include::Reader<'_>, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
+        let mut report = Report::default();
+        let root = include::read(path, reader, &mut report);
+        Self::from_root(root, env, report)
+    }
+
+    fn from_root(root: Option<Node>, env: &dyn Fn(&str) -> Option<String>, mut report: Report) -> Outcome {
+        let config = root.map(|mut root| {
+            let environment = Environment::resolve(&mut root, env, &mut report);
+            Self::read(&root, &environment, &mut report)
+        });
+        report.finish(config)
+    }
+
+    fn read(root: &Node, environment: &Environment<'_>, report: &mut Report) -> Self {
+        check(root, &ROOT, report);
+        let sections = [
+            ("general_settings", &GENERAL_SETTINGS),
+            ("litellm_settings", &LITELLM_SETTINGS),
+            ("router_settings", &ROUTER_SETTINGS),
+        ];
+        for (name, section) in sections {
+            if let Some(node) = root.get(name) {
+                check(node, section, report);
+            }
+        }
+        let items = root.get("model_list").map_or(&[][..], Node::items);
+        if items.is_empty() {
+            report.warning(&root.at, "", "no `model_list`: there is nothing to call");
+        }
+        let read = items.iter().filter_map(|item| Deployment::read(item, environment, report));
+        let deployments: Vec<Deployment> = read.collect();
+        let of = |section: &str, key: &str| root.get(section).and_then(|section| section.get(key));
+        let master_key = of("general_settings", "master_key").and_then(Node::text).map(str::to_owned);
+        let request_timeout = root
+            .get("litellm_settings")
+            .and_then(|settings| deployment::read_timeout(settings, "request_timeout", report));
+        let mut config = Self {
+            aliases: of("router_settings", "model_group_alias")
+                .map_or_else(Vec::new, |it| read_aliases(it, report)),
+            master_key: master_key
+                .filter(|key| !key.is_empty())
+                .or_else(|| environment.get("LITELLM_MASTER_KEY"))
+                .map(|key| Secret::new(&key)),
+            drop_params: of("litellm_settings", "drop_params").and_then(Node::flag).unwrap_or(false),
+            request_timeout,
+            groups: HashMap::new(),
+            patterns: Vec::new(),
+            deployments,
+        };
+        config.index(report);
+        config
+    }
+}
+
+// ===== reading =====
+
+fn read_aliases(node: &Node, report: &mut Report) -> Vec<Alias> {
+    check(node, &OPEN, report);
+    let read = node.entries().iter().filter_map(|entry| {
+        let (target, hidden) = match &entry.node.value {
+            Value::Text(target) => (target.clone(), false),
+            Value::Map(_) => {
+                check(&entry.node, &ALIAS, report);
+                let target = deployment::required_text(&entry.node, "model", report)?;
+                (target, entry.node.get("hidden").and_then(Node::flag).unwrap_or(false))
+            }
+            Value::Missing => return None,
+            _ => {
+                let message = format!("expected the name of a model group, found {}", entry.node.kind());
+                report.error(&entry.node.at, &entry.node.path, message);
+                return None;
+            }
+        };
+        Some(Alias { name: entry.key.clone(), target, hidden, position: entry.node.at.clone() })
+    });
+    read.collect()
+}
+
+/// Reads a file, but no more of it than is needed to see that it is too large.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(yaml::FILE_LIMIT as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,145 @@
+//! From the model that a caller names to the deployments that can answer.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::Config;
+use super::deployment::{Deployment, digest};
+use super::diagnostic::{Position, Report};
+use super::node::join;
+use super::pattern::{Pattern, fill};
+use super::provider::Provider;
+
+/// Another name for a model group.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    /// The name that callers use.
+    pub(crate) name: String,
+    /// The group that it stands for.
+    pub(crate) target: String,
+    /// Whether it is left out of the list of models.
+    pub(crate) hidden: bool,
+    /// Where it stands in the file.
+    pub(crate) position: Position,
+}
+
+/// The deployments for a model.
+#[derive(Debug)]
+pub(crate) struct Resolved<'a> {
+    /// The `model_name` that they share, without aliases; a pattern if one matched.
+    pub(crate) group: &'a str,
+    /// The deployments in the order of the file; at least one.
+    pub(crate) candidates: Vec<Candidate<'a>>,
+}
+
+/// A deployment with the model that it is asked for.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    /// The deployment.
+    pub(crate) deployment: &'a Deployment,
+    /// The model's id at the provider, without `*`.
+    pub(crate) model: Cow<'a, str>,
+}
+
+// ===== impl Candidate =====
+
+impl Candidate<'_> {
+    /// The URL for a chat with it.
+    pub(crate) fn chat_url(&self) -> String {
+        self.deployment.chat_url(&self.model)
+    }
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// The deployments for the model that a caller names: an exact name before a pattern, the longest pattern first.
+    ///
+    /// A well-known name without prefix (`gpt-4o`) also finds its provider's pattern (`openai/*`), as in LiteLLM.
+    pub(crate) fn resolve(&self, model: &str) -> Option<Resolved<'_>> {
+        let alias = self.aliases.iter().find(|alias| alias.name == model);
+        self.find(alias.map_or(model, |alias| alias.target.as_str()))
+    }
+
+    fn find(&self, model: &str) -> Option<Resolved<'_>> {
+        if model.contains('*') {
+            return None;
+        }
+        if let Some((group, members)) = self.groups.get_key_value(model) {
+            let candidate = |index: &usize| {
+                let deployment = &self.deployments[*index];
+                Candidate { deployment, model: Cow::Borrowed(&deployment.model) }
+            };
+            return Some(Resolved { group, candidates: members.iter().map(candidate).collect() });
+        }
+        self.match_patterns(model).or_else(|| {
+            let provider = Provider::of_bare_model(model).filter(|_| !model.contains('/'))?;
+            self.match_patterns(&format!("{}/{model}", provider.id))
+        })
+    }
+
+    /// The names to list: those of groups without `*`, then the aliases that are not hidden; each once.
+    pub(crate) fn model_names(&self) -> Vec<&str> {
+        let groups = self.deployments.iter().filter(|it| !it.is_wildcard()).map(|it| it.alias.as_str());
+        let aliases = self.aliases.iter().filter(|alias| !alias.hidden).map(|alias| alias.name.as_str());
+        let mut names = Vec::new();
+        for name in groups.chain(aliases) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn match_patterns(&self, model: &str) -> Option<Resolved<'_>> {
+        let mut patterns = self.patterns.iter();
+        let (group, captures) =
+            patterns.find_map(|group| Some((group, Pattern::new(group).captures(model)?)))?;
+        let members = self.deployments.iter().filter(|deployment| deployment.alias == *group);
+        let candidates = members.map(|deployment| Candidate {
+            deployment,
+            model: Cow::Owned(fill(&deployment.model, &captures)),
+        });
+        Some(Resolved { group, candidates: candidates.collect() })
+    }
+
+    /// Groups the deployments, orders the patterns, tells equal ids apart, and checks that aliases lead somewhere.
+    pub(super) fn index(&mut self, report: &mut Report) {
+        for (index, deployment) in self.deployments.iter().enumerate() {
+            let alias = &deployment.alias;
+            if !deployment.is_wildcard() {
+                self.groups.entry(alias.clone()).or_default().push(index);
+            } else if !self.patterns.contains(alias) {
+                self.patterns.push(alias.clone());
+            }
+        }
+        self.patterns.sort_by_key(|pattern| Reverse(Pattern::new(pattern).specificity()));
+        self.number_equal_ids(report);
+        for alias in self.aliases.iter().filter(|alias| self.find(&alias.target).is_none()) {
+            let key = join("router_settings.model_group_alias", &alias.name);
+            report.error(&alias.position, &key, "leads to no model of `model_list`");
+        }
+    }
+
+    /// Deployments that differ in their keys only get ids by their order; ids that the file gives must differ.
+    fn number_equal_ids(&mut self, report: &mut Report) {
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        for deployment in &mut self.deployments {
+            let count = seen.entry(deployment.id.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                continue;
+            }
+            if deployment.has_own_id {
+                report.error(
+                    &deployment.position,
+                    "model_list",
+                    "`model_info.id` is that of another deployment",
+                );
+            } else {
+                deployment.id = digest(&[&deployment.id, &count.to_string()]);
+            }
+        }
+    }
+}

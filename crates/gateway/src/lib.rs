@@ -1,0 +1,1 @@
+//! The ziggurat binary: the layers assembled behind a LiteLLM config.yaml

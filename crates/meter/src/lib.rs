@@ -1,0 +1,1 @@
+//! Reads usage, content and endings from LLM responses as they pass

@@ -1,0 +1,1 @@
+//! A Tower layer that translates between LLM dialects

@@ -1,0 +1,256 @@
+"""Recorded provider traffic through the gateway, where it is at hand (it is not part of the project).
+
+Two judges: the shared black-box tool, which reads the truth from the provider's own bytes; and the official SDKs, which
+must put together the same text, tool calls, ending and usage, without an exception of their own.
+
+`tests/data/recordings-exceptions.json` lists what may differ, each with its reason. An entry that no longer differs fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import harness
+import openai
+import pytest
+
+SHARED = harness.recordings_folder()
+pytestmark = [
+    pytest.mark.skipif(SHARED is None, reason="no recorded traffic here"),
+    # Providers answer with more kinds of blocks than the SDKs' types name, which the SDKs keep, and pydantic notes.
+    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),
+]
+
+PROVIDERS = [
+    "openai",
+    "anthropic",
+    "azure",
+    "groq",
+    "deepseek",
+    "xai",
+    "mistral",
+    "openrouter",
+    "openai_compatible",
+]
+DIALECTS = ["chat", "messages"]
+EXCEPTIONS: list[dict[str, str]] = json.loads(
+    (harness.TESTS / "data" / "recordings-exceptions.json").read_text()
+)
+"""Rows of `id`, `judge` (`tool` or `sdk`), `dialect` and `reason`."""
+
+
+def recordings() -> Path:
+    assert SHARED is not None
+    return SHARED
+
+
+def excused(judge: str, dialect: str) -> dict[str, str]:
+    """The listed recordings with their reasons."""
+    rows = [row for row in EXCEPTIONS if (row["judge"], row["dialect"]) == (judge, dialect)]
+    assert all(row["reason"].strip() for row in rows), "an exception without a reason"
+    return {row["id"]: row["reason"] for row in rows}
+
+
+def tool_path() -> Path:
+    return recordings().parent / "tools" / "recordings.py"
+
+
+def tool() -> types.ModuleType:
+    """The shared tool as a module: it is a script that runs at its last line, which is left out here."""
+    *lines, call = tool_path().read_text(encoding="utf-8").rstrip().split("\n")
+    assert call == "main()", "the shared tool has changed"
+    module = types.ModuleType("recordings")
+    exec(compile("\n".join(lines), str(tool_path()), "exec"), module.__dict__)
+    return module
+
+
+def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(tool_path()), *arguments, "--providers", ",".join(PROVIDERS)]
+    return subprocess.run(command, text=True, capture_output=True, timeout=300, check=False)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def tool_config(port: int) -> str:
+    made = run_tool("config", str(recordings()), "--port", str(port), "--key", harness.MASTER_KEY)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+# ---- the shared tool ----
+
+
+@contextmanager
+def tool_upstream(rechunk: int) -> Iterator[int]:
+    """The tool's own replay server; gives its port."""
+    port = free_port()
+    command = [
+        sys.executable,
+        str(tool_path()),
+        "serve",
+        str(recordings()),
+        "--port",
+        str(port),
+        "--rechunk",
+        str(rechunk),
+    ]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("serving "), "the tool's server did not start"
+            yield port
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("rechunk", [1, 7])
+def test_the_shared_tool_finds_no_difference(rechunk: int, tmp_path: Path) -> None:
+    report = tmp_path / "failures.jsonl"
+    with tool_upstream(rechunk) as port, harness.start_gateway(tool_config(port)) as gateway:
+        for dialect in DIALECTS:
+            ask = [
+                "--base",
+                gateway.base,
+                "--key",
+                harness.MASTER_KEY,
+                "--dialect",
+                dialect,
+                "--out",
+                str(report),
+            ]
+            ran = run_tool("run", str(recordings()), *ask)
+            assert " passed, " in ran.stdout, ran.stderr
+            print(f"{dialect}, {rechunk} bytes a write\n{ran.stdout}")
+            failed = {row["id"]: row["why"] for row in map(json.loads, report.read_text().splitlines())}
+            known = excused("tool", dialect)
+            assert {id: why for id, why in failed.items() if id not in known} == {}
+            assert sorted(set(known) - set(failed)) == [], "listed as exceptions, and they pass"
+
+
+# ---- the SDKs ----
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[harness.Process]:
+    """A gateway in front of our own replay upstream with every recording."""
+    with harness.start_upstream("--recordings", recordings()) as upstream:
+        port = int(upstream.base.rsplit(":", 1)[1])
+        with harness.start_gateway(tool_config(port)) as gateway:
+            yield gateway
+
+
+def rows() -> list[dict[str, Any]]:
+    """The chat recordings of our providers, as the tool's own `load` (which leaves its files open) would give them."""
+    if SHARED is None or TOOL is None:
+        return []
+    found = []
+    for path in sorted(SHARED.glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        if row["provider"] in PROVIDERS and (row["provider"], row["endpoint"]) in TOOL.CHAT:
+            raw = row["response"]["body"]
+            row["body"] = base64.b64decode(raw) if row["response"].get("body_base64") else raw.encode()
+            found.append(row)
+    return found
+
+
+TOOL = tool() if SHARED else None
+ROWS = rows()
+each_row = pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
+
+
+def names_of_tools(row: dict[str, Any], want: dict[str, Any]) -> list[str]:
+    """The tools to offer: those that the answer calls, and one more, if it has to do with tools at all."""
+    if not {"tools", "tool_calls"} & set(row["tags"]):
+        return []
+    return sorted({name for name, _ in want.get("calls", [])} | {"lookup"})
+
+
+def streams(row: dict[str, Any]) -> bool:
+    return bool(row["format"] != "json")
+
+
+def openai_hears(client: openai.OpenAI, row: dict[str, Any], want: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {}}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema}}
+        for name in names_of_tools(row, want)
+    ]
+    ask: Any = {"model": row["id"], "messages": [{"role": "user", "content": "hello"}], "max_tokens": 512}
+    ask |= {"tools": tools} if tools else {}
+    if streams(row):
+        with client.chat.completions.stream(**ask, stream_options={"include_usage": True}) as stream:
+            answer: Any = stream.until_done().current_completion_snapshot
+    else:
+        answer = client.chat.completions.create(**ask)
+    assert TOOL is not None
+    heard: dict[str, Any] = TOOL.openai([json.loads(answer.to_json(warnings=False))], False)
+    return heard
+
+
+def anthropic_hears(client: anthropic.Anthropic, row: dict[str, Any], want: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {}}
+    tools = [{"name": name, "input_schema": schema} for name in names_of_tools(row, want)]
+    ask: Any = {"model": row["id"], "messages": [{"role": "user", "content": "hello"}], "max_tokens": 512}
+    ask |= {"tools": tools} if tools else {}
+    if streams(row):
+        with client.messages.stream(**ask) as stream:
+            message: Any = stream.get_final_message()
+    else:
+        message = client.messages.create(**ask)
+    assert TOOL is not None
+    heard: dict[str, Any] = TOOL.anthropic(
+        {"format": "json", "body": message.to_json(warnings=False).encode()}
+    )
+    return heard
+
+
+def judge(row: dict[str, Any], dialect: str, hear: Any, failure: type[Exception], client: Any) -> None:
+    assert TOOL is not None
+    want = TOOL.truth(row)
+    reason = excused("sdk", dialect).get(row["id"])
+    try:
+        heard = hear(client, row, want)
+        why = TOOL.diff(want, heard, row)
+    except failure as error:
+        why = TOOL.diff(want, {"error": True, "status": getattr(error, "status_code", None)}, row)
+    except Exception as error:
+        if reason is None:
+            raise
+        why = repr(error)
+    if reason is None:
+        assert why is None, why
+    else:
+        assert why is not None, f"listed as an exception ({reason}), and it passes"
+
+
+@each_row
+def test_the_openai_sdk_hears_the_provider(recorded: harness.Process, row: dict[str, Any]) -> None:
+    options: Any = {"base_url": recorded.base + "/v1", "api_key": harness.MASTER_KEY}
+    with openai.OpenAI(**options, max_retries=0, timeout=15.0) as client:
+        judge(row, "chat", openai_hears, openai.APIError, client)
+
+
+@each_row
+def test_the_anthropic_sdk_hears_the_provider(recorded: harness.Process, row: dict[str, Any]) -> None:
+    options: Any = {"base_url": recorded.base, "api_key": harness.MASTER_KEY}
+    with anthropic.Anthropic(**options, max_retries=0, timeout=15.0) as client:
+        judge(row, "messages", anthropic_hears, anthropic.APIStatusError, client)
+
+
+def test_there_is_recorded_traffic_of_every_provider() -> None:
+    assert {row["provider"] for row in ROWS} == set(PROVIDERS)

@@ -318,13 +318,16 @@ pub(crate) fn cuts(mut members: Vec<Member>) -> Vec<Range<usize>> {
 
 /// Whether a raw key, quotes included, is `name`; escapes in it are read.
 #[must_use]
+#[inline]
 pub fn key_is(raw: &str, name: &str) -> bool {
     let plain = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
-    // An escape is always longer than what it stands for: what is shorter than the name cannot be it.
-    match plain.len() >= name.len() && plain.as_bytes().contains(&b'\\') {
-        false => plain == name,
-        true => serde_json::from_str::<String>(raw).is_ok_and(|key| key == name),
+    if plain == name {
+        return !name.contains('\\');
     }
+    // An escape is always longer than what it stands for.
+    plain.len() > name.len()
+        && plain.bytes().any(|byte| byte == b'\\')
+        && serde_json::from_str::<String>(raw).is_ok_and(|key| key == name)
 }
 
 /// Writes `text` as a JSON string, quotes included.

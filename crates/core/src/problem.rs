@@ -352,6 +352,14 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_wait_is_still_a_number() {
+        let mut problem = Problem::new(Cause::RateLimit, "never");
+        problem.retry_after = Some(Duration::MAX);
+        let response = problem.into_response(Dialect::OpenAi);
+        assert_eq!(response.headers()["retry-after"], u64::MAX.to_string());
+    }
+
+    #[test]
     fn a_response_carries_the_reason_and_the_wait() {
         let mut problem = Problem::new(Cause::RateLimit, "slow down");
         problem.retry_after = Some(Duration::from_millis(1200));

@@ -98,6 +98,9 @@ fields! {
 
 const FIELDS: usize = Field::ALL.len();
 
+/// Longest body whose offsets a [`Head`] holds.
+pub(super) const MAX_BODY: usize = u32::MAX as usize;
+
 /// Where each known field's value stands in the body, and the model's name when it is written with escapes.
 #[derive(Default)]
 pub(super) struct Head {

@@ -35,7 +35,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Longest request body in bytes.
+    /// Longest request body in bytes; bodies of 4 GiB and above are refused whatever this says.
     pub body: usize,
 }
 
@@ -113,8 +113,7 @@ impl Call {
     /// As [`Call::read`]; the request is then left with the old body and without a `Call`.
     pub fn replace(request: &mut Request<Body>, bytes: Bytes) -> Result<Self, Rejection> {
         request.extensions_mut().remove::<Self>();
-        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
-        let call = Self::assemble(request, operation.takes_json().then(|| bytes.clone()))?;
+        let call = Self::assemble(request, Some(bytes.clone()))?;
         if request.headers().contains_key(header::CONTENT_LENGTH) {
             request.headers_mut().insert(header::CONTENT_LENGTH, bytes.len().into());
         }
@@ -230,7 +229,11 @@ impl Call {
     fn assemble(request: &Request<Body>, body: Option<Bytes>) -> Result<Self, Rejection> {
         let (operation, dialect, path_model) =
             classify(request.method(), request.uri().path(), request.extensions());
+        let body = body.filter(|_| operation.takes_json());
         let head = match &body {
+            Some(bytes) if bytes.len() > head::MAX_BODY => {
+                return Err(refuse_body(CollectError::TooLarge { limit: head::MAX_BODY }));
+            }
             Some(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|error| {
                     Rejection::new(

@@ -1,1 +1,0 @@
-//! The ziggurat binary: the layers assembled behind a LiteLLM config.yaml

@@ -50,14 +50,14 @@ pub enum Operation {
 impl Operation {
     /// Reads the operation, the dialect and the model named in the path, from method and path.
     ///
-    /// Known paths answer with and without `/v1`, under Azure's `/openai/deployments/{model}` and the older `/engines/{model}`
-    /// (both name the model in the path).
+    /// Known paths count with and without `/v1`, behind any prefix that ends in it (OpenRouter's `/api/v1`), and under Azure's
+    /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path).
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
         let path = path.strip_suffix('/').unwrap_or(path);
         let (path, model) = match Self::model_in_path(path) {
             Some((model, rest)) => (rest, Some(model)),
-            None => (path.strip_prefix("/v1").unwrap_or(path), None),
+            None => (path.rfind("/v1/").map_or(path, |at| &path[at + 3..]), None),
         };
         let operation = match (method, path) {
             (&Method::GET, "/models") => Self::Models,
@@ -86,6 +86,12 @@ impl Operation {
     #[must_use]
     pub const fn takes_json(self) -> bool {
         !matches!(self, Self::Transcription | Self::Models | Self::Other)
+    }
+
+    /// Whether its body, or its path, must name a model: the others have defaults of the provider's.
+    #[must_use]
+    pub const fn needs_model(self) -> bool {
+        self.takes_json() && !matches!(self, Self::Moderation | Self::Images | Self::Responses)
     }
 
     /// Whether its body must hold `messages`.
@@ -118,6 +124,7 @@ mod tests {
             (Operation::Chat, Dialect::OpenAi, Some("gpt-4o"))
         );
         assert_eq!(of("/engines/m/completions"), (Operation::Completions, Dialect::OpenAi, Some("m")));
+        assert_eq!(of("/api/v1/chat/completions"), (Operation::Chat, Dialect::OpenAi, None));
         assert_eq!(of("/v1/files"), (Operation::Other, Dialect::OpenAi, None));
         assert_eq!(of("/v1/messagesx"), (Operation::Other, Dialect::OpenAi, None));
         let get = |path| Operation::of_path(&Method::GET, path);

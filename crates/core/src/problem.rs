@@ -141,6 +141,12 @@ impl Cause {
         }
     }
 
+    /// Whether it may pass by itself, so that waiting makes sense.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        matches!(self.retry_class(), RetryClass::Retryable)
+    }
+
     /// What a retry may achieve.
     #[must_use]
     pub const fn retry_class(self) -> RetryClass {

@@ -19,6 +19,7 @@ struct Inner {
     uri: Uri,
     policy: ParamPolicy,
     headers: HeaderMap,
+    defaults: Arc<[(String, String)]>,
     credential: Arc<dyn Credential>,
 }
 
@@ -74,6 +75,7 @@ impl Target {
             uri: parsed,
             policy: ParamPolicy::default(),
             headers: HeaderMap::new(),
+            defaults: Arc::new([]),
             credential: Arc::new(NoCredential),
         })))
     }
@@ -140,6 +142,18 @@ impl Target {
         self.change(|inner| {
             inner.headers.insert(name, value);
         })
+    }
+
+    /// Sends these top-level parameters, name and JSON, where the caller gives none of that name.
+    #[must_use]
+    pub fn defaults(self, defaults: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.change(|inner| inner.defaults = defaults.into_iter().collect())
+    }
+
+    /// The top-level parameters that are sent where the caller gives none, name and JSON.
+    #[must_use]
+    pub fn default_params(&self) -> &[(String, String)] {
+        &self.0.defaults
     }
 
     /// The id under which this deployment is known.

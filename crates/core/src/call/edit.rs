@@ -18,6 +18,8 @@ pub struct Edit<'a> {
     set: Vec<(Field, Cow<'a, [u8]>)>,
     removed: Vec<Removed>,
     replaced: Vec<(Range<usize>, Cow<'a, [u8]>)>,
+    /// Members that are no [`Field`], by name.
+    added: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Removed {
 
 impl<'a> Edit<'a> {
     pub(super) const fn new(call: &'a Call) -> Self {
-        Self { call, set: Vec::new(), removed: Vec::new(), replaced: Vec::new() }
+        Self { call, set: Vec::new(), removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
     }
 
     /// Sets a top-level field to a JSON value: replaces the one that is there, else adds it behind the last.
@@ -62,6 +64,16 @@ impl<'a> Edit<'a> {
         self
     }
 
+    /// Adds a top-level member by its name, unless the body has one of that name, `null` or not.
+    pub fn add_missing(mut self, name: &str, json: &str) -> Self {
+        let known = self.set.iter().any(|(field, _)| field.name() == name)
+            || self.added.iter().any(|(n, _)| n == name);
+        if self.call.is_json() && !known && find_member(self.call.text(), &[name]).is_none() {
+            self.added.push((name.to_owned(), json.to_owned()));
+        }
+        self
+    }
+
     /// Removes what stands at `path` (names from the outside in), also when it stands there more than once; nothing happens when
     /// there is none.
     pub fn remove(mut self, path: &[&str]) -> Self {
@@ -81,7 +93,7 @@ impl<'a> Edit<'a> {
     /// Whether nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.removed.is_empty() && self.replaced.is_empty()
+        self.set.is_empty() && self.removed.is_empty() && self.replaced.is_empty() && self.added.is_empty()
     }
 
     /// The new body.
@@ -132,6 +144,13 @@ impl<'a> Edit<'a> {
                     first = false;
                 }
             }
+        }
+        for (name, json) in self.added {
+            added.extend_from_slice(if first { b"" } else { b"," });
+            write_string(&mut added, &name);
+            added.push(b':');
+            added.extend_from_slice(json.as_bytes());
+            first = false;
         }
         let cuts = cuts(self.removed.into_iter().map(|removed| removed.member).collect());
         splices.extend(cuts.into_iter().map(|cut| (cut, Cow::Borrowed(&b""[..]))));

@@ -140,10 +140,10 @@ impl Call {
         self.0.dialect
     }
 
-    /// The model that is asked for: the body's, else the path's.
+    /// The model that is asked for: the path's where it names one, as Azure reads it, else the body's.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
-        self.0.head.model(self.field(Field::Model)).or(self.0.path_model.as_deref())
+        self.0.path_model.as_deref().or_else(|| self.0.head.model(self.field(Field::Model)))
     }
 
     /// Whether the answer is to be streamed.

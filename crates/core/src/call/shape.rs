@@ -50,7 +50,7 @@ pub(super) fn check(
     }
     let missing = |field: Field| invalid(format!("missing required field `{}`", field.name()), field.name());
     let has = |field: Field| head.span(field).is_some_and(|span| &text[span] != "null");
-    if !model_in_path && !has(Field::Model) {
+    if operation.needs_model() && !model_in_path && !has(Field::Model) {
         return Err(missing(Field::Model));
     }
     if operation.takes_messages() && !has(Field::Messages) {

@@ -123,14 +123,14 @@ async fn each_output_cap_is_read_and_the_newest_name_counts() {
 }
 
 #[tokio::test]
-async fn the_path_names_the_model_where_the_body_does_not() {
+async fn the_model_in_the_path_is_the_one_that_counts() {
     let azure = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
     let (_, call) = read(post(azure, r#"{"messages":[{"role":"user","content":"hi"}]}"#)).await;
     assert_eq!((call.operation(), call.model()), (Operation::Chat, Some("gpt-4o")));
     let (_, call) = read(post(azure, r#"{"model":null,"messages":[{"role":"user"}]}"#)).await;
     assert_eq!(call.model(), Some("gpt-4o"));
     let (_, call) = read(post(azure, r#"{"model":"m","messages":[{"role":"user"}]}"#)).await;
-    assert_eq!(call.model(), Some("m"));
+    assert_eq!(call.model(), Some("gpt-4o"));
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_stale_call_is_not_believed() {
 async fn a_call_of_a_path_that_has_changed_is_not_believed() {
     // As axum's `nest` does: the inner layers see a path without the prefix.
     let (mut request, outer) =
-        read(post("/llm/v1/chat/completions", r#"{"model":"m","messages":[{"role":"user"}]}"#)).await;
+        read(post("/llm/chat/completions", r#"{"model":"m","messages":[{"role":"user"}]}"#)).await;
     assert_eq!(outer.operation(), Operation::Other);
     *request.uri_mut() = CHAT.parse().expect("valid");
     assert!(Call::of(&request).is_none());

@@ -1,1 +1,11 @@
-//! A Tower layer that translates between LLM dialects
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod layer;
+mod request;
+mod response;
+mod service;
+
+pub use body::TranslatedBody;
+pub use layer::TranslateLayer;
+pub use service::Translate;

@@ -1,0 +1,209 @@
+//! The request that goes to the target.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use ziggurat_core::{Body, Call, Cause, Dialect, Edit, Field, Problem, Rejection, Target};
+use ziggurat_dialect::{Encoding, Malformed, Refused, ToolNames, decode_request, encode_request};
+
+/// A request ready to be sent, and what its answer has to become.
+pub(crate) struct Outgoing {
+    pub(crate) request: Request<Body>,
+    pub(crate) expected: Expected,
+}
+
+/// What an answer has to become.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// The caller's dialect.
+    pub(crate) caller: Dialect,
+    /// The provider's.
+    pub(crate) provider: Dialect,
+    pub(crate) stream: bool,
+    pub(crate) choices: u64,
+    /// Whether an OpenAI caller asked for usage at the end of its stream.
+    pub(crate) include_usage: bool,
+    /// Whether it was asked for by us.
+    pub(crate) hide_usage: bool,
+    pub(crate) names: ToolNames,
+}
+
+// ===== impl Outgoing =====
+
+impl Outgoing {
+    pub(crate) async fn new(
+        request: Request<Body>,
+        call: &Call,
+        target: &Target,
+        wants_usage: bool,
+    ) -> Result<Self, Rejection> {
+        let asked = asked_usage(call);
+        let mut expected = Expected {
+            caller: call.dialect(),
+            provider: target.dialect(),
+            stream: call.stream(),
+            choices: call.n(),
+            include_usage: asked,
+            hide_usage: false,
+            names: ToolNames::default(),
+        };
+        let inject = wants_usage && expected.stream && !asked && expected.provider == Dialect::OpenAi;
+        let body = match expected.caller == expected.provider {
+            true => {
+                expected.hide_usage = inject;
+                splice(call, target, inject)
+            }
+            false => translate(call, target, inject || expected.stream, &mut expected.names)?,
+        };
+        let (parts, _) = request.into_parts();
+        let mut parts = head(parts, call, target);
+        target.credentials().apply(&mut parts, &body).await.map_err(|error| {
+            Rejection::new(Cause::Internal, format!("the deployment has no usable credential: {error}"))
+        })?;
+        Ok(Self { request: Request::from_parts(parts, Body::from(body)), expected })
+    }
+}
+
+/// Whether an OpenAI caller asks for usage at the end of its stream.
+fn asked_usage(call: &Call) -> bool {
+    let mut asked = false;
+    if let Some(options) = call.field(Field::StreamOptions) {
+        let mut cursor = ziggurat_core::json::Cursor::new(options);
+        let _walked: Result<(), ziggurat_core::json::Fault> = cursor.object(|key, cursor| {
+            if ziggurat_core::json::key_is(key, "include_usage") {
+                asked = cursor.value()? == "true";
+            }
+            Ok(())
+        });
+    }
+    asked
+}
+
+/// The same dialect on both sides: only what must change does.
+fn splice(call: &Call, target: &Target, inject_usage: bool) -> Bytes {
+    let mut edit = call.edit();
+    if call.model() != Some(target.model()) || call.field(Field::Model).is_none() {
+        edit = edit.set_string(Field::Model, target.model());
+    }
+    edit = standing(edit, target);
+    if inject_usage {
+        edit = match call.field(Field::StreamOptions).map(str::trim) {
+            Some(options) if options.len() > 2 => {
+                let inner = options[1..options.len() - 1].trim();
+                let rest = without_include_usage(inner);
+                let separator = if rest.is_empty() { "" } else { "," };
+                edit.set(
+                    Field::StreamOptions,
+                    format!("{{{rest}{separator}\"include_usage\":true}}").into_bytes(),
+                )
+            }
+            _ => edit.set(Field::StreamOptions, &br#"{"include_usage":true}"#[..]),
+        };
+    }
+    if edit.is_empty() { Bytes::copy_from_slice(call.body()) } else { edit.finish() }
+}
+
+fn without_include_usage(members: &str) -> String {
+    let mut object = format!("{{{members}}}");
+    if let Some(cut) = ziggurat_core::json::find_member(&object, &["include_usage"]) {
+        object.replace_range(cut, "");
+    }
+    object[1..object.len() - 1].trim().to_owned()
+}
+
+/// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
+fn standing<'a>(edit: Edit<'a>, target: &Target) -> Edit<'a> {
+    let edit = target.default_params().iter().fold(edit, |edit, (name, json)| edit.add_missing(name, json));
+    let dropped = target.params().additional_drop_params.iter();
+    dropped.fold(edit, |edit, path| edit.remove(&path.split('.').collect::<Vec<_>>()))
+}
+
+/// Another dialect: the conversation is read and written anew.
+fn translate(
+    call: &Call,
+    target: &Target,
+    with_usage: bool,
+    names: &mut ToolNames,
+) -> Result<Bytes, Rejection> {
+    let edit = standing(call.edit(), target);
+    let edited = (!edit.is_empty()).then(|| edit.finish());
+    let text = match &edited {
+        Some(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+        None => call.text(),
+    };
+    let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
+    request.stream = request.stream.filter(|stream| *stream);
+    request.include_usage =
+        (target.dialect() == Dialect::OpenAi && call.stream() && with_usage).then_some(true);
+    if target.dialect() == Dialect::OpenAi {
+        *names = ToolNames::of(&request);
+    }
+    let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
+    let encoding = Encoding::new(target.model(), target.params());
+    encode_request(target.dialect(), &request, &encoding, &mut out)
+        .map_err(|refused| refuse(refused, target))?;
+    Ok(out.into())
+}
+
+fn malformed(error: Malformed) -> Rejection {
+    let problem = Problem::new(Cause::InvalidRequest, error.to_string());
+    if error.path.is_empty() { problem.into() } else { problem.param(error.path).into() }
+}
+
+fn refuse(refused: Refused, target: &Target) -> Rejection {
+    match refused {
+        Refused::Unsupported(names) => {
+            let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "{} does not support {list}; set `drop_params` to leave out what can be left out, or name it in \
+                 `allowed_openai_params` to pass it on",
+                target.provider()
+            );
+            let first = names.into_iter().next().unwrap_or_default();
+            Problem::new(Cause::InvalidRequest, message).param(first).code("unsupported_parameter").into()
+        }
+        Refused::Invalid { message, param } => {
+            Problem::new(Cause::InvalidRequest, message).param(param).into()
+        }
+        other => Rejection::new(Cause::InvalidRequest, other.to_string()),
+    }
+}
+
+/// The head of the request: nothing of the caller's goes out but what is named here.
+fn head(caller: Parts, call: &Call, target: &Target) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::POST;
+    parts.uri = target.uri().clone();
+    parts.extensions = caller.extensions;
+    let accept = if call.stream() { "text/event-stream" } else { "application/json" };
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    parts.headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("ziggurat/", env!("CARGO_PKG_VERSION"))),
+    );
+    if target.dialect() == Dialect::Anthropic {
+        anthropic_headers(&caller.headers, call.dialect(), &mut parts.headers);
+    }
+    for (name, value) in target.headers() {
+        parts.headers.insert(name.clone(), value.clone());
+    }
+    parts
+}
+
+/// Anthropic wants a version; a caller of its own dialect chooses it, and the betas.
+fn anthropic_headers(caller: &HeaderMap, dialect: Dialect, out: &mut HeaderMap) {
+    const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+    const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+    out.insert(VERSION, HeaderValue::from_static("2023-06-01"));
+    if dialect == Dialect::Anthropic {
+        for name in [VERSION, BETA] {
+            let mut values = caller.get_all(&name).iter();
+            if let Some(first) = values.next() {
+                out.insert(name.clone(), first.clone());
+            }
+            for more in values {
+                out.append(name.clone(), more.clone());
+            }
+        }
+    }
+}

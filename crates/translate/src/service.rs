@@ -1,0 +1,129 @@
+//! The service: a call, told from top to bottom.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+use ziggurat_core::{
+    Body, BoxError, Call, Cause, Meter, Metered, Operation, Outcome, Rejection, Served, Target,
+};
+
+use crate::{layer::Config, request::Outgoing, response};
+
+/// The service of [`TranslateLayer`](crate::TranslateLayer).
+#[derive(Clone)]
+pub struct Translate<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+// ===== impl Translate =====
+
+impl<S> Translate<S> {
+    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Translate<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The ready service goes into the future; a clone that is not ready stays.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        Box::pin(run(inner, request.map(Body::new), Arc::clone(&self.config)))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Translate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Translate").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+async fn run<S, ResBody>(
+    mut inner: S,
+    request: Request<Body>,
+    config: Arc<Config>,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let Some(target) = request.extensions().get::<Target>().or(config.target.as_ref()).cloned() else {
+        return Ok(inner.call(request).await?.map(Body::new));
+    };
+    let (parts, body) = request.into_parts();
+    let dialect = Call::dialect_of(&parts);
+    let request = Request::from_parts(parts, body);
+    let (request, call) = match Call::read(request, &config.request).await {
+        Ok(read) => read,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    if !matches!(call.operation(), Operation::Chat | Operation::Messages) {
+        let refusal = Rejection::new(
+            Cause::NotFound,
+            "this operation cannot be translated: only chat and messages can",
+        );
+        return Ok(refusal.into_response(dialect));
+    }
+    let meter = request.extensions().get::<Meter>().cloned();
+    let wants_usage = meter.as_ref().is_some_and(Meter::has_subscribers);
+    let (request, expected) = match Outgoing::new(request, &call, &target, wants_usage).await {
+        Ok(outgoing) => (outgoing.request, outgoing.expected),
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    let mut handle = None;
+    if let Some(meter) = &meter {
+        match meter.attempt(Some(&target)).await {
+            Ok(mut attempt) => {
+                attempt.sent();
+                handle = Some(attempt);
+            }
+            Err(rejection) => return Ok(rejection.into_response(dialect)),
+        }
+    }
+    let answer = match inner.call(request).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(error) => {
+            if let Some(handle) = &mut handle {
+                handle.end(Outcome::Failed);
+            }
+            return Err(error);
+        }
+    };
+    let metered = handle.is_some();
+    let mut response = response::translate(answer, expected, handle, &config).await;
+    if metered {
+        response.extensions_mut().insert(Metered);
+    }
+    if response.extensions().get::<Served>().is_none() {
+        response.extensions_mut().insert(Served::by(target, 1));
+    }
+    Ok(response)
+}

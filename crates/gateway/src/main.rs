@@ -1,8 +1,26 @@
 //! The ziggurat binary: the layers assembled behind a LiteLLM config.yaml.
 
-#[expect(dead_code, unused_imports, reason = "wired by the lead")]
+mod access;
+mod app;
+mod check;
+mod cli;
 mod config;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the lead"))]
+mod deadline;
+mod demo;
+mod groups;
+mod models;
 mod secret;
+mod server;
+mod upstream;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run(cli::Arguments::parse())
+}

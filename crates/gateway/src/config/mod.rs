@@ -29,10 +29,10 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::deployment::{Deployment, Extra};
-pub(crate) use self::diagnostic::{Diagnostic, Position, Severity};
-pub(crate) use self::provider::{Api, Auth, Provider};
-pub(crate) use self::resolve::{Alias, Candidate, Resolved};
+pub(crate) use self::deployment::Deployment;
+pub(crate) use self::diagnostic::{Diagnostic, Severity};
+pub(crate) use self::provider::Auth;
+pub(crate) use self::resolve::{Alias, Candidate};
 
 use self::check::check;
 use self::diagnostic::Report;

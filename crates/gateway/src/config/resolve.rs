@@ -27,8 +27,6 @@ pub(crate) struct Alias {
 /// The deployments for a model.
 #[derive(Debug)]
 pub(crate) struct Resolved<'a> {
-    /// The `model_name` that they share, without aliases; a pattern if one matched.
-    pub(crate) group: &'a str,
     /// The deployments in the order of the file; at least one.
     pub(crate) candidates: Vec<Candidate<'a>>,
 }
@@ -40,15 +38,6 @@ pub(crate) struct Candidate<'a> {
     pub(crate) deployment: &'a Deployment,
     /// The model's id at the provider, without `*`.
     pub(crate) model: Cow<'a, str>,
-}
-
-// ===== impl Candidate =====
-
-impl Candidate<'_> {
-    /// The URL for a chat with it.
-    pub(crate) fn chat_url(&self) -> String {
-        self.deployment.chat_url(&self.model)
-    }
 }
 
 // ===== impl Config =====
@@ -66,12 +55,12 @@ impl Config {
         if model.contains('*') {
             return None;
         }
-        if let Some((group, members)) = self.groups.get_key_value(model) {
+        if let Some(members) = self.groups.get(model) {
             let candidate = |index: &usize| {
                 let deployment = &self.deployments[*index];
                 Candidate { deployment, model: Cow::Borrowed(&deployment.model) }
             };
-            return Some(Resolved { group, candidates: members.iter().map(candidate).collect() });
+            return Some(Resolved { candidates: members.iter().map(candidate).collect() });
         }
         self.match_patterns(model).or_else(|| {
             let provider = Provider::of_bare_model(model).filter(|_| !model.contains('/'))?;
@@ -101,7 +90,7 @@ impl Config {
             deployment,
             model: Cow::Owned(fill(&deployment.model, &captures)),
         });
-        Some(Resolved { group, candidates: candidates.collect() })
+        Some(Resolved { candidates: candidates.collect() })
     }
 
     /// Groups the deployments, orders the patterns, tells equal ids apart, and checks that aliases lead somewhere.

@@ -336,7 +336,7 @@ fn resolves_like_litellm() {
         let candidates = resolved.candidates.iter();
         let models =
             candidates.map(|it| format!("{}/{}", it.deployment.provider.id, it.model)).collect::<Vec<_>>();
-        (resolved.group.to_owned(), models.join(" "))
+        (resolved.candidates[0].deployment.alias.clone(), models.join(" "))
     };
     let cases = [
         ("openai/gpt-4o", "openai/gpt-4*", "groq/gpt-4o"),
@@ -358,7 +358,10 @@ fn resolves_like_litellm() {
     let (config, _) = parse(&format!("model_list:\n{}", item(("openai/*", "openai/*"))));
     let resolved = config.resolve("gpt-4o").unwrap();
     assert_eq!(resolved.candidates[0].model, "gpt-4o");
-    assert_eq!(resolved.candidates[0].chat_url(), "https://api.openai.com/v1/chat/completions");
+    assert_eq!(
+        resolved.candidates[0].deployment.chat_url(&resolved.candidates[0].model),
+        "https://api.openai.com/v1/chat/completions"
+    );
     assert!(config.resolve("claude-x").is_none() && config.resolve("").is_none());
 }
 

@@ -121,7 +121,7 @@ impl Target {
         self.change(|inner| inner.id = id.into())
     }
 
-    /// Sends to another base URL: the origin and what stands before the API's own path.
+    /// Posts to another URL, given whole. A key stays bound to the origin it was given for: set it again for a new one.
     ///
     /// # Errors
     /// [`TargetError::Url`] when it is not an absolute http or https URL.

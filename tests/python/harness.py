@@ -40,13 +40,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Alias:
-    """One `model_name` of the gateway: a recording behind it, and what goes wrong with it."""
+    """One `model_name` of the gateway: a recording behind it, what goes wrong with it, and its own `litellm_params`."""
 
     name: str
     provider: str
     model: str
     recording: str
     faults: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def provider_key(self) -> str:
@@ -64,6 +65,7 @@ class Alias:
             f"      model: {json.dumps(f'{self.provider}/{self.model}')}",
             f"      api_base: {base if self.provider == 'anthropic' else base + '/v1'}",
             f"      api_key: {self.provider_key}",
+            *(f"      {setting}" for setting in self.settings),
         ]
 
 
@@ -71,10 +73,10 @@ ALIASES: dict[str, Alias] = {}
 """What the gateway of the synthetic exchanges is configured with: every alias that a test module names on import."""
 
 
-def alias(exchange: str, *faults: str) -> Alias:
+def alias(exchange: str, *faults: str, settings: tuple[str, ...] = ()) -> Alias:
     """The gateway's name for a synthetic exchange; only while test modules are imported, as the gateway starts after that."""
     row = EXCHANGES[exchange]
-    made = Alias(",".join([exchange, *faults]), row["provider"], row["model"], exchange, faults)
+    made = Alias(",".join([exchange, *faults]), row["provider"], row["model"], exchange, faults, settings)
     return ALIASES.setdefault(made.name, made)
 
 
@@ -181,9 +183,10 @@ class Answer:
 
 
 def post(base: str, path: str, body: Any, **headers: str) -> Answer:
-    """Asks without an SDK."""
+    """Asks without an SDK. An empty header is not sent."""
     named = {"content-type": "application/json", "authorization": f"Bearer {MASTER_KEY}"}
     named |= {key.replace("_", "-"): value for key, value in headers.items()}
+    named = {key: value for key, value in named.items() if value}
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(base + path, data, named)
     try:
@@ -201,12 +204,12 @@ def start_upstream(*arguments: str | os.PathLike[str]) -> Iterator[Process]:
 
 
 @contextmanager
-def start_gateway(config: str) -> Iterator[Process]:
+def start_gateway(config: str, *arguments: str) -> Iterator[Process]:
     """A gateway with this `config.yaml`."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "config.yaml"
         path.write_text(config, encoding="utf-8")
-        with running(BINARIES / "ziggurat", "--config", path, "--port", "0") as process:
+        with running(BINARIES / "ziggurat", "--config", path, "--port", "0", *arguments) as process:
             yield process
 
 

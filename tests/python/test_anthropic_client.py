@@ -171,7 +171,8 @@ def test_thinking_streamed(claude: anthropic.Anthropic, model: harness.Alias) ->
 ENDINGS = [
     ("openai-length", "Once upon a", "max_tokens", None),
     ("openai-filter", "Partly", "refusal", None),
-    ("openai-refusal", "I can't help with that.", "refusal", None),
+    # A refusal in the model's own words is a text like any other here, and no stop by a classifier.
+    ("openai-refusal", "I can't help with that.", "end_turn", None),
     ("anthropic-length", "Once upon a", "max_tokens", None),
     ("anthropic-stop", "one two", "stop_sequence", "END"),
     ("anthropic-refusal", "No.", "refusal", None),

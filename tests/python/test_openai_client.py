@@ -196,6 +196,18 @@ def test_thinking_streamed(oai: openai.OpenAI, model: harness.Alias) -> None:
     assert [block["data"] for block in blocks if block["type"] == "redacted_thinking"] == ["cmVkYWN0ZWQ="]
 
 
+@pytest.mark.parametrize(
+    "model", [alias("anthropic-thinking-stream", *cut) for cut in CUTS], ids=lambda model: model.name
+)
+def test_thinking_streamed_through_the_helper(oai: openai.OpenAI, model: harness.Alias) -> None:
+    message = streamed(oai, model.name).choices[0].message
+    extra = message.model_extra or {}
+    assert (extra["reasoning_content"], message.content) == (THINKING, "Hello!")
+    # The helper can only merge what has an index.
+    want = [{"index": index, **block} for index, block in enumerate(THINKING_BLOCKS)]
+    assert extra["thinking_blocks"] == want
+
+
 ENDINGS = [
     ("openai-length", "Once upon a", "length"),
     ("openai-filter", "Partly", "content_filter"),

@@ -114,6 +114,8 @@ def plain_messages(body: dict[str, Any]) -> dict[str, Any]:
         for block in message["content"]:
             if block["type"] == "tool_result":
                 block["content"] = as_parts(block["content"])
+    for tool in body.get("tools", []):
+        tool.setdefault("type", "custom")
     return body
 
 
@@ -131,7 +133,7 @@ def plain_chat(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def check_head(seen: Seen, target: Alias) -> None:
+def check_head(seen: Seen, target: Alias, version: str = "2023-06-01") -> None:
     """The right path, the provider's one credential, and no header that only the client's hop knows."""
     openai = target.provider == "openai"
     assert seen.method == "POST"
@@ -139,7 +141,7 @@ def check_head(seen: Seen, target: Alias) -> None:
     assert seen.headers["content-type"] == "application/json"
     assert seen.headers.get("authorization") == (f"Bearer {target.provider_key}" if openai else None)
     assert seen.headers.get("x-api-key") == (None if openai else target.provider_key)
-    assert seen.headers.get("anthropic-version") == (None if openai else "2023-06-01")
+    assert seen.headers.get("anthropic-version") == (None if openai else version)
     for name, value in seen.headers.items():
         assert harness.MASTER_KEY not in value, f"the client's key went upstream in {name}"
         assert not name.startswith(("x-stainless", "x-client", "cookie")), (
@@ -170,7 +172,7 @@ def send_messages(client: anthropic.Anthropic, upstream: Upstream, target: Alias
         ask = {**MESSAGES, **more}
         client.messages.create(model=target.name, extra_headers=CLIENT_HEADERS, **typed(ask))
         [one] = seen()
-    check_head(one, target)
+    check_head(one, target, str(client.default_headers["anthropic-version"]))
     return one
 
 
@@ -265,6 +267,21 @@ def test_signed_thinking_goes_back_to_anthropic(oai: openai.OpenAI, upstream: Up
     }
 
 
+def test_a_streamed_answer_goes_back_as_the_sdk_put_it_together(
+    oai: openai.OpenAI, upstream: Upstream
+) -> None:
+    question: Any = {"role": "user", "content": "Hi."}
+    with oai.chat.completions.stream(model=STREAMED_THINKING.name, messages=[question]) as stream:
+        answer: Any = stream.get_final_completion().choices[0].message
+    seen = send_chat(oai, upstream, ANTHROPIC, messages=[question, answer, question])
+    want = [
+        {"type": "thinking", "thinking": "First, greet.", "signature": "c2lnbmF0dXJl"},
+        {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
+        {"type": "text", "text": "Hello!"},
+    ]
+    assert plain_messages(seen.json)["messages"][1] == {"role": "assistant", "content": want}
+
+
 def test_cache_hints_reach_anthropic(oai: openai.OpenAI, upstream: Upstream) -> None:
     hint = {"type": "ephemeral"}
     part = {"type": "text", "text": "A long text.", "cache_control": hint}
@@ -303,6 +320,7 @@ def test_n_is_refused_where_the_provider_has_none(oai: openai.OpenAI, upstream: 
 
 
 STREAMED = alias("openai-text-stream")
+STREAMED_THINKING = alias("anthropic-thinking-stream")
 STREAMED_ANTHROPIC = alias("anthropic-text-stream")
 
 

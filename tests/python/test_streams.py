@@ -53,7 +53,8 @@ def cuts(provider: str) -> dict[str, tuple[str, set[str]]]:
     after_two = end_of_event(name, '", "')
     return {
         "between events": (f"cut={after_two}", {"Hello, "}),
-        "within an event": (f"cut={after_two + 20}", {"Hello, "}),
+        "within the first line": (f"cut={after_two + 20}", {"Hello, "}),
+        "within the data": (f"cut={body.index(b'rld')}", {"Hello, "}),
         "before the end": (f"cut={end_of_event(name, '!')}", {"Hello, wörld 🌍!"}),
         "within a character": (f"cut={body.index('🌍'.encode()) + 2}", {"Hello, wörld"}),
         "by a close": (f"close={after_two}", {"Hello, "}),

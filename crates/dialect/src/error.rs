@@ -98,9 +98,17 @@ pub fn decode_error(status: Option<StatusCode>, body: &[u8]) -> Problem {
     problem
 }
 
+/// The error that stands where an answer should, though the status promised one: Azure and OpenRouter answer 200 and an error object.
+#[must_use]
+pub fn decode_answer_error(body: &[u8]) -> Option<Problem> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let has = |name: &str| value.get(name).is_some_and(|value| !value.is_null());
+    (has("error") && !has("choices") && !has("content")).then(|| decode_error(None, body))
+}
+
 /// Causes that several statuses stand for: the provider's own is kept.
 const fn keeps_status(cause: Cause) -> bool {
-    matches!(cause, Cause::InvalidRequest | Cause::ContentPolicy | Cause::Internal)
+    matches!(cause, Cause::InvalidRequest | Cause::Internal)
 }
 
 fn is_code(code: &str) -> bool {
@@ -256,6 +264,68 @@ mod tests {
             "Incorrect API key provided: [key]. You can find it at [URL]."
         );
         assert_eq!(scrub("nothing (here) to  hide"), "nothing (here) to  hide");
+    }
+
+    #[test]
+    fn causes_are_read_from_any_shape() {
+        let cause = |status: u16, body: &str| {
+            let problem = decode_error(StatusCode::from_u16(status).ok(), body.as_bytes());
+            (problem.cause, problem.status_in(ziggurat_core::Dialect::OpenAi).as_u16())
+        };
+        for (status, body, expected) in [
+            (401, r#"{"detail":"Invalid API Key"}"#, (Cause::InvalidKey, 401)),
+            (400, r#"{"code":"x","error":"Incorrect API key provided"}"#, (Cause::InvalidKey, 401)),
+            (403, r#"{"message":"no"}"#, (Cause::PermissionDenied, 403)),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"Your input was flagged"}}"#,
+                (Cause::ContentPolicy, 400),
+            ),
+            (404, r#"{"error":{"code":"DeploymentNotFound","message":"x"}}"#, (Cause::ModelNotFound, 404)),
+            (404, r#"{"error":{"message":"model: claude-9"}}"#, (Cause::ModelNotFound, 404)),
+            (404, r#"{"error":{"message":"Resource not found"}}"#, (Cause::NotFound, 404)),
+            (400, r#"{"error":{"message":"prompt is too long: 9 tokens > 8"}}"#, (Cause::ContextLength, 400)),
+            (400, r#"{"error":{"code":"content_filter","message":"x"}}"#, (Cause::ContentPolicy, 400)),
+            (400, r#"{"error":{"message":"Your credit balance is too low"}}"#, (Cause::Quota, 429)),
+            (402, r#"{"error":{"message":"Insufficient Balance"}}"#, (Cause::Quota, 429)),
+            (422, r#"{"detail":[{"msg":"a"},{"msg":"b"}]}"#, (Cause::Unprocessable, 422)),
+            (429, r#"{"error":{"type":"insufficient_quota","message":"x"}}"#, (Cause::Quota, 429)),
+            (429, r#"[{"error":{"type":"requests","message":"x"}}]"#, (Cause::RateLimit, 429)),
+            (498, "{}", (Cause::Overloaded, 503)),
+            (500, r#"{"error":{"message":"x"}}"#, (Cause::Internal, 500)),
+            (502, "", (Cause::Upstream, 502)),
+            (503, "busy", (Cause::Overloaded, 503)),
+            (504, "{}", (Cause::Timeout, 504)),
+            (
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#,
+                (Cause::Overloaded, 503),
+            ),
+        ] {
+            assert_eq!(cause(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_under_a_status_of_success_is_found() {
+        let found = |body: &str| decode_answer_error(body.as_bytes()).map(|problem| problem.cause);
+        assert_eq!(found(r#"{"error":{"code":"content_filter","message":"x"}}"#), Some(Cause::ContentPolicy));
+        assert_eq!(found(r#"{"error":{"code":502,"message":"x"}}"#), Some(Cause::Upstream));
+        assert_eq!(found(r#"{"error":null,"choices":[]}"#), None);
+        assert_eq!(found(r#"{"error":{"code":"x"},"choices":[{}]}"#), None);
+        assert_eq!(found("no JSON"), None);
+    }
+
+    #[test]
+    fn a_rate_limit_keeps_its_kind_and_a_field_its_name() {
+        let body = br#"{"error":{"message":"x","type":"tokens","param":"p","code":"rate_limit_exceeded"}}"#;
+        let problem = decode_error(Some(StatusCode::TOO_MANY_REQUESTS), body);
+        assert_eq!((problem.kind.as_deref(), problem.param.as_deref()), (Some("tokens"), Some("p")));
+        let body = br#"{"error":{"message":"x","code":"unsupported_value"}}"#;
+        assert_eq!(
+            decode_error(Some(StatusCode::BAD_REQUEST), body).code.as_deref(),
+            Some("unsupported_value")
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use codec::{
     StreamDecoder, StreamEncoder, decode_request, decode_response, encode_request, encode_response,
 };
 pub use encode::{Encoding, Refused};
-pub use error::{decode_error, retry_after, scrub};
+pub use error::{decode_answer_error, decode_error, retry_after, scrub};
 pub use model::*;
 pub use names::ToolNames;
 pub use read::{Extra, Malformed};

@@ -11,6 +11,8 @@ use crate::{Text, read::Extra};
 /// A request for an answer.
 #[derive(Clone, Debug, Default)]
 pub struct Request<'a> {
+    /// In whose words it stands: members that the model does not know are that dialect's.
+    pub dialect: Dialect,
     /// The model.
     pub model: Option<Text<'a>>,
     /// The conversation, system messages in their place.
@@ -144,7 +146,7 @@ pub enum BlockKind<'a> {
     Native {
         /// Whose it is.
         dialect: Dialect,
-        /// Its type.
+        /// Its type; of a tool call that is no function's (OpenAI's `custom`), `tool_calls.` and its type.
         kind: Text<'a>,
         /// The block, as it stands in JSON.
         raw: &'a RawValue,
@@ -288,6 +290,8 @@ pub struct Reasoning<'a> {
 /// An answer.
 #[derive(Clone, Debug, Default)]
 pub struct Response<'a> {
+    /// In whose words it stands: members that the model does not know are that dialect's.
+    pub dialect: Dialect,
     /// The provider's id of it.
     pub id: Option<Text<'a>>,
     /// The model that answered.
@@ -418,8 +422,8 @@ pub enum Event<'a> {
     },
     /// Counts so far: what is stated replaces what was.
     Usage(Spent<'a>),
-    /// A member that the model does not know, of the answer (`choice` is `None`), of a choice or of its delta. Given when it is first seen
-    /// and when its value changes.
+    /// A member that the model does not know, of the answer (`choice` is `None`), of a choice, of its delta or of a block. Those of answers
+    /// and choices, which many providers repeat in every chunk, are given when they are first seen and when their value changes.
     Extra {
         /// Which answer's; `None` for the whole.
         choice: Option<u64>,
@@ -448,6 +452,8 @@ pub enum Scope {
     Choice,
     /// Of the choice's delta.
     Delta,
+    /// Of the block that opens next.
+    Block,
 }
 
 /// How a streamed block begins.
@@ -505,6 +511,9 @@ pub enum Delta<'a> {
         raw: &'a RawValue,
     },
 }
+
+/// Stands before the type of a native block that is a tool call.
+pub(crate) const CALL: &str = "tool_calls.";
 
 // ===== impl Block =====
 

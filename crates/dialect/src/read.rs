@@ -33,7 +33,8 @@ impl Malformed {
 
     /// Prefixes the path with where the document it speaks of stands.
     pub(crate) fn within(mut self, outer: &str) -> Self {
-        let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let alone = outer.is_empty() || self.path.is_empty() || self.path.starts_with('[');
+        let separator = if alone { "" } else { "." };
         self.path = format!("{outer}{separator}{}", self.path);
         self
     }
@@ -52,52 +53,96 @@ impl std::error::Error for Malformed {}
 
 /// Reads a document, naming the place where it is not what it should be.
 pub(crate) fn document<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Malformed> {
-    serde_json::from_str(json).map_err(|error| {
-        let line_start: usize =
-            json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-        let offset = (line_start + error.column()).saturating_sub(1);
-        let text = error.to_string();
-        let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        Malformed { message, path: path_at(json, offset) }
-    })
+    serde_json::from_str(json).map_err(|error| malformed(json, &error))
 }
 
-/// The path of the innermost member or element that holds the byte at `offset`.
-fn path_at(json: &str, offset: usize) -> String {
+#[cold]
+fn malformed(json: &str, error: &serde_json::Error) -> Malformed {
+    let text = error.to_string();
+    let text = text.rfind(" at line ").map_or(&*text, |end| &text[..end]);
+    let inner = text.strip_prefix(INNER).and_then(|rest| rest.split_once(concat!("\u{1}", "\u{1}")));
+    let Some((keys, message)) = inner else {
+        // The whole document is of the wrong kind, or an element of a list that stands alone.
+        return Malformed::new(text, path_at(json, error, &[], text));
+    };
+    let keys: Vec<&str> = keys.split(INNER).collect();
+    Malformed::new(message, path_at(json, error, &keys, message))
+}
+
+/// Adds the name of the member in which an error was met: in front of its message, where no message of serde's has such a character.
+#[cold]
+pub(crate) fn in_member<E: Error>(key: &str, error: &E) -> E {
+    let text = error.to_string();
+    let separator = if text.starts_with(INNER) { "" } else { concat!("\u{1}", "\u{1}") };
+    E::custom(format_args!("{INNER}{key}{separator}{text}"))
+}
+
+const INNER: char = '\u{1}';
+
+/// Stands before a path that is whole already.
+const WHOLE: char = '=';
+
+/// The path along `keys`, members of objects; which element of a list is to blame tells the place that serde_json names. That is behind the
+/// value, or behind the list or object whose last element or member it is.
+fn path_at(json: &str, error: &serde_json::Error, keys: &[&str], message: &str) -> String {
+    let line_start: usize =
+        json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let mut path = String::new();
     let mut cursor = Cursor::new(json);
-    let _: Result<(), Fault> = descend(&mut cursor, offset, &mut path);
+    // serde_json blames a list or an object ahead of it, and a custom error may stand at the next element.
+    let ahead = ["map", "sequence"].iter().any(|kind| message.starts_with(&format!("invalid type: {kind}")));
+    let offset = (line_start + error.column()).saturating_sub(usize::from(!ahead));
+    let is_list = message.starts_with("invalid type: sequence") || message.ends_with(NO_LIST);
+    let _: Result<(), Fault> = descend(&mut cursor, offset, keys, is_list, &mut path);
     path
 }
 
-fn descend(cursor: &mut Cursor<'_>, offset: usize, path: &mut String) -> Result<(), Fault> {
-    let holds = |cursor: &mut Cursor<'_>| -> Result<bool, Fault> {
-        let mut ahead = *cursor;
-        let start = ahead.offset();
-        let end = start + ahead.value()?.len();
-        Ok((start..=end).contains(&offset))
-    };
-    match cursor.peek() {
-        b'{' => cursor.object(|key, cursor| {
-            if holds(cursor)? {
-                let name = serde_json::from_str::<Cow<'_, str>>(key).unwrap_or_default();
-                if !path.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(&name);
-                descend(cursor, offset, path)?;
-            }
-            Ok(())
-        }),
-        b'[' => cursor.array(|index, cursor| {
-            if holds(cursor)? {
-                path.push_str(&format!("[{index}]"));
-                descend(cursor, offset, path)?;
-            }
-            Ok(())
-        }),
-        _ => cursor.value().map(drop),
+fn descend(
+    cursor: &mut Cursor<'_>,
+    offset: usize,
+    keys: &[&str],
+    is_list: bool,
+    path: &mut String,
+) -> Result<(), Fault> {
+    if let Some(whole) = keys.first().and_then(|key| key.strip_prefix(WHOLE)) {
+        *path = Malformed::new("", whole).within(path).path;
+        return Ok(());
     }
+    let mut found = None;
+    match (cursor.peek(), keys) {
+        (b'{', [key, rest @ ..]) => {
+            cursor.object(|name, cursor| {
+                if serde_json::from_str::<Cow<'_, str>>(name).is_ok_and(|name| name == *key) {
+                    found = Some((*cursor, rest));
+                }
+                Ok(())
+            })?;
+            *path = Malformed::new("", *key).within(path).path;
+        }
+        (b'[', keys) if !(is_list && keys.is_empty()) => {
+            let mut element = 0;
+            cursor.array(|index, cursor| {
+                if cursor.offset() <= offset {
+                    (found, element) = (Some((*cursor, keys)), index);
+                }
+                Ok(())
+            })?;
+            path.push_str(&format!("[{element}]"));
+        }
+        _ => {}
+    }
+    match found {
+        Some((mut cursor, keys)) => descend(&mut cursor, offset, keys, is_list, path),
+        None => Ok(()),
+    }
+}
+
+/// How a message ends that blames a list for being one.
+const NO_LIST: &str = ", not a list";
+
+/// What is said of a value that is not what was expected.
+pub(crate) fn expected<E: Error>(what: &str, json: &str) -> E {
+    E::custom(format_args!("expected {what}{}", if json.starts_with('[') { NO_LIST } else { "" }))
 }
 
 /// A member name, borrowed unless it is written with escapes.
@@ -145,7 +190,10 @@ macro_rules! wire_object {
                         let mut object = $name::default();
                         while let Some($crate::read::Key(key)) = map.next_key()? {
                             match &*key {
-                                $($key => object.$field = map.next_value()?,)*
+                                $($key => match map.next_value() {
+                                    Ok(value) => object.$field = value,
+                                    Err(error) => return Err($crate::read::in_member::<A::Error>($key, &error)),
+                                },)*
                                 _ => object.extra.push((key, map.next_value()?)),
                             }
                         }
@@ -160,6 +208,14 @@ macro_rules! wire_object {
 
 pub(crate) use wire_object;
 
+/// Whether a string is an absolute http or https URL with a host, as far as its beginning tells.
+pub(crate) fn is_http_url(text: &str) -> bool {
+    let scheme = |name: &str| text.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
+    let rest = ["https://", "http://"].iter().find(|name| scheme(name)).map(|name| &text[name.len()..]);
+    rest.is_some_and(|rest| !rest.starts_with(['/', '?', '#']) && !rest.is_empty())
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
 /// A value that is either a string or a list of `T`.
 pub(crate) enum StringOr<'a, T> {
     String(Text<'a>),
@@ -172,13 +228,57 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for StringOr<'de, T> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         match Text::from_json(raw) {
             Some(text) => Ok(Self::String(text)),
-            None => serde_json::from_str(raw).map(Self::List).map_err(|error| {
-                let text = error.to_string();
-                D::Error::custom(text.split(" at line ").next().unwrap_or(&text))
+            None if !raw.starts_with('[') => Err(expected("a string or a list", raw)),
+            None => document(raw).map(Self::List).map_err(|error| {
+                D::Error::custom(format_args!("{INNER}{WHOLE}{}{INNER}{INNER}{}", error.path, error.message))
             }),
         }
     }
 }
+
+/// A whole number in a caller's document, also one that is written as a float: `7`, `7.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whole(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        match whole(text) {
+            Some(number) => Ok(Self(number)),
+            None => Err(expected("a whole number of at least 0", text)),
+        }
+    }
+}
+
+/// A number from a provider, which is untrusted: below zero is zero, a fraction is cut off, what is no number or out of range was not
+/// stated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) Option<u64>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        let fraction = || text.parse::<f64>().ok().filter(|_| text.ends_with(|c: char| c.is_ascii_digit()));
+        Ok(Self(match text.parse() {
+            Ok(number) => Some(number),
+            Err(_) => fraction().filter(|number| *number < EXACT).map(|number| number.max(0.0) as u64),
+        }))
+    }
+}
+
+/// A stated count.
+pub(crate) fn stated(count: Option<Count>) -> Option<u64> {
+    count.and_then(|count| count.0)
+}
+
+fn whole(text: &str) -> Option<u64> {
+    let float = || text.parse::<f64>().ok().filter(|n| (0.0..EXACT).contains(n) && n.fract() == 0.0);
+    let json_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    json_number.then(|| text.parse().ok().or_else(|| float().map(|number| number as u64))).flatten()
+}
+
+/// From here on, a float no longer tells whole numbers apart.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
@@ -207,5 +307,54 @@ mod tests {
             text("list[1]", "invalid type: integer `7`, expected an object")
         );
         assert_eq!(error("[]"), text("", "invalid type: sequence, expected an object"));
+        assert_eq!(error("[1]"), text("", "invalid type: sequence, expected an object"));
+        assert_eq!(error(r#"{"list":[{"name":5}]}"#), text("list[0].name", "expected a string"));
+        assert_eq!(
+            error(r#"{"list":[{"name":[5]},{}]}"#),
+            text("list[0].name", "expected a string, not a list")
+        );
+        assert_eq!(
+            error(r#"{"list":[{},{"list":[{"name":{}}]}]}"#),
+            text("list[1].list[0].name", "expected a string")
+        );
+        assert_eq!(error(r#"{"list": {"a":1}}"#), text("list", "invalid type: map, expected a sequence"));
+    }
+
+    #[test]
+    fn names_the_place_within_a_value_of_two_kinds() {
+        wire_object! { struct Strings { it: StringOr<'a, Text<'a>> = "it", them: Vec<Text<'a>> = "them", } }
+        wire_object! { struct Either { it: StringOr<'a, Probe<'a>> = "it", inner: Vec<Either<'a>> = "inner", } }
+        let error = |json| document::<Either<'_>>(json).err().map(|e| (e.path, e.message));
+        let text = |path: &str, message: &str| Some((path.to_owned(), message.to_owned()));
+        let strings = |json| document::<Strings<'_>>(json).err().map(|e| (e.path, e.message));
+        assert_eq!(strings(r#"{"it":["a",5]}"#), text("it[1]", "expected a string"));
+        assert_eq!(strings(r#"{"it":["a"],"them":["b", 5 , "c"] }"#), text("them[1]", "expected a string"));
+        assert_eq!(strings(r#"{"them":["b",[5]]}"#), text("them", "expected a string, not a list"));
+        assert_eq!(error(r#"{"it":[{"name":"n"},{"name":1}]}"#), text("it[1].name", "expected a string"));
+        assert_eq!(error(r#"{"inner":[{"it":5}]}"#), text("inner[0].it", "expected a string or a list"));
+        assert_eq!(
+            error(r#"{"inner":[{"it":[1,2]}], "it":"x"}"#),
+            text("inner[0].it[0]", "invalid type: integer `1`, expected an object")
+        );
+    }
+
+    #[test]
+    fn callers_numbers_are_whole_and_providers_are_taken_as_they_come() {
+        let whole = |json| serde_json::from_str::<Whole>(json).ok().map(|n| n.0);
+        for (json, number) in
+            [("7", 7), ("7.0", 7), ("1e3", 1000), ("0", 0), ("18446744073709551615", u64::MAX)]
+        {
+            assert_eq!(whole(json), Some(number), "{json}");
+        }
+        for json in ["-1", "7.5", "1e300", "\"7\"", "true", "[]"] {
+            assert_eq!(whole(json), None, "{json}");
+        }
+        let count = |json| serde_json::from_str::<Count>(json).ok().and_then(|n| n.0);
+        for (json, number) in [("7", 7), ("-3", 0), ("-0.5", 0), ("12.9", 12)] {
+            assert_eq!(count(json), Some(number), "{json}");
+        }
+        for json in ["1e300", "18446744073709551616", "\"7\"", "{}", "true"] {
+            assert_eq!(count(json), None, "{json}");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::read::expected;
 
 /// A string of a JSON document: its content as escaped there, or plain. What is only handed on is never decoded, encoded or copied:
 /// a 300 KB prompt crosses a translation as one slice.
@@ -46,6 +48,25 @@ impl<'a> Text<'a> {
         self.len() == 0
     }
 
+    /// Whether it is empty or white space alone.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let blank = |byte: &u8| byte.is_ascii_whitespace();
+        match &self.0 {
+            Repr::Plain(text) => text.bytes().all(|byte| blank(&byte)),
+            // Of an escape, the backslash is passed over and the letter behind it has to be one that stands for white space.
+            Repr::Escaped(inner) => inner
+                .as_bytes()
+                .iter()
+                .scan(false, |escape, byte| {
+                    let fits = if *escape { matches!(byte, b'n' | b't' | b'r' | b'f') } else { blank(byte) };
+                    *escape = !*escape && *byte == b'\\';
+                    Some(fits || *escape)
+                })
+                .all(|fits| fits),
+        }
+    }
+
     /// Its length in bytes as it stands: a measure of content, not of the decoded string.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -71,6 +92,12 @@ impl<'a> Text<'a> {
                 text.split_once(separator).map(|(a, b)| (a.to_owned().into(), b.to_owned().into()))
             }
         }
+    }
+
+    /// This string and, behind it, another.
+    #[must_use]
+    pub fn join(&self, next: &Self) -> Self {
+        format!("{}{}", self.decode(), next.decode()).into()
     }
 
     /// Writes it as a JSON string without the quotes.
@@ -141,7 +168,7 @@ impl From<String> for Text<'_> {
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        Self::from_json(raw.get()).ok_or_else(|| D::Error::custom("expected a string"))
+        Self::from_json(raw.get()).ok_or_else(|| expected("a string", raw.get()))
     }
 }
 
@@ -179,6 +206,20 @@ mod tests {
     fn a_lone_surrogate_reads_as_a_replacement() {
         let text = Text::from_json(r#""a\ud800b""#).expect("is a string");
         assert_eq!(text.decode(), "a\u{FFFD}\u{FFFD}\u{FFFD}b");
+    }
+
+    #[test]
+    fn blank_is_white_space_alone() {
+        for (json, blank) in [
+            (r#""""#, true),
+            (r#"" \n\t\r ""#, true),
+            (r#""\\n""#, false),
+            (r#"" n""#, false),
+            (r#""\u0020""#, false),
+        ] {
+            assert_eq!(Text::from_json(json).map(|text| text.is_blank()), Some(blank), "{json}");
+        }
+        assert!(Text::from(" \n").is_blank() && !Text::from("n").is_blank());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Writing JSON straight into bytes.
 
+use std::collections::HashMap;
+
 use serde_json::value::RawValue;
 use ziggurat_core::json::write_string;
 
@@ -81,9 +83,25 @@ impl Object<'_> {
         }
     }
 
-    pub(crate) fn extra(&mut self, extra: &Extra<'_>) {
-        for (name, raw) in extra {
-            self.json(name, raw.get());
+    /// Writes members that the model does not know. None takes the place of one of `ours`, and of several with one name the last stays, so
+    /// that no name is written twice.
+    pub(crate) fn extra(&mut self, extra: &Extra<'_>, ours: &[&str]) {
+        self.extra_if(extra, |name| !ours.contains(&name));
+    }
+
+    /// Writes those of the members whose name passes.
+    pub(crate) fn extra_if(&mut self, extra: &Extra<'_>, passes: impl Fn(&str) -> bool) {
+        // Few as a rule; a caller who sends thousands is not worth their square.
+        let last: Option<HashMap<&str, usize>> = (extra.len() > 16)
+            .then(|| extra.iter().enumerate().map(|(position, (name, _))| (&**name, position)).collect());
+        for (position, (name, raw)) in extra.iter().enumerate() {
+            let is_last = match &last {
+                Some(last) => last.get(&**name) == Some(&position),
+                None => !extra[position + 1..].iter().any(|(later, _)| later == name),
+            };
+            if is_last && passes(name) {
+                self.json(name, raw.get());
+            }
         }
     }
 
@@ -118,6 +136,16 @@ impl Array<'_> {
 
     pub(crate) fn json(&mut self, json: &str) {
         self.item().extend_from_slice(json.as_bytes());
+    }
+}
+
+/// Takes the line ends out of JSON that stands in `out` from `start` on: one event of a stream is one line, and values that are handed on as
+/// they came may have been written over several. A string holds no line end, so that none means anything.
+pub(crate) fn join_lines(out: &mut [u8], start: usize) {
+    let mut rest = &mut out[start..];
+    while let Some(place) = memchr::memchr2(b'\n', b'\r', rest) {
+        rest[place] = b' ';
+        rest = &mut rest[place + 1..];
     }
 }
 

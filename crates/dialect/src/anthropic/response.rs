@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Arguments, Block, BlockKind, Choice, Finish, FinishReason, Malformed, Response, Source, Text, ToolCall,
-    read::{StringOr, document, wire_object},
+    read::{Extra, StringOr, document, wire_object},
     write::{Object, object},
 };
 
@@ -47,6 +47,7 @@ wire_object! {
         cache_control: &'a RawValue = "cache_control",
     }
     struct WireKind { kind: Text<'a> = "type", }
+    struct WireAny { }
 }
 
 /// Reads an answer of a provider of Anthropic's dialect.
@@ -59,6 +60,7 @@ pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
     let (content, _) = blocks(StringOr::List(list), "content")?;
     let finish = wire.stop_reason.map(|reason| finish(reason, wire.stop_sequence));
     Ok(Response {
+        dialect: Dialect::Anthropic,
         id: wire.id,
         model: wire.model,
         created: None,
@@ -70,42 +72,72 @@ pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
 
 /// Reads a block of content.
 pub(super) fn decode_block(raw: &RawValue) -> Result<Block<'_>, Malformed> {
-    let native =
-        |kind: Text<'static>| Ok(Block::new(BlockKind::Native { dialect: Dialect::Anthropic, kind, raw }));
+    let read = document::<WireBlock<'_>>(raw.get());
     // A type that is not ours may use the same member names for other things: its type is read alone.
-    let kind: WireKind<'_> = document(raw.get())?;
-    let kind = kind.kind.ok_or_else(|| Malformed::new("missing required field", "type"))?.decode();
-    if !is_known(&kind) {
-        return native(kind.into_owned().into());
+    let kind = match &read {
+        Ok(wire) => wire.kind.clone(),
+        Err(_) => document::<WireKind<'_>>(raw.get())?.kind,
+    };
+    let kind = kind.ok_or_else(|| Malformed::new("missing required field", "type"))?;
+    let native =
+        || Ok(Block::new(BlockKind::Native { dialect: Dialect::Anthropic, kind: kind.clone(), raw }));
+    let word = kind.decode();
+    if !is_known(&word) {
+        return native();
     }
-    let mut wire: WireBlock<'_> = document(raw.get())?;
+    let mut wire = read?;
     let missing = |field: &str| Malformed::new("missing required field", field);
-    let block = match &*kind {
-        "text" => {
-            BlockKind::Text { text: wire.text.ok_or_else(|| missing("text"))?, citations: wire.citations }
-        }
+    let block = match &*word {
+        "text" => BlockKind::Text {
+            text: wire.text.take().ok_or_else(|| missing("text"))?,
+            citations: wire.citations.take(),
+        },
         "thinking" => BlockKind::Thinking {
-            text: wire.thinking.ok_or_else(|| missing("thinking"))?,
-            signature: wire.signature,
+            text: wire.thinking.take().ok_or_else(|| missing("thinking"))?,
+            signature: wire.signature.take(),
         },
         "redacted_thinking" => {
-            BlockKind::RedactedThinking { data: wire.data.ok_or_else(|| missing("data"))? }
+            BlockKind::RedactedThinking { data: wire.data.take().ok_or_else(|| missing("data"))? }
         }
         "tool_use" => BlockKind::ToolCall(ToolCall {
-            id: wire.id.ok_or_else(|| missing("id"))?,
-            name: wire.name.ok_or_else(|| missing("name"))?,
-            arguments: wire.input.map_or_else(|| Arguments::String("{}".into()), Arguments::Json),
+            id: wire.id.take().ok_or_else(|| missing("id"))?,
+            name: wire.name.take().ok_or_else(|| missing("name"))?,
+            arguments: wire.input.take().map_or_else(|| Arguments::String("{}".into()), Arguments::Json),
         }),
         kind => match caller_block(kind, &mut wire)? {
             Some(block) => block,
-            None => return native(kind.to_owned().into()),
+            None => return native(),
         },
     };
+    let cache = wire.cache_control;
+    let extra = strays(wire, raw);
+    Ok(Block { kind: block, cache, extra })
+}
+
+/// The members of a block that its type has no place for, those among them that another type's block would have.
+pub(super) fn strays<'a>(wire: WireBlock<'a>, raw: &'a RawValue) -> Extra<'a> {
+    let strays = [
+        ("text", wire.text.is_some()),
+        ("citations", wire.citations.is_some()),
+        ("thinking", wire.thinking.is_some()),
+        ("signature", wire.signature.is_some()),
+        ("data", wire.data.is_some()),
+        ("id", wire.id.is_some()),
+        ("name", wire.name.is_some()),
+        ("input", wire.input.is_some()),
+        ("source", wire.source.is_some()),
+        ("title", wire.title.is_some()),
+        ("tool_use_id", wire.tool_use_id.is_some()),
+        ("content", wire.content.is_some()),
+        ("is_error", wire.is_error.is_some()),
+    ];
     let mut extra = wire.extra;
-    if let (BlockKind::File { .. }, Some(citations)) = (&block, wire.citations) {
-        extra.push((Cow::Borrowed("citations"), citations));
+    if strays.iter().any(|(_, is_stray)| *is_stray) {
+        let all: WireAny<'a> = document(raw.get()).unwrap_or_default();
+        let is_stray = |name: &str| strays.contains(&(name, true));
+        extra.extend(all.extra.into_iter().filter(|(name, _)| is_stray(name)));
     }
-    Ok(Block { kind: block, cache: wire.cache_control, extra })
+    extra
 }
 
 fn is_known(kind: &str) -> bool {
@@ -115,18 +147,21 @@ fn is_known(kind: &str) -> bool {
     )
 }
 
-/// Reads a thinking block, wherever it stands.
+/// Reads a thinking block as it stands among OpenAI's members, where a stream's helper may have left its number.
 pub(crate) fn decode_thinking_block(raw: &RawValue) -> Result<Block<'_>, Malformed> {
-    decode_block(raw)
+    let mut block = decode_block(raw)?;
+    block.extra.retain(|(name, _)| name != "index");
+    Ok(block)
 }
 
 /// Writes a thinking block, wherever it stands.
 pub(crate) fn write_thinking_block(out: &mut Object<'_>, block: &Block<'_>) {
-    write_block(out, block);
+    write_block(out, block, true);
 }
 
 /// Writes an answer for a caller of Anthropic's dialect.
 pub fn encode_response(response: &Response<'_>, out: &mut Vec<u8>) {
+    let own = response.dialect == Dialect::Anthropic;
     let choice = response.choices.first();
     let content = choice.map_or(&[][..], |choice| &choice.content);
     object(out, |body| {
@@ -140,8 +175,8 @@ pub fn encode_response(response: &Response<'_>, out: &mut Vec<u8>) {
                     BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
                     BlockKind::Native { .. } => {}
                     // What is empty beside other blocks is OpenAI's way to say nothing.
-                    BlockKind::Text { text, .. } if text.is_empty() && content.len() > 1 => {}
-                    _ => list.object(|out| write_block(out, block)),
+                    BlockKind::Text { text, .. } if !own && text.is_empty() && content.len() > 1 => {}
+                    _ => list.object(|out| write_block(out, block, own)),
                 }
             }
         });
@@ -155,8 +190,9 @@ pub fn encode_response(response: &Response<'_>, out: &mut Vec<u8>) {
                 usage.number("output_tokens", 0);
             }),
         }
-        if choice.and_then(|choice| choice.finish.as_ref()).is_none_or(|f| f.dialect == Dialect::Anthropic) {
-            body.extra(&response.extra);
+        if own {
+            // No name among them is one of ours: those were read.
+            body.extra(&response.extra, &[]);
         }
     });
 }
@@ -181,8 +217,9 @@ pub(super) fn write_stop(out: &mut Object<'_>, finish: Option<&Finish<'_>>, call
     }
 }
 
-/// Writes the members of a block; native ones are written by whoever holds them, whole.
-pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>) {
+/// Writes the members of a block; native ones are written by whoever holds them, whole. `own` is whether it came in Anthropic's words: then
+/// members that the model does not know are Anthropic's too.
+pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>, own: bool) {
     match &block.kind {
         BlockKind::Text { text, citations } => {
             out.str("type", "text");
@@ -212,39 +249,47 @@ pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>) {
         BlockKind::ToolResult { id, content, plain, error } => {
             out.str("type", "tool_result");
             write_call_id(out.key("tool_use_id"), id);
-            write_result(out, content, *plain);
+            write_result(out, content, *plain, own);
             if let Some(error) = error {
                 out.bool("is_error", *error);
             }
         }
         BlockKind::Image { source, .. } => {
             out.str("type", "image");
-            write_source(out, source, "image/png");
+            write_source(out, source, "image/png", own.then_some(&block.extra));
         }
         BlockKind::File { source, name } => {
             out.str("type", "document");
-            write_source(out, source, "application/pdf");
+            write_source(out, source, "application/pdf", own.then_some(&block.extra));
             out.text_if("title", name.as_ref());
         }
         BlockKind::Native { .. } => {}
     }
     out.raw_if("cache_control", block.cache);
-    for (name, raw) in &block.extra {
-        if matches!(&**name, "context" | "citations" | "caller") {
-            out.json(name, raw.get());
-        }
-    }
+    out.extra_if(
+        &block.extra,
+        |name| if own { !name.starts_with(SOURCE) } else { is_anthropic_member(name) },
+    );
 }
 
-fn write_result(out: &mut Object<'_>, content: &[Block<'_>], plain: bool) {
+/// Stands before the names of a source's members among those of its block.
+const SOURCE: &str = "source.";
+
+/// Members of blocks that Anthropic knows and the model does not.
+pub(super) fn is_anthropic_member(name: &str) -> bool {
+    matches!(name, "context" | "citations" | "caller")
+}
+
+fn write_result(out: &mut Object<'_>, content: &[Block<'_>], plain: bool, own: bool) {
     if let ([Block { kind: BlockKind::Text { text, .. }, .. }], true) = (content, plain) {
         return out.text("content", text);
     }
     out.array("content", |list| {
         for block in content {
             match &block.kind {
-                BlockKind::Native { raw, .. } => list.json(raw.get()),
-                _ => list.object(|out| write_block(out, block)),
+                BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
+                BlockKind::Native { .. } => {}
+                _ => list.object(|out| write_block(out, block, own)),
             }
         }
     });
@@ -265,8 +310,19 @@ fn write_input(out: &mut Object<'_>, arguments: &Arguments<'_>) {
     }
 }
 
-fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str) {
-    out.object("source", |out| match source {
+fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str, extra: Option<&Extra<'_>>) {
+    out.object("source", |out| {
+        write_source_members(out, source, default_type);
+        for (name, raw) in extra.into_iter().flatten() {
+            if let Some(name) = name.strip_prefix(SOURCE) {
+                out.json(name, raw.get());
+            }
+        }
+    });
+}
+
+fn write_source_members(out: &mut Object<'_>, source: &Source<'_>, default_type: &str) {
+    match source {
         Source::Base64 { media_type, data } => {
             out.str("type", "base64");
             match media_type {
@@ -288,7 +344,7 @@ fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str) {
             out.str("media_type", "text/plain");
             out.text("data", text);
         }
-    });
+    }
 }
 
 /// Writes the id of a call: Anthropic takes letters, digits, `_` and `-` alone.

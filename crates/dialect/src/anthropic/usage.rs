@@ -5,8 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    openai::{Count, stated},
-    read::{document, wire_object},
+    read::{Count, document, stated, wire_object},
     write::Object,
 };
 
@@ -40,12 +39,16 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     (!counts.is_empty()).then_some(Spent { counts, dialect: Dialect::Anthropic, raw })
 }
 
-/// Writes usage that another dialect stated. Anthropic's clients require both counts; what was not stated is 0.
+/// Writes usage that another dialect stated. Anthropic's clients require both counts; what was not stated is 0. They add the cached tokens
+/// to the input, so that no more of those are stated than there was input: some providers count more.
 pub(super) fn write_usage(out: &mut Object<'_>, counts: &Usage) {
+    let input = counts.input_total().unwrap_or(u64::MAX);
+    let read = counts.cached_read.map(|read| read.min(input));
+    let written = counts.cached_write.map(|written| written.min(input - read.unwrap_or(0)));
     out.number("input_tokens", counts.input_uncached().unwrap_or(0));
     out.number("output_tokens", counts.output_total().unwrap_or(0));
-    out.number_if("cache_read_input_tokens", counts.cached_read);
-    out.number_if("cache_creation_input_tokens", counts.cached_write);
+    out.number_if("cache_read_input_tokens", read);
+    out.number_if("cache_creation_input_tokens", written);
     if let Some(searches) = counts.web_searches {
         out.object("server_tool_use", |tools| tools.number("web_search_requests", searches));
     }

@@ -1,21 +1,20 @@
 //! OpenAI's Chat Completions, and what its many relatives make of it.
 
+mod correct;
 mod request;
 mod response;
 mod stream;
 mod usage;
 
 pub use self::{
+    correct::correct_usage,
     request::{decode_request, encode_request, shorten_tool_name},
     response::{decode_response, encode_response},
     stream::{StreamDecoder, StreamEncoder},
     usage::read_usage,
 };
 
-pub(crate) use self::{
-    stream::truncated,
-    usage::{Count, stated},
-};
+pub(crate) use self::stream::truncated;
 
 use crate::{FinishReason, Text};
 

@@ -3,7 +3,10 @@
 mod decode;
 mod encode;
 
-pub(super) use self::{decode::arguments, encode::write_call};
+pub(super) use self::{
+    decode::arguments,
+    encode::{is_call, write_call, write_joined},
+};
 pub use self::{
     decode::decode_request,
     encode::{encode_request, shorten_tool_name},

@@ -5,13 +5,14 @@ use ziggurat_core::Dialect;
 
 use super::{
     finish_reason, finish_word, read_usage,
-    request::{arguments, write_call},
+    request::{arguments, is_call, write_call, write_joined},
     usage::write_usage,
 };
 use crate::{
     Block, BlockKind, Choice, Finish, Malformed, Response, Text, ToolCall,
     anthropic::{decode_thinking_block, write_thinking_block},
-    read::{StringOr, document, wire_object},
+    model::CALL,
+    read::{Count, Extra, StringOr, document, stated, wire_object},
     write::{Object, object},
 };
 
@@ -19,13 +20,13 @@ wire_object! {
     struct WireResponse {
         id: Text<'a> = "id",
         object: Text<'a> = "object",
-        created: &'a RawValue = "created",
+        created: Count = "created",
         model: Text<'a> = "model",
         choices: Vec<WireChoice<'a>> = "choices",
         usage: &'a RawValue = "usage",
     }
     struct WireChoice {
-        index: u64 = "index",
+        index: Count = "index",
         message: WireMessage<'a> = "message",
         finish_reason: Text<'a> = "finish_reason",
         logprobs: &'a RawValue = "logprobs",
@@ -35,9 +36,9 @@ wire_object! {
         content: StringOr<'a, &'a RawValue> = "content",
         refusal: Text<'a> = "refusal",
         reasoning_content: Text<'a> = "reasoning_content",
-        reasoning: Text<'a> = "reasoning",
+        reasoning: &'a RawValue = "reasoning",
         thinking_blocks: Vec<&'a RawValue> = "thinking_blocks",
-        tool_calls: Vec<WireCall<'a>> = "tool_calls",
+        tool_calls: Vec<&'a RawValue> = "tool_calls",
     }
     struct WireCall {
         id: Text<'a> = "id",
@@ -45,7 +46,13 @@ wire_object! {
         function: WireFunction<'a> = "function",
     }
     struct WireFunction { name: Text<'a> = "name", arguments: &'a RawValue = "arguments", }
-    struct WirePart { kind: Text<'a> = "type", text: Text<'a> = "text", thinking: Vec<WirePart<'a>> = "thinking", }
+    struct WirePart {
+        kind: Text<'a> = "type",
+        text: Text<'a> = "text",
+        thinking: Vec<WirePart<'a>> = "thinking",
+        // Whether Mistral's thought is over: what a whole answer says by itself, and a stream by what follows.
+        closed: &'a RawValue = "closed",
+    }
 }
 
 /// Reads an answer of a provider of the OpenAI dialect.
@@ -56,10 +63,11 @@ pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
     let wire: WireResponse<'_> = document(json)?;
     let choices = wire.choices.ok_or_else(|| Malformed::new("missing field", "choices"))?;
     Ok(Response {
+        dialect: Dialect::OpenAi,
         id: wire.id,
         model: wire.model,
         // Some relatives give fractions.
-        created: wire.created.and_then(|raw| raw.get().split('.').next()?.parse().ok()),
+        created: stated(wire.created),
         choices: choices.into_iter().enumerate().map(decode_choice).collect::<Result<_, _>>()?,
         usage: wire.usage.and_then(read_usage),
         extra: wire.extra,
@@ -72,34 +80,35 @@ fn decode_choice((position, wire): (usize, WireChoice<'_>)) -> Result<Choice<'_>
     for raw in message.thinking_blocks.into_iter().flatten() {
         content.push(decode_thinking_block(raw)?);
     }
+    let mut message_extra = message.extra;
+    let reasoning = reasoning(message.reasoning_content, message.reasoning, &mut message_extra);
     if content.is_empty()
-        && let Some(text) = message.reasoning_content.or(message.reasoning).filter(|text| !text.is_empty())
+        && let Some(text) = reasoning.filter(|text| !text.is_empty())
     {
         content.push(Block::new(BlockKind::Thinking { text, signature: None }));
     }
     match message.content {
         Some(StringOr::String(text)) => content.push(Block::text(text)),
         Some(StringOr::List(parts)) => {
-            for raw in parts {
-                decode_part(raw, &mut content)?;
-            }
+            parts.into_iter().for_each(|raw| decode_part(raw, &mut content));
         }
         None => {}
     }
     if let Some(refusal) = message.refusal {
         content.push(Block::new(BlockKind::Refusal(refusal)));
     }
-    for call in message.tool_calls.into_iter().flatten() {
-        content.push(decode_call(call));
+    for (position, raw) in message.tool_calls.into_iter().flatten().enumerate() {
+        let call = decode_call(raw);
+        content.push(call.map_err(|error| error.within(&format!("choices.message.tool_calls[{position}]")))?);
     }
     let finish = wire.finish_reason.map(finish);
     Ok(Choice {
-        index: wire.index.unwrap_or(position as u64),
+        index: stated(wire.index).unwrap_or(position as u64),
         content,
         finish,
         logprobs: wire.logprobs,
         extra: wire.extra,
-        message_extra: message.extra,
+        message_extra,
     })
 }
 
@@ -108,33 +117,73 @@ pub(super) fn finish(native: Text<'_>) -> Finish<'_> {
     Finish { reason: finish_reason(&native), native, dialect: Dialect::OpenAi, stop_sequence: None }
 }
 
-fn decode_call(wire: WireCall<'_>) -> Block<'_> {
+fn decode_call(raw: &RawValue) -> Result<Block<'_>, Malformed> {
+    let wire: WireCall<'_> = document(raw.get())?;
+    if let Some(kind) = wire.kind.filter(|kind| !kind.is_empty() && *kind != *"function") {
+        let kind = format!("{CALL}{}", kind.decode()).into();
+        return Ok(Block::new(BlockKind::Native { dialect: Dialect::OpenAi, kind, raw }));
+    }
     let function = wire.function.unwrap_or_default();
     let call = ToolCall {
         id: wire.id.unwrap_or_else(|| "".into()),
         name: function.name.unwrap_or_else(|| "".into()),
         arguments: arguments(function.arguments),
     };
-    Block { extra: wire.extra, ..Block::new(BlockKind::ToolCall(call)) }
+    Ok(Block { extra: wire.extra, ..Block::new(BlockKind::ToolCall(call)) })
 }
 
-/// Reads an element of a content list (Mistral's reasoning models give lists).
-pub(super) fn decode_part<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) -> Result<(), Malformed> {
+/// The reasoning, under whichever name it stands. A second one that says something else stays where it is.
+pub(super) fn reasoning<'a>(
+    reasoning_content: Option<Text<'a>>,
+    raw: Option<&'a RawValue>,
+    extra: &mut Extra<'a>,
+) -> Option<Text<'a>> {
+    let reasoning = raw.and_then(|raw| Text::from_json(raw.get()));
+    match (reasoning_content, reasoning, raw) {
+        (None, Some(reasoning), _) => Some(reasoning),
+        (Some(content), Some(reasoning), _) if content == reasoning || reasoning.is_empty() => Some(content),
+        (Some(content), Some(reasoning), _) if content.is_empty() => Some(reasoning),
+        (content, _, Some(raw)) => {
+            extra.push(("reasoning".into(), raw));
+            content
+        }
+        (content, _, None) => content,
+    }
+}
+
+/// Reads an element of a content list (Mistral's reasoning models give lists). Pieces of one kind that follow each other are one block, as
+/// they are where the content is a string.
+pub(super) fn decode_part<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) {
     // Their `reference` parts hold other things under the same names: what does not read as text or thinking is kept whole.
     let part: WirePart<'a> = document(raw.get()).unwrap_or_default();
     let kind = part.kind.unwrap_or_else(|| "".into());
     match (&*kind.decode(), part.text, part.thinking) {
-        ("text", Some(text), _) => content.push(Block { extra: part.extra, ..Block::text(text) }),
-        ("thinking", _, Some(thoughts)) => {
+        ("text", Some(text), _) => match content.last_mut() {
+            Some(Block { kind: BlockKind::Text { text: last, .. }, extra, .. })
+                if extra.is_empty() && part.extra.is_empty() =>
+            {
+                *last = last.join(&text);
+            }
+            _ => content.push(Block { extra: part.extra, ..Block::text(text) }),
+        },
+        ("thinking", _, Some(thoughts)) if thoughts.iter().all(is_thought) => {
             for text in thoughts.into_iter().filter_map(|thought| thought.text) {
-                content.push(Block::new(BlockKind::Thinking { text, signature: None }));
+                match content.last_mut() {
+                    Some(Block { kind: BlockKind::Thinking { text: last, .. }, .. }) => {
+                        *last = last.join(&text)
+                    }
+                    _ => content.push(Block::new(BlockKind::Thinking { text, signature: None })),
+                }
             }
         }
         _ => {
             content.push(Block::new(BlockKind::Native { dialect: Dialect::OpenAi, kind: kind.clone(), raw }))
         }
     }
-    Ok(())
+}
+
+fn is_thought(thought: &WirePart<'_>) -> bool {
+    thought.text.is_some() && thought.extra.is_empty()
 }
 
 /// Writes an answer for a caller of the OpenAI dialect. `now`, in seconds of the Unix epoch, stands in where the provider gave no time.
@@ -146,7 +195,7 @@ pub fn encode_response(response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
         body.text("model", response.model.as_ref().unwrap_or(&"".into()));
         body.array("choices", |list| {
             for choice in &response.choices {
-                list.object(|out| write_choice(out, choice));
+                list.object(|out| write_choice(out, choice, response.dialect == Dialect::OpenAi));
             }
         });
         match &response.usage {
@@ -154,16 +203,16 @@ pub fn encode_response(response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
             Some(spent) => body.object("usage", |usage| write_usage(usage, &spent.counts)),
             None => {}
         }
-        body.extra(&response.extra);
+        body.extra(&response.extra, &["id", "object", "created", "model", "choices", "usage"]);
     });
 }
 
-fn write_choice(out: &mut Object<'_>, choice: &Choice<'_>) {
+fn write_choice(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     out.number("index", choice.index);
-    out.object("message", |message| write_message(message, choice));
+    out.object("message", |message| write_message(message, choice, own));
     out.raw_if("logprobs", choice.logprobs);
     write_finish(out, choice.finish.as_ref());
-    out.extra(&choice.extra);
+    out.extra(&choice.extra, &[]);
 }
 
 /// Writes why an answer ended: the native word where it is OpenAI's, else ours, with the native one beside it where ours says less.
@@ -181,78 +230,75 @@ pub(super) fn write_finish(out: &mut Object<'_>, finish: Option<&Finish<'_>>) {
     }
 }
 
-fn write_message(out: &mut Object<'_>, choice: &Choice<'_>) {
+fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     out.str("role", "assistant");
-    write_content(out, &choice.content);
+    write_content(out, &choice.content, own);
     write_reasoning(out, &choice.content);
     write_citations(out, &choice.content);
-    let calls: Vec<_> = choice.content.iter().filter(|b| matches!(b.kind, BlockKind::ToolCall(_))).collect();
-    if !calls.is_empty() {
+    if choice.content.iter().any(is_call) {
         out.array("tool_calls", |list| {
-            for block in calls {
-                let BlockKind::ToolCall(call) = &block.kind else { continue };
-                list.object(|out| {
-                    write_call(out, call, false);
-                    out.extra(&block.extra);
-                });
+            for block in choice.content.iter().filter(|block| is_call(block)) {
+                match &block.kind {
+                    BlockKind::ToolCall(call) => {
+                        list.object(|out| write_call(out, call, &block.extra, false))
+                    }
+                    BlockKind::Native { raw, .. } => list.json(raw.get()),
+                    _ => {}
+                }
             }
         });
     }
-    for block in &choice.content {
-        if let BlockKind::Refusal(text) = &block.kind {
-            out.text("refusal", text);
-        }
+    let mut refusals = choice.content.iter().filter_map(|block| match &block.kind {
+        BlockKind::Refusal(text) => Some(text),
+        _ => None,
+    });
+    if let Some(first) = refusals.next() {
+        write_joined(out.key("refusal"), std::iter::once(first).chain(refusals));
     }
-    out.extra(&choice.message_extra);
+    out.extra(&choice.message_extra, &[]);
 }
 
-fn write_content(out: &mut Object<'_>, content: &[Block<'_>]) {
-    let native: Vec<_> = content
-        .iter()
-        .filter(|block| matches!(&block.kind, BlockKind::Native { dialect: Dialect::OpenAi, .. }))
-        .collect();
+fn write_content(out: &mut Object<'_>, content: &[Block<'_>], own: bool) {
+    let is_native = |block: &Block<'_>| {
+        matches!(&block.kind, BlockKind::Native { dialect: Dialect::OpenAi, .. }) && !is_call(block)
+    };
     let mut texts = content.iter().filter_map(|block| match &block.kind {
         BlockKind::Text { text, .. } => Some(text),
         _ => None,
     });
-    if !native.is_empty() {
+    // Only a list holds parts that are no text, and members of parts.
+    let has_members =
+        |block: &Block<'_>| matches!(block.kind, BlockKind::Text { .. }) && !block.extra.is_empty();
+    if own && content.iter().any(|block| is_native(block) || has_members(block)) {
         out.array("content", |list| {
             for block in content {
                 match &block.kind {
                     BlockKind::Text { text, .. } => list.object(|part| {
                         part.str("type", "text");
                         part.text("text", text);
-                        part.extra(&block.extra);
+                        part.extra(&block.extra, &[]);
                     }),
-                    BlockKind::Native { dialect: Dialect::OpenAi, raw, .. } => list.json(raw.get()),
+                    BlockKind::Native { raw, .. } if is_native(block) => list.json(raw.get()),
                     _ => {}
                 }
             }
         });
         return;
     }
-    let Some(first) = texts.next() else { return out.json("content", "null") };
-    let json = out.key("content");
-    json.push(b'"');
-    first.write_inner(json);
-    texts.for_each(|text| text.write_inner(json));
-    json.push(b'"');
+    match texts.next() {
+        None => out.json("content", "null"),
+        Some(first) => write_joined(out.key("content"), std::iter::once(first).chain(texts)),
+    }
 }
 
 /// Writes reasoning where LiteLLM's users look for it: the text, and the signed blocks that have to be sent back as they are.
 fn write_reasoning(out: &mut Object<'_>, content: &[Block<'_>]) {
-    let thoughts: Vec<_> = content
-        .iter()
-        .filter_map(|block| match &block.kind {
-            BlockKind::Thinking { text, .. } => Some(text),
-            _ => None,
-        })
-        .collect();
-    if !thoughts.is_empty() {
-        let json = out.key("reasoning_content");
-        json.push(b'"');
-        thoughts.iter().for_each(|text| text.write_inner(json));
-        json.push(b'"');
+    let mut thoughts = content.iter().filter_map(|block| match &block.kind {
+        BlockKind::Thinking { text, .. } => Some(text),
+        _ => None,
+    });
+    if let Some(first) = thoughts.next() {
+        write_joined(out.key("reasoning_content"), std::iter::once(first).chain(thoughts));
     }
     let signed = |block: &&Block<'_>| {
         matches!(

@@ -5,7 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    read::{document, wire_object},
+    read::{Count, document, stated, wire_object},
     write::Object,
 };
 
@@ -19,6 +19,9 @@ wire_object! {
         prompt_detail: WireDetails<'a> = "prompt_token_details",
         completion_details: WireDetails<'a> = "completion_tokens_details",
         prompt_cache_hit_tokens: Count = "prompt_cache_hit_tokens",
+        // Moonshot's and Together's, and Mistral's.
+        cached_tokens: Count = "cached_tokens",
+        num_cached_tokens: Count = "num_cached_tokens",
         cache_read_input_tokens: Count = "cache_read_input_tokens",
         cache_creation_input_tokens: Count = "cache_creation_input_tokens",
         server_tool_use: WireServerTools<'a> = "server_tool_use",
@@ -30,25 +33,6 @@ wire_object! {
         reasoning_tokens: Count = "reasoning_tokens",
     }
     struct WireServerTools { web_search_requests: Count = "web_search_requests", }
-}
-
-/// A count from a provider, which is untrusted: below zero is zero, what is no number was not stated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count(pub(crate) Option<u64>);
-
-impl<'de> serde::Deserialize<'de> for Count {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(match text.strip_prefix('-') {
-            Some(number) if number.starts_with(|c: char| c.is_ascii_digit()) => Some(0),
-            _ => text.parse().ok(),
-        }))
-    }
-}
-
-/// A stated count.
-pub(crate) fn stated(count: Option<Count>) -> Option<u64> {
-    count.and_then(|count| count.0)
 }
 
 /// Reads the usage object of an OpenAI-shaped answer, in whatever convention its numbers show.
@@ -63,6 +47,8 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     counts.cached_read = stated(prompt.cached_tokens)
         // DeepSeek's.
         .or(stated(wire.prompt_cache_hit_tokens))
+        .or(stated(wire.cached_tokens))
+        .or(stated(wire.num_cached_tokens))
         .or(stated(wire.cache_read_input_tokens));
     counts.cached_write = stated(prompt.cache_write_tokens).or(stated(wire.cache_creation_input_tokens));
     counts.audio_input = stated(prompt.audio_tokens);
@@ -90,6 +76,8 @@ pub(super) fn write_usage(out: &mut Object<'_>, counts: &Usage) {
     if counts.cached_read.is_some() || counts.cached_write.is_some() {
         out.object("prompt_tokens_details", |details| {
             details.number_if("cached_tokens", counts.cached_read);
+            // OpenRouter's name and LiteLLM's.
+            details.number_if("cache_write_tokens", counts.cached_write);
             details.number_if("cache_creation_tokens", counts.cached_write);
         });
     }

@@ -6,7 +6,7 @@ use ziggurat_core::Dialect;
 use super::super::response::{WireBlock, decode_block};
 use crate::{
     Block, BlockKind, Format, Malformed, Message, Reasoning, Request, Role, Source, Text, Tool, ToolChoice,
-    read::{StringOr, document, wire_object},
+    read::{StringOr, Whole, document, is_http_url, wire_object},
 };
 
 wire_object! {
@@ -14,7 +14,7 @@ wire_object! {
         model: Text<'a> = "model",
         system: StringOr<'a, &'a RawValue> = "system",
         messages: Vec<WireMessage<'a>> = "messages",
-        max_tokens: u64 = "max_tokens",
+        max_tokens: Whole = "max_tokens",
         metadata: WireMetadata<'a> = "metadata",
         stop_sequences: Vec<Text<'a>> = "stop_sequences",
         stream: bool = "stream",
@@ -60,8 +60,9 @@ wire_object! {
 pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
     let wire: WireRequest<'_> = document(json)?;
     let mut request = Request {
+        dialect: Dialect::Anthropic,
         model: wire.model,
-        max_output_tokens: wire.max_tokens,
+        max_output_tokens: wire.max_tokens.map(|cap| cap.0),
         temperature: wire.temperature,
         top_p: wire.top_p,
         top_k: wire.top_k,
@@ -148,10 +149,11 @@ pub(in crate::anthropic) fn caller_block<'a>(
 ) -> Result<Option<BlockKind<'a>>, Malformed> {
     Ok(Some(match kind {
         "image" => BlockKind::Image { source: source(wire)?, detail: None },
-        "document" => match wire.source.map(|raw| raw.get().contains("\"content\"")) {
+        "document" => match source(wire) {
+            Ok(source) => BlockKind::File { source, name: wire.title.take() },
             // A document made of blocks has no counterpart elsewhere.
-            Some(true) if source(wire).is_err() => return Ok(None),
-            _ => BlockKind::File { source: source(wire)?, name: wire.title.take() },
+            Err(_) if wire.source.is_some_and(|raw| raw.get().contains("\"content\"")) => return Ok(None),
+            Err(error) => return Err(error),
         },
         "tool_result" => {
             let id = wire
@@ -162,16 +164,26 @@ pub(in crate::anthropic) fn caller_block<'a>(
                 Some(content) => blocks(content, "content")?,
                 None => (Vec::new(), false),
             };
-            BlockKind::ToolResult { id, content, plain, error: wire.is_error }
+            BlockKind::ToolResult { id, content, plain, error: wire.is_error.take() }
         }
         _ => return Ok(None),
     }))
 }
 
+/// Reads where a block's media is; members of the source that the model does not know go with the block's own.
 fn source<'a>(wire: &mut WireBlock<'a>) -> Result<Source<'a>, Malformed> {
     let missing = |field: &str| Malformed::new("missing required field", format!("source{field}"));
     let raw = wire.source.ok_or_else(|| missing(""))?;
-    let source: WireSource<'a> = document(raw.get()).map_err(|error| error.within("source"))?;
+    let mut inner: WireSource<'a> = document(raw.get()).map_err(|error| error.within("source"))?;
+    let extra = std::mem::take(&mut inner.extra);
+    let source = source_kind(inner)?;
+    wire.source = None;
+    wire.extra.extend(extra.into_iter().map(|(name, raw)| (format!("source.{name}").into(), raw)));
+    Ok(source)
+}
+
+fn source_kind(source: WireSource<'_>) -> Result<Source<'_>, Malformed> {
+    let missing = |field: &str| Malformed::new("missing required field", format!("source{field}"));
     match source.kind.as_ref().map(Text::decode).as_deref() {
         Some("base64") => Ok(Source::Base64 {
             media_type: Some(source.media_type.ok_or_else(|| missing(".media_type"))?),
@@ -179,9 +191,7 @@ fn source<'a>(wire: &mut WireBlock<'a>) -> Result<Source<'a>, Malformed> {
         }),
         Some("url") => {
             let url = source.url.ok_or_else(|| missing(".url"))?;
-            let text = url.decode();
-            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-            match rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/')) {
+            match is_http_url(&url.decode()) {
                 true => Ok(Source::Url(url)),
                 false => Err(Malformed::new("expected an http(s) URL", "source.url")),
             }
@@ -196,7 +206,8 @@ fn source<'a>(wire: &mut WireBlock<'a>) -> Result<Source<'a>, Malformed> {
 
 fn format<'a>(raw: &'a RawValue, at: &str) -> Result<Format<'a>, Malformed> {
     let wire: WireFormat<'a> = document(raw.get()).map_err(|error| error.within(at))?;
-    Ok(match wire.kind.is_some_and(|kind| kind == *"json_schema") {
+    let known = wire.extra.is_empty() && wire.schema.is_some();
+    Ok(match known && wire.kind.is_some_and(|kind| kind == *"json_schema") {
         true => Format::JsonSchema { name: wire.name, description: None, schema: wire.schema, strict: None },
         false => Format::Native { dialect: Dialect::Anthropic, raw },
     })
@@ -224,6 +235,7 @@ fn tool(raw: &RawValue, index: usize) -> Result<Tool<'_>, Malformed> {
 fn tool_choice(raw: &RawValue) -> Result<(ToolChoice<'_>, Option<bool>), Malformed> {
     let wire: WireChoice<'_> = document(raw.get()).map_err(|error| error.within("tool_choice"))?;
     let choice = match wire.kind.as_ref().map(Text::decode).as_deref() {
+        _ if !wire.extra.is_empty() => ToolChoice::Native { dialect: Dialect::Anthropic, raw },
         Some("auto") => ToolChoice::Auto,
         Some("any") => ToolChoice::Required,
         Some("none") => ToolChoice::None,

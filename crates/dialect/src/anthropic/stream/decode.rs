@@ -3,18 +3,21 @@
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
-use super::super::{finish, read_usage, response::WireBlock};
+use super::super::{
+    finish, read_usage,
+    response::{WireBlock, strays},
+};
 use crate::{
     Delta, Event, Finish, Malformed, Opening, Scope, Text, decode_error,
     openai::truncated,
-    read::{Extra, document, wire_object},
+    read::{Count, Extra, document, stated, wire_object},
 };
 
 wire_object! {
     struct WireEvent {
         kind: Text<'a> = "type",
         message: WireMessage<'a> = "message",
-        index: u64 = "index",
+        index: Count = "index",
         content_block: &'a RawValue = "content_block",
         delta: &'a RawValue = "delta",
         usage: &'a RawValue = "usage",
@@ -62,7 +65,10 @@ impl StreamDecoder {
         }
         let event: WireEvent<'a> = document(data)?;
         let kind = event.kind.as_ref().map(Text::decode).unwrap_or_default();
-        let block = event.index.unwrap_or(0);
+        let block = stated(event.index).unwrap_or(0);
+        if kind != "message_start" && kind != "error" {
+            extras(event.extra, sink);
+        }
         match &*kind {
             "content_block_delta" => delta(block, event.delta, sink)?,
             "content_block_start" => open(block, event.content_block, sink)?,
@@ -78,7 +84,6 @@ impl StreamDecoder {
                     }
                     extras(end.extra, sink);
                 }
-                extras(event.extra, sink);
                 if let Some(spent) = event.usage.and_then(read_usage) {
                     sink(Event::Usage(spent));
                 }
@@ -136,47 +141,46 @@ fn open<'a>(
 ) -> Result<(), Malformed> {
     let raw = raw.ok_or_else(|| Malformed::new("missing field", "content_block"))?;
     // Blocks that are not known may use the same names for other things: what does not read is kept whole.
-    let wire: WireBlock<'a> = document(raw.get()).unwrap_or_default();
+    let mut wire: WireBlock<'a> = document(raw.get()).unwrap_or_default();
     let kind = wire.kind.as_ref().map(Text::decode).unwrap_or_default();
     let choice = 0;
-    let full = |text: Option<Text<'a>>| text.filter(|text| !text.is_empty());
-    match &*kind {
+    let mut deltas: Vec<Delta<'a>> = Vec::new();
+    let full = |text: &mut Option<Text<'a>>| text.take().filter(|text| !text.is_empty());
+    let opening = match &*kind {
         "text" => {
-            sink(Event::Open { choice, block, opening: Opening::Text });
-            if let Some(text) = full(wire.text) {
-                sink(Event::Delta { choice, block, delta: Delta::Text(text) });
-            }
+            deltas.extend(full(&mut wire.text).map(Delta::Text));
+            let citations = wire.citations.take().map(|raw| document::<Vec<&'a RawValue>>(raw.get()));
+            deltas.extend(citations.into_iter().flatten().flatten().map(Delta::Citation));
+            Opening::Text
         }
         "thinking" => {
-            sink(Event::Open { choice, block, opening: Opening::Thinking });
-            if let Some(text) = full(wire.thinking) {
-                sink(Event::Delta { choice, block, delta: Delta::Thinking(text) });
-            }
-            if let Some(signature) = full(wire.signature) {
-                sink(Event::Delta { choice, block, delta: Delta::Signature(signature) });
-            }
+            deltas.extend(full(&mut wire.thinking).map(Delta::Thinking));
+            deltas.extend(full(&mut wire.signature).map(Delta::Signature));
+            Opening::Thinking
         }
         "redacted_thinking" => {
-            let data = wire.data.unwrap_or_else(|| "".into());
-            sink(Event::Open { choice, block, opening: Opening::RedactedThinking { data } });
+            Opening::RedactedThinking { data: wire.data.take().unwrap_or_else(|| "".into()) }
         }
         "tool_use" => {
-            let empty = || Text::from("");
-            let opening = Opening::ToolCall {
-                id: wire.id.unwrap_or_else(empty),
-                name: wire.name.unwrap_or_else(empty),
-            };
-            sink(Event::Open { choice, block, opening });
             // Calls that were made by a program come whole, without deltas.
-            if let Some(input) = wire.input.filter(|input| input.get().trim_matches(['{', '}', ' ']) != "") {
-                sink(Event::Delta { choice, block, delta: Delta::Arguments(input.get().into()) });
-            }
+            let input =
+                wire.input.take().filter(|input| !input.get().trim_matches(['{', '}', ' ']).is_empty());
+            deltas.extend(input.map(|input| Delta::Arguments(input.get().into())));
+            let id = wire.id.take().unwrap_or_else(|| "".into());
+            Opening::ToolCall { id, name: wire.name.take().unwrap_or_else(|| "".into()) }
         }
         _ => {
             let opening = Opening::Native { dialect: Dialect::Anthropic, raw };
             sink(Event::Open { choice, block, opening });
+            return Ok(());
         }
+    };
+    for (name, raw) in strays(wire, raw) {
+        let name = name.into_owned().into();
+        sink(Event::Extra { choice: Some(choice), scope: Scope::Block, name, raw });
     }
+    sink(Event::Open { choice, block, opening });
+    deltas.into_iter().for_each(|delta| sink(Event::Delta { choice, block, delta }));
     Ok(())
 }
 
@@ -196,10 +200,17 @@ fn delta<'a>(
         ("citations_delta", .., Some(citation)) => Delta::Citation(citation),
         _ => Delta::Native { dialect: Dialect::Anthropic, raw },
     };
+    let is_native = matches!(delta, Delta::Native { .. });
     let says_nothing =
         matches!(&delta, Delta::Text(t) | Delta::Thinking(t) | Delta::Arguments(t) if t.is_empty());
     if !says_nothing {
         sink(Event::Delta { choice: 0, block, delta });
+    }
+    if !is_native {
+        for (name, raw) in wire.extra {
+            let name = name.into_owned().into();
+            sink(Event::Extra { choice: Some(0), scope: Scope::Delta, name, raw });
+        }
     }
     Ok(())
 }

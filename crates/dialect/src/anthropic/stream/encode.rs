@@ -1,14 +1,15 @@
 //! Writing a stream of Messages events.
 
+use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
 use super::super::{
-    response::{write_call_id, write_stop},
+    response::{is_anthropic_member, write_call_id, write_stop},
     usage::write_usage,
 };
 use crate::{
-    Delta, Event, Finish, Opening, Spent, Text,
-    write::{Object, object},
+    Delta, Event, Finish, Opening, Scope, Spent, Text,
+    write::{Object, join_lines, object},
 };
 
 /// Turns [`Event`]s into the bytes of a stream for a caller of Anthropic's dialect. Only the first answer has a place in it.
@@ -25,6 +26,8 @@ pub struct StreamEncoder {
     calls: bool,
     finish: Option<Finish<'static>>,
     extra: Vec<(String, String)>,
+    /// Members of the block that opens next.
+    block_extra: Vec<(String, String)>,
 }
 
 // ===== impl StreamEncoder =====
@@ -56,8 +59,9 @@ impl StreamEncoder {
             Event::Ping => write_event(out, "ping", |_| {}),
             Event::Error(problem) => out.extend_from_slice(&problem.to_event(Dialect::Anthropic)),
             Event::End => self.end(out),
-            Event::Extra { choice: None, name, raw, .. } => {
-                self.extra.push((name.decode().into_owned(), raw.get().to_owned()));
+            Event::Extra { choice: None, name, raw, .. } => keep(&mut self.extra, name, raw),
+            Event::Extra { choice: Some(0), scope: Scope::Block, name, raw } => {
+                keep(&mut self.block_extra, name, raw);
             }
             _ => {}
         }
@@ -82,11 +86,13 @@ impl StreamEncoder {
     }
 
     fn open(&mut self, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
+        let mut extra = std::mem::take(&mut self.block_extra);
         if let Opening::Native { dialect, .. } = opening
             && *dialect != Dialect::Anthropic
         {
             return;
         }
+        extra.retain(|(name, _)| is_anthropic_member(name));
         self.start(out);
         self.blocks.push(block);
         let index = self.blocks.len() as u64 - 1;
@@ -96,29 +102,9 @@ impl StreamEncoder {
             if let Opening::Native { raw, .. } = opening {
                 return event.json("content_block", raw.get());
             }
-            event.object("content_block", |out| match opening {
-                Opening::ToolCall { id, name } => {
-                    out.str("type", "tool_use");
-                    match id.is_empty() {
-                        true => out.str("id", &format!("toolu_{index}")),
-                        false => write_call_id(out.key("id"), id),
-                    }
-                    out.text("name", name);
-                    out.object("input", |_| {});
-                }
-                Opening::Thinking => {
-                    out.str("type", "thinking");
-                    out.str("thinking", "");
-                    out.str("signature", "");
-                }
-                Opening::RedactedThinking { data } => {
-                    out.str("type", "redacted_thinking");
-                    out.text("data", data);
-                }
-                Opening::Text | Opening::Refusal | Opening::Native { .. } => {
-                    out.str("type", "text");
-                    out.str("text", "");
-                }
+            event.object("content_block", |out| {
+                write_opening(out, opening, index);
+                extra.iter().for_each(|(name, json)| out.json(name, json));
             });
         });
     }
@@ -157,8 +143,8 @@ impl StreamEncoder {
         write_event(out, "message_delta", |event| {
             event.object("delta", |delta| {
                 write_stop(delta, finish.as_ref(), self.calls);
-                for (name, json) in &self.extra {
-                    delta.json(name, json);
+                if finish.as_ref().is_none_or(|finish| finish.dialect == Dialect::Anthropic) {
+                    self.extra.iter().for_each(|(name, json)| delta.json(name, json));
                 }
             });
             self.write_usage(event);
@@ -187,9 +173,48 @@ impl StreamEncoder {
     }
 
     fn index(&self, block: u64) -> Option<u64> {
-        self.blocks.iter().position(|b| *b == block).map(|index| index as u64)
+        self.blocks.iter().rposition(|b| *b == block).map(|index| index as u64)
     }
 }
+
+fn write_opening(out: &mut Object<'_>, opening: &Opening<'_>, index: u64) {
+    match opening {
+        Opening::ToolCall { id, name } => {
+            out.str("type", "tool_use");
+            match id.is_empty() {
+                true => out.str("id", &format!("toolu_{index}")),
+                false => write_call_id(out.key("id"), id),
+            }
+            out.text("name", name);
+            out.object("input", |_| {});
+        }
+        Opening::Thinking => {
+            out.str("type", "thinking");
+            out.str("thinking", "");
+            out.str("signature", "");
+        }
+        Opening::RedactedThinking { data } => {
+            out.str("type", "redacted_thinking");
+            out.text("data", data);
+        }
+        Opening::Text | Opening::Refusal | Opening::Native { .. } => {
+            out.str("type", "text");
+            out.str("text", "");
+        }
+    }
+}
+
+fn keep(extra: &mut Vec<(String, String)>, name: &Text<'_>, raw: &RawValue) {
+    let name = name.decode();
+    extra.retain(|(known, _)| *known != name);
+    // A provider that invents names is not remembered for ever.
+    if extra.len() < MAX_EXTRAS {
+        extra.push((name.into_owned(), raw.get().to_owned()));
+    }
+}
+
+/// How many unknown members are remembered.
+const MAX_EXTRAS: usize = 64;
 
 fn own(finish: &Finish<'_>) -> Finish<'static> {
     Finish {
@@ -211,9 +236,11 @@ fn write_event(out: &mut Vec<u8>, kind: &str, members: impl FnOnce(&mut Object<'
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\ndata: ");
+    let start = out.len();
     object(out, |event| {
         event.str("type", kind);
         members(event);
     });
+    join_lines(out, start);
     out.extend_from_slice(b"\n\n");
 }

@@ -7,7 +7,8 @@ use crate::{
     Arguments, Block, BlockKind, Format, Malformed, Message, Reasoning, Request, Role, Source, Text, Tool,
     ToolCall, ToolChoice,
     anthropic::decode_thinking_block,
-    read::{StringOr, document, wire_object},
+    model::CALL,
+    read::{Extra, StringOr, Whole, document, is_http_url, wire_object},
 };
 
 wire_object! {
@@ -17,13 +18,13 @@ wire_object! {
         tools: Vec<&'a RawValue> = "tools",
         tool_choice: &'a RawValue = "tool_choice",
         parallel_tool_calls: bool = "parallel_tool_calls",
-        max_tokens: u64 = "max_tokens",
-        max_completion_tokens: u64 = "max_completion_tokens",
+        max_tokens: Whole = "max_tokens",
+        max_completion_tokens: Whole = "max_completion_tokens",
         temperature: &'a RawValue = "temperature",
         top_p: &'a RawValue = "top_p",
         top_k: &'a RawValue = "top_k",
         stop: StringOr<'a, Text<'a>> = "stop",
-        n: u64 = "n",
+        n: Whole = "n",
         response_format: &'a RawValue = "response_format",
         reasoning_effort: Text<'a> = "reasoning_effort",
         thinking: &'a RawValue = "thinking",
@@ -37,7 +38,7 @@ wire_object! {
         role: Text<'a> = "role",
         content: StringOr<'a, &'a RawValue> = "content",
         name: Text<'a> = "name",
-        tool_calls: Vec<WireCall<'a>> = "tool_calls",
+        tool_calls: Vec<&'a RawValue> = "tool_calls",
         tool_call_id: Text<'a> = "tool_call_id",
         refusal: Text<'a> = "refusal",
         thinking_blocks: Vec<&'a RawValue> = "thinking_blocks",
@@ -47,7 +48,8 @@ wire_object! {
         id: Text<'a> = "id",
         kind: Text<'a> = "type",
         function: WireFunction<'a> = "function",
-        index: u64 = "index",
+        index: &'a RawValue = "index",
+        cache_control: &'a RawValue = "cache_control",
     }
     struct WireFunction { name: Text<'a> = "name", arguments: &'a RawValue = "arguments", }
     struct WirePart {
@@ -95,11 +97,11 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
     let mut request = Request {
         model: wire.model,
         parallel_tool_calls: wire.parallel_tool_calls,
-        max_output_tokens: wire.max_completion_tokens.or(wire.max_tokens),
+        max_output_tokens: wire.max_completion_tokens.or(wire.max_tokens).map(|cap| cap.0),
         temperature: wire.temperature,
         top_p: wire.top_p,
         top_k: wire.top_k,
-        n: wire.n,
+        n: wire.n.map(|n| n.0),
         stream: wire.stream,
         user: wire.user,
         params: std::mem::take(&mut wire.extra),
@@ -158,20 +160,16 @@ fn decode_message(wire: WireMessage<'_>, index: usize) -> Result<Message<'_>, Ma
         }
     };
     let mut content = Vec::new();
-    let thinking = wire.thinking_blocks.into_iter().flatten();
-    for (block, raw) in thinking.enumerate() {
-        content.push(
-            decode_thinking_block(raw).map_err(|e| e.within(&at(&format!(".thinking_blocks[{block}]"))))?,
-        );
+    for (block, raw) in wire.thinking_blocks.into_iter().flatten().enumerate() {
+        let read = decode_thinking_block(raw);
+        content.push(read.map_err(|error| error.within(&at(&format!(".thinking_blocks[{block}]"))))?);
     }
     let plain = matches!(wire.content, Some(StringOr::String(_)));
     match wire.content {
-        Some(StringOr::String(text)) => {
-            content.push(Block { cache: wire.cache_control, ..Block::text(text) })
-        }
+        Some(StringOr::String(text)) => content.push(Block::text(text)),
         Some(StringOr::List(parts)) => {
             for (part, raw) in parts.into_iter().enumerate() {
-                content.push(decode_part(raw, &at(&format!(".content[{part}]")))?);
+                content.push(decode_part(raw, || at(&format!(".content[{part}]")))?);
             }
         }
         None => {}
@@ -179,32 +177,34 @@ fn decode_message(wire: WireMessage<'_>, index: usize) -> Result<Message<'_>, Ma
     if let Some(refusal) = wire.refusal {
         content.push(Block::new(BlockKind::Refusal(refusal)));
     }
-    for (call, wire) in wire.tool_calls.into_iter().flatten().enumerate() {
-        content.push(decode_call(wire, &at(&format!(".tool_calls[{call}]")))?);
+    for (call, raw) in wire.tool_calls.into_iter().flatten().enumerate() {
+        content.push(decode_call(raw, || at(&format!(".tool_calls[{call}]")))?);
     }
-    let content = match role {
-        Role::Tool => {
-            let id = wire.tool_call_id.ok_or_else(|| {
-                Malformed::new("a `tool` message must name the call it answers", at(".tool_call_id"))
-            })?;
-            vec![Block {
-                cache: wire.cache_control,
-                ..Block::new(BlockKind::ToolResult { id, content, plain, error: None })
-            }]
+    if role == Role::Tool {
+        let id = wire.tool_call_id.ok_or_else(|| {
+            Malformed::new("a `tool` message must name the call it answers", at(".tool_call_id"))
+        })?;
+        content = vec![Block::new(BlockKind::ToolResult { id, content, plain, error: None })];
+    }
+    let mut extra = wire.extra;
+    if let Some(cache) = wire.cache_control {
+        // A hint beside the content speaks of all of it: up to the last block that can have one.
+        let takes = |block: &&mut Block<'_>| !matches!(block.kind, BlockKind::Native { .. });
+        match content.iter_mut().rfind(takes) {
+            Some(last) => last.cache = last.cache.or(Some(cache)),
+            None => extra.push(("cache_control".into(), cache)),
         }
-        _ => content,
-    };
-    Ok(Message { role, content, plain, name: wire.name, extra: wire.extra })
+    }
+    Ok(Message { role, content, plain, name: wire.name, extra })
 }
 
-fn decode_call<'a>(wire: WireCall<'a>, at: &str) -> Result<Block<'a>, Malformed> {
-    let missing = |field: &str| Malformed::new("missing required field", format!("{at}.{field}"));
+fn decode_call<'a>(raw: &'a RawValue, at: impl Fn() -> String) -> Result<Block<'a>, Malformed> {
+    let wire: WireCall<'a> = document(raw.get()).map_err(|error| error.within(&at()))?;
     if let Some(kind) = wire.kind.as_ref().filter(|kind| **kind != *"function") {
-        return Err(Malformed::new(
-            format!("tool calls of type {:?} are not supported", kind.decode()),
-            format!("{at}.type"),
-        ));
+        let kind = format!("{CALL}{}", kind.decode()).into();
+        return Ok(Block::new(BlockKind::Native { dialect: Dialect::OpenAi, kind, raw }));
     }
+    let missing = |field: &str| Malformed::new("missing required field", format!("{}.{field}", at()));
     let function = wire.function.ok_or_else(|| missing("function"))?;
     let call = ToolCall {
         id: wire.id.ok_or_else(|| missing("id"))?,
@@ -212,8 +212,15 @@ fn decode_call<'a>(wire: WireCall<'a>, at: &str) -> Result<Block<'a>, Malformed>
         arguments: arguments(function.arguments),
     };
     let mut extra = wire.extra;
-    extra.extend(function.extra);
-    Ok(Block { extra, ..Block::new(BlockKind::ToolCall(call)) })
+    // Some clients hand back the index that a stream gave.
+    extra.extend(wire.index.map(|index| ("index".into(), index)));
+    nest(&mut extra, FUNCTION, function.extra);
+    Ok(Block { cache: wire.cache_control, extra, ..Block::new(BlockKind::ToolCall(call)) })
+}
+
+/// Adds the members of an inner object, under names that say so.
+fn nest<'a>(extra: &mut Extra<'a>, prefix: &str, inner: Extra<'a>) {
+    extra.extend(inner.into_iter().map(|(name, raw)| (format!("{prefix}{name}").into(), raw)));
 }
 
 /// Arguments as they stand: a string as a rule, an object from some relatives.
@@ -225,10 +232,10 @@ pub(in crate::openai) fn arguments(raw: Option<&RawValue>) -> Arguments<'_> {
     }
 }
 
-fn decode_part<'a>(raw: &'a RawValue, at: &str) -> Result<Block<'a>, Malformed> {
-    let part: WirePart<'a> = within(at, raw)?;
+fn decode_part<'a>(raw: &'a RawValue, at: impl Fn() -> String) -> Result<Block<'a>, Malformed> {
+    let part: WirePart<'a> = document(raw.get()).map_err(|error| error.within(&at()))?;
     let mut extra = part.extra;
-    let missing = |field: &str| Malformed::new("missing required field", format!("{at}.{field}"));
+    let missing = |field: &str| Malformed::new("missing required field", format!("{}.{field}", at()));
     let kind = part.kind.ok_or_else(|| missing("type"))?;
     let block = match &*kind.decode() {
         "text" => BlockKind::Text { text: part.text.ok_or_else(|| missing("text"))?, citations: None },
@@ -237,24 +244,33 @@ fn decode_part<'a>(raw: &'a RawValue, at: &str) -> Result<Block<'a>, Malformed> 
             let raw = part.image_url.ok_or_else(|| missing("image_url"))?;
             let image = match Text::from_json(raw.get()) {
                 Some(url) => WireImage { url: Some(url), ..WireImage::default() },
-                None => within(&format!("{at}.image_url"), raw)?,
+                None => document(raw.get()).map_err(|error| error.within(&format!("{}.image_url", at())))?,
             };
             let url = image.url.ok_or_else(|| missing("image_url.url"))?;
             let source = media(&url).ok_or_else(|| {
-                Malformed::new("expected an http(s) URL or a base64 data URL", format!("{at}.image_url.url"))
+                let at = format!("{}.image_url.url", at());
+                Malformed::new("expected an http(s) URL or a base64 data URL", at)
             })?;
-            extra.extend(image.extra);
+            nest(&mut extra, IMAGE, image.extra);
             BlockKind::Image { source, detail: image.detail }
         }
         "file" => {
             let mut wire = part.file.ok_or_else(|| missing("file"))?;
-            extra.append(&mut wire.extra);
+            nest(&mut extra, FILE, std::mem::take(&mut wire.extra));
             file(wire, at)?
         }
-        _ => BlockKind::Native { dialect: Dialect::OpenAi, kind: kind.clone(), raw },
+        _ => {
+            let kind = kind.clone();
+            return Ok(Block::new(BlockKind::Native { dialect: Dialect::OpenAi, kind, raw }));
+        }
     };
     Ok(Block { kind: block, cache: part.cache_control, extra })
 }
+
+/// What stands before the names of members that stood in an inner object.
+pub(super) const FUNCTION: &str = "function.";
+pub(super) const IMAGE: &str = "image_url.";
+pub(super) const FILE: &str = "file.";
 
 /// Where a URL of an image's points: `None` when it is none that we know.
 fn media<'a>(url: &Text<'a>) -> Option<Source<'a>> {
@@ -265,20 +281,21 @@ fn media<'a>(url: &Text<'a>) -> Option<Source<'a>> {
         let (_, data) = url.split_once(',')?;
         return Some(Source::Base64 { media_type: Some(media_type.into()), data });
     }
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    (!rest.is_empty() && !rest.starts_with('/')).then(|| Source::Url(url.clone()))
+    is_http_url(&text).then(|| Source::Url(url.clone()))
 }
 
-fn file<'a>(wire: WireFile<'a>, at: &str) -> Result<BlockKind<'a>, Malformed> {
+fn file<'a>(wire: WireFile<'a>, at: impl Fn() -> String) -> Result<BlockKind<'a>, Malformed> {
     let source = match (wire.file_data, wire.file_id) {
         (Some(data), _) => match data.decode().starts_with("data:") {
             true => media(&data).ok_or_else(|| {
-                Malformed::new("expected a base64 data URL", format!("{at}.file.file_data"))
+                Malformed::new("expected a base64 data URL", format!("{}.file.file_data", at()))
             })?,
             false => Source::Base64 { media_type: None, data },
         },
         (None, Some(id)) => Source::File(id),
-        (None, None) => return Err(Malformed::new("missing required field", format!("{at}.file.file_data"))),
+        (None, None) => {
+            return Err(Malformed::new("missing required field", format!("{}.file.file_data", at())));
+        }
     };
     Ok(BlockKind::File { source, name: wire.filename })
 }
@@ -287,13 +304,17 @@ fn tool(raw: &RawValue, index: usize) -> Result<Tool<'_>, Malformed> {
     let at = format!("tools[{index}]");
     let missing = |field: &str| Malformed::new("missing required field", format!("{at}.{field}"));
     let wire: WireTool<'_> = within(&at, raw)?;
-    let kind = wire.kind.ok_or_else(|| missing("type"))?;
-    if kind != *"function" {
-        return Ok(Tool::Native { dialect: Dialect::OpenAi, kind, raw });
+    // Mistral's callers leave the type out.
+    match wire.kind {
+        Some(kind) if kind != *"function" => {
+            return Ok(Tool::Native { dialect: Dialect::OpenAi, kind, raw });
+        }
+        None if wire.function.is_none() => return Err(missing("type")),
+        _ => {}
     }
     let function = wire.function.ok_or_else(|| missing("function"))?;
     let mut extra = wire.extra;
-    extra.extend(function.extra);
+    nest(&mut extra, FUNCTION, function.extra);
     Ok(Tool::Function {
         name: function.name.ok_or_else(|| missing("function.name"))?,
         description: function.description,
@@ -315,6 +336,9 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice<'_>, Malformed> {
         };
     }
     let wire: WireChoice<'_> = within("tool_choice", raw)?;
+    if !wire.extra.is_empty() {
+        return Ok(ToolChoice::Native { dialect: Dialect::OpenAi, raw });
+    }
     match (wire.kind.is_none_or(|kind| kind == *"function"), wire.function.and_then(|function| function.name))
     {
         (true, Some(name)) => Ok(ToolChoice::Function(name)),
@@ -326,6 +350,12 @@ fn tool_choice(raw: &RawValue) -> Result<ToolChoice<'_>, Malformed> {
 fn format(raw: &RawValue) -> Result<Format<'_>, Malformed> {
     let wire: WireFormat<'_> = within("response_format", raw)?;
     Ok(match wire.kind.as_ref().map(Text::decode).as_deref() {
+        // Members that the model does not know: whole or not at all.
+        _ if !wire.extra.is_empty()
+            || wire.json_schema.as_ref().is_some_and(|schema| !schema.extra.is_empty()) =>
+        {
+            Format::Native { dialect: Dialect::OpenAi, raw }
+        }
         Some("text") => Format::Text,
         Some("json_object") => Format::JsonObject,
         Some("json_schema") => {

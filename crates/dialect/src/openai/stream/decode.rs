@@ -5,27 +5,29 @@ use ziggurat_core::{Cause, Problem};
 
 use super::super::{read_usage, response};
 use crate::{
-    BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
-    read::{StringOr, document, wire_object},
+    BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
+    anthropic::decode_thinking_block,
+    decode_error,
+    read::{Count, StringOr, document, stated, wire_object},
 };
 
 wire_object! {
     struct WireChunk {
         id: Text<'a> = "id",
         object: Text<'a> = "object",
-        created: &'a RawValue = "created",
+        created: Count = "created",
         model: Text<'a> = "model",
         choices: Vec<WireChoice<'a>> = "choices",
         usage: &'a RawValue = "usage",
         error: &'a RawValue = "error",
-        x_groq: WireGroq<'a> = "x_groq",
+        x_groq: &'a RawValue = "x_groq",
         // Padding against traffic analysis.
         obfuscation: &'a RawValue = "obfuscation",
         padding: &'a RawValue = "p",
     }
     struct WireGroq { usage: &'a RawValue = "usage", }
     struct WireChoice {
-        index: u64 = "index",
+        index: Count = "index",
         delta: WireDelta<'a> = "delta",
         finish_reason: Text<'a> = "finish_reason",
         logprobs: &'a RawValue = "logprobs",
@@ -37,11 +39,12 @@ wire_object! {
         content: StringOr<'a, &'a RawValue> = "content",
         refusal: Text<'a> = "refusal",
         reasoning_content: Text<'a> = "reasoning_content",
-        reasoning: Text<'a> = "reasoning",
-        tool_calls: Vec<WireCall<'a>> = "tool_calls",
+        reasoning: &'a RawValue = "reasoning",
+        thinking_blocks: Vec<&'a RawValue> = "thinking_blocks",
+        tool_calls: Vec<&'a RawValue> = "tool_calls",
     }
     struct WireCall {
-        index: u64 = "index",
+        index: Count = "index",
         id: Text<'a> = "id",
         kind: Text<'a> = "type",
         function: WireFunction<'a> = "function",
@@ -66,6 +69,8 @@ struct ChoiceState {
     next_block: u64,
     /// The block of each tool call, by its index in the deltas.
     calls: Vec<(u64, u64)>,
+    /// Calls that are no function's, by their index in the deltas.
+    others: Vec<u64>,
     finished: bool,
 }
 
@@ -99,6 +104,9 @@ impl StreamDecoder {
         let chunk: WireChunk<'a> = document(data)?;
         if chunk.error.is_some() || (chunk.choices.is_none() && chunk.usage.is_none() && chunk.id.is_none()) {
             self.over = true;
+            if let Some(spent) = chunk.usage.and_then(read_usage) {
+                sink(Event::Usage(spent));
+            }
             sink(Event::Error(decode_error(None, data.as_bytes())));
             return Ok(());
         }
@@ -113,6 +121,7 @@ impl StreamDecoder {
             return;
         }
         if !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished) {
+            self.close_all(sink);
             sink(Event::End);
         } else {
             sink(Event::Error(truncated()));
@@ -125,10 +134,10 @@ impl StreamDecoder {
         // Azure's first chunk has no id, no model and no choice: the first that has one counts.
         if !self.started && (named || !choices.is_empty()) {
             self.started = true;
-            let created = chunk.created.and_then(|raw| raw.get().split('.').next()?.parse().ok());
-            sink(Event::Start { id: chunk.id, model: chunk.model, created });
+            sink(Event::Start { id: chunk.id, model: chunk.model, created: stated(chunk.created) });
         }
-        for (name, raw) in chunk.extra {
+        let groq = chunk.x_groq.map(|raw| ("x_groq".into(), raw));
+        for (name, raw) in chunk.extra.into_iter().chain(groq) {
             if self.changed(None, &name, raw) {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: None, scope: Scope::Answer, name, raw });
@@ -137,14 +146,16 @@ impl StreamDecoder {
         for choice in choices {
             self.choice(choice, sink);
         }
-        let usage = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
+        // Groq's is usage alone where there is no other.
+        let groq = || document::<WireGroq<'a>>(chunk.x_groq?.get()).ok()?.usage;
+        let usage = chunk.usage.or_else(groq);
         if let Some(spent) = usage.and_then(read_usage) {
             sink(Event::Usage(spent));
         }
     }
 
     fn choice<'a>(&mut self, wire: WireChoice<'a>, sink: &mut impl FnMut(Event<'a>)) {
-        let index = wire.index.unwrap_or(0);
+        let index = stated(wire.index).unwrap_or(0);
         for (name, raw) in wire.extra {
             if self.changed(Some(index), &name, raw) {
                 let name = name.into_owned().into();
@@ -201,6 +212,9 @@ impl StreamDecoder {
 /// How many unknown members are remembered.
 const MAX_EXTRAS: usize = 64;
 
+/// The name under which a tool call that is no function's is handed on: an element of that list.
+pub(super) const OTHER_CALL: &str = "tool_calls[]";
+
 /// The problem of a stream that ends before its terminator.
 pub(crate) fn truncated() -> Problem {
     Problem::new(Cause::Upstream, "the provider's stream ended before the answer was complete")
@@ -211,19 +225,26 @@ pub(crate) fn truncated() -> Problem {
 
 impl ChoiceState {
     const fn new(index: u64) -> Self {
-        Self { index, open: None, next_block: 0, calls: Vec::new(), finished: false }
+        Self { index, open: None, next_block: 0, calls: Vec::new(), others: Vec::new(), finished: false }
     }
 
     fn delta<'a>(&mut self, wire: WireDelta<'a>, sink: &mut impl FnMut(Event<'a>)) {
         let choice = self.index;
-        for (name, raw) in wire.extra {
+        let mut extra = wire.extra;
+        let reasoning = response::reasoning(wire.reasoning_content, wire.reasoning, &mut extra);
+        for (name, raw) in extra {
             if raw.get() != "null" {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: Some(choice), scope: Scope::Delta, name, raw });
             }
         }
-        if let Some(text) = wire.reasoning_content.or(wire.reasoning).filter(|text| !text.is_empty()) {
+        let reasoning = reasoning.filter(|text| !text.is_empty());
+        let told = reasoning.is_some();
+        if let Some(text) = reasoning {
             self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+        }
+        for raw in wire.thinking_blocks.into_iter().flatten() {
+            self.thought(raw, told, sink);
         }
         match wire.content {
             Some(StringOr::String(text)) if !text.is_empty() => {
@@ -235,18 +256,41 @@ impl ChoiceState {
         if let Some(text) = wire.refusal.filter(|text| !text.is_empty()) {
             self.grow(Kind::Refusal, Delta::Refusal(text), sink);
         }
-        for (position, call) in wire.tool_calls.into_iter().flatten().enumerate() {
-            self.call(call, position, sink);
+        for (position, raw) in wire.tool_calls.into_iter().flatten().enumerate() {
+            self.call(raw, position, sink);
         }
+    }
+
+    /// A piece of a signed thought, as LiteLLM and we hand them on; its text is `told` where it stands beside as reasoning too.
+    fn thought<'a>(&mut self, raw: &'a RawValue, told: bool, sink: &mut impl FnMut(Event<'a>)) {
+        let Ok(block) = decode_thinking_block(raw) else { return };
+        match block.kind {
+            BlockKind::Thinking { text, signature } => {
+                if !told && !text.is_empty() {
+                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+                }
+                if let Some(signature) = signature.filter(|signature| !signature.is_empty()) {
+                    self.grow(Kind::Thinking, Delta::Signature(signature), sink);
+                }
+            }
+            BlockKind::RedactedThinking { data } => self.whole(Opening::RedactedThinking { data }, sink),
+            _ => {}
+        }
+    }
+
+    /// A block that comes in one piece.
+    fn whole<'a>(&mut self, opening: Opening<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        self.close(sink);
+        let (choice, block) = (self.index, self.next_block);
+        self.next_block += 1;
+        sink(Event::Open { choice, block, opening });
+        sink(Event::Close { choice, block });
     }
 
     /// Content in parts, as Mistral's reasoning models stream it.
     fn parts<'a>(&mut self, parts: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
         let mut blocks = Vec::new();
-        for raw in parts {
-            // A part that cannot be read is kept whole by it.
-            let _kept = response::decode_part(raw, &mut blocks);
-        }
+        parts.into_iter().for_each(|raw| response::decode_part(raw, &mut blocks));
         for block in blocks {
             match block.kind {
                 BlockKind::Text { text, .. } if !text.is_empty() => {
@@ -255,13 +299,7 @@ impl ChoiceState {
                 BlockKind::Thinking { text, .. } if !text.is_empty() => {
                     self.grow(Kind::Thinking, Delta::Thinking(text), sink);
                 }
-                BlockKind::Native { dialect, raw, .. } => {
-                    self.close(sink);
-                    let (choice, block) = (self.index, self.next_block);
-                    self.next_block += 1;
-                    sink(Event::Open { choice, block, opening: Opening::Native { dialect, raw } });
-                    sink(Event::Close { choice, block });
-                }
+                BlockKind::Native { dialect, raw, .. } => self.whole(Opening::Native { dialect, raw }, sink),
                 _ => {}
             }
         }
@@ -292,12 +330,22 @@ impl ChoiceState {
         block
     }
 
-    fn call<'a>(&mut self, wire: WireCall<'a>, position: usize, sink: &mut impl FnMut(Event<'a>)) {
+    fn call<'a>(&mut self, raw: &'a RawValue, position: usize, sink: &mut impl FnMut(Event<'a>)) {
+        let wire: WireCall<'a> = document(raw.get()).unwrap_or_default();
+        let stated_index = stated(wire.index);
+        // A call of another kind than a function's, from its beginning on: as it is.
+        let other = wire.kind.is_some_and(|kind| !kind.is_empty() && kind != *"function");
+        if other || stated_index.is_some_and(|index| self.others.contains(&index)) {
+            let new = stated_index.filter(|index| !self.others.contains(index));
+            self.others.extend(new);
+            let (choice, name) = (Some(self.index), OTHER_CALL.into());
+            return sink(Event::Extra { choice, scope: Scope::Delta, name, raw });
+        }
         let function = wire.function.unwrap_or_default();
         let id = wire.id.filter(|id| !id.is_empty());
         let name = function.name.filter(|name| !name.is_empty());
         // Without an index (Mistral gives none, calls come whole) a call with an id is a new one, anything else belongs to the last.
-        let index = wire.index.unwrap_or_else(|| match (&id, self.calls.last()) {
+        let index = stated_index.unwrap_or_else(|| match (&id, self.calls.last()) {
             (None, Some((last, _))) => *last,
             (_, Some((last, _))) => last + 1,
             (_, None) => position as u64,
@@ -306,6 +354,10 @@ impl ChoiceState {
         let block = match known {
             Some(block) => block,
             None => {
+                for (name, raw) in wire.extra {
+                    let name = name.into_owned().into();
+                    sink(Event::Extra { choice: Some(self.index), scope: Scope::Block, name, raw });
+                }
                 let opening = Opening::ToolCall {
                     id: id.unwrap_or_else(|| "".into()),
                     name: name.unwrap_or_else(|| "".into()),

@@ -1,11 +1,12 @@
 //! Writing a stream of Chat Completions chunks.
 
+use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
 use super::super::{response::write_finish, usage::write_usage};
 use crate::{
     Delta, Event, Opening, Scope, Spent, sse,
-    write::{Object, object},
+    write::{Object, join_lines, object},
 };
 
 /// Turns [`Event`]s into the bytes of a stream for a caller of the OpenAI dialect: every chunk with the same id, model and time.
@@ -16,6 +17,8 @@ pub struct StreamEncoder {
     now: u64,
     include_usage: bool,
     choices: Vec<ChoiceState>,
+    /// Members of the block that opens next: which choice's, name and JSON.
+    block_extra: Vec<(u64, String, String)>,
     usage: Option<Counted>,
 }
 
@@ -24,6 +27,8 @@ struct ChoiceState {
     index: u64,
     /// Blocks that are tool calls, in the order that numbers them, and whether arguments have come.
     calls: Vec<(u64, bool)>,
+    /// Blocks that are reasoning, in the order that numbers them.
+    thoughts: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -39,7 +44,14 @@ impl StreamEncoder {
     /// `now`, in seconds of the Unix epoch, stands in where the provider gives no time; `include_usage` is what the caller asked for.
     #[must_use]
     pub const fn new(now: u64, include_usage: bool) -> Self {
-        Self { head: Vec::new(), now, include_usage, choices: Vec::new(), usage: None }
+        Self {
+            head: Vec::new(),
+            now,
+            include_usage,
+            choices: Vec::new(),
+            block_extra: Vec::new(),
+            usage: None,
+        }
     }
 
     /// Appends the bytes of one event, none for most of what only the provider's dialect has.
@@ -66,19 +78,7 @@ impl StreamEncoder {
             }
             Event::Usage(spent) => self.count(spent),
             Event::Extra { choice, scope, name, raw } => {
-                let name = name.decode();
-                match (scope, choice) {
-                    (Scope::Choice, Some(choice)) => {
-                        self.choice(*choice, out, |_| {}, |choice| choice.json(&name, raw.get()));
-                    }
-                    (Scope::Delta, Some(choice)) => {
-                        self.choice(*choice, out, |delta| delta.json(&name, raw.get()), |_| {});
-                    }
-                    _ => self.chunk(out, |chunk| {
-                        chunk.array("choices", |_| {});
-                        chunk.json(&name, raw.get());
-                    }),
-                }
+                self.extra(*choice, *scope, &name.decode(), raw, out);
             }
             Event::Ping => out.extend_from_slice(b": ping\n\n"),
             Event::Error(problem) => out.extend_from_slice(&problem.to_event(Dialect::OpenAi)),
@@ -86,7 +86,31 @@ impl StreamEncoder {
         }
     }
 
+    fn extra(&mut self, choice: Option<u64>, scope: Scope, name: &str, raw: &RawValue, out: &mut Vec<u8>) {
+        match (scope, choice) {
+            (Scope::Choice, Some(choice)) if !matches!(name, "index" | "delta") => {
+                self.choice(choice, out, |_| {}, |choice| choice.json(name, raw.get()));
+            }
+            (Scope::Delta, Some(choice)) => {
+                let write = |delta: &mut Object<'_>| match name.strip_suffix("[]") {
+                    Some(list) => delta.array(list, |list| list.json(raw.get())),
+                    None => delta.json(name, raw.get()),
+                };
+                self.choice(choice, out, write, |_| {});
+            }
+            (Scope::Block, Some(choice)) => {
+                self.block_extra.push((choice, name.to_owned(), raw.get().to_owned()));
+            }
+            (Scope::Answer, None) if !HEAD.contains(&name) => self.chunk(out, |chunk| {
+                chunk.array("choices", |_| {});
+                chunk.json(name, raw.get());
+            }),
+            _ => {}
+        }
+    }
+
     fn open(&mut self, choice: u64, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
+        let extra: Vec<_> = self.block_extra.extract_if(.., |(of, ..)| *of == choice).collect();
         match opening {
             Opening::ToolCall { id, name } => {
                 let state = self.state(choice, out);
@@ -105,25 +129,20 @@ impl StreamEncoder {
                                     function.text("name", name);
                                     function.str("arguments", "");
                                 });
+                                write_members(call, &extra);
                             });
                         });
                     },
                     |_| {},
                 );
             }
-            Opening::RedactedThinking { data } => self.choice(
-                choice,
-                out,
-                |delta| {
-                    delta.array("thinking_blocks", |list| {
-                        list.object(|block| {
-                            block.str("type", "redacted_thinking");
-                            block.text("data", data);
-                        });
-                    });
-                },
-                |_| {},
-            ),
+            Opening::RedactedThinking { data } => {
+                let index = self.thought(choice, block, out);
+                let write = |delta: &mut Object<'_>| {
+                    write_thought(delta, index, "redacted_thinking", |block| block.text("data", data));
+                };
+                self.choice(choice, out, write, |_| {});
+            }
             Opening::Native { dialect: Dialect::OpenAi, raw } => {
                 self.choice(choice, out, |delta| delta.array("content", |list| list.json(raw.get())), |_| {})
             }
@@ -132,11 +151,12 @@ impl StreamEncoder {
     }
 
     fn delta(&mut self, choice: u64, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        let call = match delta {
+        let index = match delta {
             Delta::Arguments(_) => match self.call(choice, block, out) {
                 Some(call) => call,
                 None => return,
             },
+            Delta::Thinking(_) | Delta::Signature(_) => self.thought(choice, block, out),
             _ => 0,
         };
         let write = |out: &mut Object<'_>| match delta {
@@ -144,21 +164,15 @@ impl StreamEncoder {
             Delta::Refusal(text) => out.text("refusal", text),
             Delta::Thinking(text) => {
                 out.text("reasoning_content", text);
-                out.array("thinking_blocks", |list| {
-                    list.object(|block| {
-                        block.str("type", "thinking");
-                        block.text("thinking", text);
-                    });
-                });
+                write_thought(out, index, "thinking", |block| block.text("thinking", text));
             }
-            Delta::Signature(signature) => out.array("thinking_blocks", |list| {
-                list.object(|block| {
-                    block.str("type", "thinking");
-                    block.str("thinking", "");
-                    block.text("signature", signature);
-                });
+            Delta::Signature(signature) => write_thought(out, index, "thinking", |block| {
+                block.str("thinking", "");
+                block.text("signature", signature);
             }),
-            Delta::Arguments(text) => write_arguments(out, call, |function| function.text("arguments", text)),
+            Delta::Arguments(text) => {
+                write_arguments(out, index, |function| function.text("arguments", text))
+            }
             Delta::Citation(raw) => {
                 out.object("provider_specific_fields", |fields| fields.json("citation", raw.get()));
             }
@@ -187,6 +201,16 @@ impl StreamEncoder {
         let call = state.calls.iter().position(|(b, _)| *b == block)?;
         state.calls[call].1 = true;
         Some(call as u64)
+    }
+
+    /// The number of the reasoning block that a block is.
+    fn thought(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) -> u64 {
+        let thoughts = &mut self.state(choice, out).thoughts;
+        let known = thoughts.iter().position(|b| *b == block);
+        known.unwrap_or_else(|| {
+            thoughts.push(block);
+            thoughts.len() - 1
+        }) as u64
     }
 
     fn count(&mut self, spent: &Spent<'_>) {
@@ -218,7 +242,7 @@ impl StreamEncoder {
         let position = match self.choices.iter().position(|choice| choice.index == index) {
             Some(position) => position,
             None => {
-                self.choices.push(ChoiceState { index, calls: Vec::new() });
+                self.choices.push(ChoiceState { index, calls: Vec::new(), thoughts: Vec::new() });
                 self.write_choice(
                     index,
                     out,
@@ -265,6 +289,7 @@ impl StreamEncoder {
 
     fn chunk(&self, out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
         out.extend_from_slice(b"data: ");
+        let start = out.len();
         match self.head.is_empty() {
             true => object(out, members),
             false => {
@@ -272,8 +297,34 @@ impl StreamEncoder {
                 Object::resume(out, members);
             }
         }
+        join_lines(out, start);
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// Writes members of a call that the model does not know, each name once and none of ours.
+fn write_members(call: &mut Object<'_>, extra: &[(u64, String, String)]) {
+    for (position, (_, name, json)) in extra.iter().enumerate() {
+        let again = extra[position + 1..].iter().any(|(_, later, _)| later == name);
+        if !again && !matches!(&**name, "index" | "id" | "type" | "function") {
+            call.json(name, json);
+        }
+    }
+}
+
+/// What every chunk begins with.
+const HEAD: &[&str] = &["id", "object", "created", "model", "choices", "usage"];
+
+/// Writes a piece of a reasoning block. Its number lets OpenAI's own SDKs put the pieces together again: they refuse lists whose entries have
+/// none.
+fn write_thought(delta: &mut Object<'_>, index: u64, kind: &str, members: impl FnOnce(&mut Object<'_>)) {
+    delta.array("thinking_blocks", |list| {
+        list.object(|block| {
+            block.number("index", index);
+            block.str("type", kind);
+            members(block);
+        });
+    });
 }
 
 fn write_arguments(delta: &mut Object<'_>, call: u64, arguments: impl FnOnce(&mut Object<'_>)) {

@@ -1,0 +1,217 @@
+//! The messages of a request, in the turns that Anthropic wants.
+
+use std::collections::HashSet;
+
+use ziggurat_core::Dialect;
+
+use super::super::super::{
+    models::Facts,
+    response::{is_anthropic_member, write_block},
+};
+use crate::{
+    Block, BlockKind, Message, Refused, Request, Role, Text,
+    encode::Verdicts,
+    model::CALL,
+    write::{Array, Object},
+};
+
+/// Every tool result must answer a call that stands before it: the provider's own answer to one that does not speaks of blocks the caller
+/// never wrote.
+pub(super) fn check_results(request: &Request<'_>) -> Result<(), Refused> {
+    let mut calls = HashSet::new();
+    for (index, message) in request.messages.iter().enumerate() {
+        for block in &message.content {
+            match &block.kind {
+                BlockKind::ToolCall(call) => {
+                    calls.insert(call.id.decode());
+                }
+                BlockKind::ToolResult { id, .. } if !calls.contains(&id.decode()) => {
+                    return Err(Refused::invalid(
+                        format!(
+                            "no earlier assistant message makes the call {:?} that this result answers",
+                            id.decode()
+                        ),
+                        format!("messages[{index}].tool_call_id"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes a conversation that came in Anthropic's words, turn by turn as it came.
+pub(super) fn write_own_conversation(body: &mut Object<'_>, request: &Request<'_>) {
+    let mut messages = &request.messages[..];
+    if let [first, rest @ ..] = messages
+        && first.role == Role::System
+        && first.extra.is_empty()
+    {
+        messages = rest;
+        write_own_content(body, "system", first);
+    }
+    body.array("messages", |list| {
+        for message in messages {
+            list.object(|out| {
+                out.str("role", role(message.role));
+                write_own_content(out, "content", message);
+                out.extra(&message.extra, &[]);
+            });
+        }
+    });
+}
+
+fn write_own_content(out: &mut Object<'_>, member: &str, message: &Message<'_>) {
+    if let ([Block { kind: BlockKind::Text { text, .. }, .. }], true) = (&message.content[..], message.plain)
+    {
+        return out.text(member, text);
+    }
+    out.array(member, |list| {
+        for block in &message.content {
+            match &block.kind {
+                BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
+                BlockKind::Native { .. } => {}
+                _ => list.object(|out| write_block(out, block, true)),
+            }
+        }
+    });
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::System | Role::Developer => "system",
+        Role::User | Role::Tool => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+/// A turn as Anthropic wants it: consecutive messages of one side are one, with tool results first.
+struct Turn<'r, 'a> {
+    role: &'static str,
+    blocks: Vec<Placed<'r, 'a>>,
+}
+
+/// A block, and where it stands in the caller's request: message and part.
+type Placed<'r, 'a> = (&'r Block<'a>, (usize, usize));
+
+/// Writes a conversation that came in other words.
+pub(super) fn write_conversation(
+    body: &mut Object<'_>,
+    request: &Request<'_>,
+    facts: &Facts,
+    verdicts: &mut Verdicts<'_>,
+) {
+    let (system, mut turns) = turns(request, facts, verdicts);
+    if !system.is_empty() {
+        body.array("system", |list| write_blocks(list, &system, false, verdicts));
+    }
+    body.array("messages", |list| {
+        let last = turns.len().saturating_sub(1);
+        for (index, turn) in turns.iter_mut().enumerate() {
+            turn.blocks.sort_by_key(|(block, _)| !matches!(block.kind, BlockKind::ToolResult { .. }));
+            let prefill = index == last && turn.role == "assistant";
+            if turn.role != "assistant" || turn.blocks.iter().any(|(block, _)| is_sendable(block)) {
+                list.object(|message| {
+                    message.str("role", turn.role);
+                    message.array("content", |list| write_blocks(list, &turn.blocks, prefill, verdicts));
+                });
+            }
+        }
+    });
+}
+
+fn turns<'r, 'a>(
+    request: &'r Request<'a>,
+    facts: &Facts,
+    verdicts: &mut Verdicts<'_>,
+) -> (Vec<Placed<'r, 'a>>, Vec<Turn<'r, 'a>>) {
+    let mut system = Vec::new();
+    let mut turns: Vec<Turn<'r, 'a>> = Vec::new();
+    for (index, message) in request.messages.iter().enumerate() {
+        check_members(message, index, verdicts);
+        let blocks = message.content.iter().enumerate().map(|(part, block)| (block, (index, part)));
+        // Where the model takes system messages at the head alone, later ones join it there: their rank matters more than their place.
+        let is_system = matches!(message.role, Role::System | Role::Developer);
+        if is_system && (turns.is_empty() || !facts.system_anywhere) {
+            system.extend(blocks);
+            continue;
+        }
+        let role = role(message.role);
+        match turns.last_mut() {
+            Some(turn) if turn.role == role => turn.blocks.extend(blocks),
+            _ => turns.push(Turn { role, blocks: blocks.collect() }),
+        }
+    }
+    (system, turns)
+}
+
+/// Members of a message that only OpenAI knows. An assistant's are left: they came with an answer and go back with it.
+fn check_members(message: &Message<'_>, index: usize, verdicts: &mut Verdicts<'_>) {
+    if !matches!(message.role, Role::User | Role::System | Role::Developer) {
+        if message.extra.iter().any(|(name, raw)| name == "function_call" && raw.get() != "null") {
+            verdicts.impossible(format!("messages[{index}].function_call"));
+        }
+        return;
+    }
+    let names = message.extra.iter().filter(|(_, raw)| raw.get() != "null").map(|(name, _)| &**name);
+    for name in names.chain(message.name.is_some().then_some("name")) {
+        verdicts.unsupported(&format!("messages[{index}].{name}"));
+    }
+}
+
+/// Blocks that Anthropic takes: it refuses blank text, and reasoning without a signature.
+fn is_sendable(block: &Block<'_>) -> bool {
+    match &block.kind {
+        BlockKind::Text { text, .. } | BlockKind::Refusal(text) => !text.is_blank(),
+        BlockKind::Thinking { signature, .. } => {
+            signature.as_ref().is_some_and(|signature| !signature.is_empty())
+        }
+        _ => true,
+    }
+}
+
+fn write_blocks(list: &mut Array<'_>, blocks: &[Placed<'_, '_>], prefill: bool, verdicts: &mut Verdicts<'_>) {
+    // What is empty is left out, unless nothing would be left: then the provider's own refusal says so.
+    let last = blocks.iter().rposition(|(block, _)| is_sendable(block));
+    for (position, (block, (message, part))) in blocks.iter().enumerate() {
+        if last.is_some() && !is_sendable(block) {
+            continue;
+        }
+        check_block(block, *message, *part, verdicts);
+        match &block.kind {
+            // Anthropic refuses a last assistant turn that ends in white space.
+            BlockKind::Text { text, .. } if prefill && Some(position) == last => {
+                let trimmed: Text<'_> = text.decode().trim_end().to_owned().into();
+                let block = Block { cache: block.cache, ..Block::text(trimmed) };
+                list.object(|out| write_block(out, &block, false));
+            }
+            BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
+            BlockKind::Native { .. } => {}
+            _ => list.object(|out| write_block(out, block, false)),
+        }
+    }
+}
+
+/// Names what a block holds and Anthropic has no place for. A call's members are left, as an assistant message's are.
+fn check_block(block: &Block<'_>, message: usize, part: usize, verdicts: &mut Verdicts<'_>) {
+    match &block.kind {
+        BlockKind::Native { dialect: Dialect::OpenAi, kind, .. } => {
+            let list = if kind.decode().starts_with(CALL) { "tool_calls" } else { "content" };
+            return verdicts.impossible(format!("messages[{message}].{list}[{part}]"));
+        }
+        // In the caller's request the result's content is the message's.
+        BlockKind::ToolResult { content, .. } => {
+            for (part, inner) in content.iter().enumerate() {
+                check_block(inner, message, part, verdicts);
+            }
+        }
+        BlockKind::ToolCall(_) => return,
+        _ => {}
+    }
+    for (name, raw) in &block.extra {
+        if raw.get() != "null" && !is_anthropic_member(name) {
+            verdicts.unsupported(&format!("messages[{message}].content[{part}].{name}"));
+        }
+    }
+}

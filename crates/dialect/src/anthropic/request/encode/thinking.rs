@@ -1,0 +1,151 @@
+//! How much a model is to think, and in which form it answers.
+
+use serde_json::value::RawValue;
+use ziggurat_core::Dialect;
+
+use super::super::super::models::{Facts, ThinkingForm};
+use crate::{
+    Format, Refused, Request, Text,
+    encode::Verdicts,
+    read::{Count, document, stated, wire_object},
+    write::Object,
+};
+
+wire_object! {
+    struct WireThinking { kind: Text<'a> = "type", budget_tokens: Count = "budget_tokens", }
+}
+
+/// The cap, the thinking that has to fit under it and the effort.
+pub(super) struct Thinking<'r, 'a> {
+    pub(super) max_tokens: Option<u64>,
+    thinking: ThinkingOut<'r>,
+    effort: Option<&'r Text<'a>>,
+}
+
+enum ThinkingOut<'r> {
+    None,
+    Raw(&'r RawValue),
+    Budget(u64),
+    Adaptive,
+}
+
+impl<'r, 'a> Thinking<'r, 'a> {
+    pub(super) fn of(request: &'r Request<'a>, facts: &Facts) -> Result<Self, Refused> {
+        let cap = request.max_output_tokens;
+        let own = request.dialect == Dialect::Anthropic;
+        let max_tokens = if own { cap } else { cap.or(Some(facts.max_output)) };
+        let mut out = Self { max_tokens, thinking: ThinkingOut::None, effort: None };
+        let Some(reasoning) = &request.reasoning else { return Ok(out) };
+        if own || reasoning.thinking.is_some() {
+            out.thinking = reasoning.thinking.map_or(ThinkingOut::None, ThinkingOut::Raw);
+            out.effort = reasoning.effort.as_ref();
+            return Ok(out);
+        }
+        let Some(effort) = &reasoning.effort else { return Ok(out) };
+        let budget = match &*effort.decode() {
+            "none" => return Ok(out),
+            "minimal" | "low" => 1_024,
+            "medium" => 2_048,
+            "high" => 4_096,
+            "xhigh" => 8_192,
+            "max" => 16_384,
+            other => {
+                return Err(Refused::invalid(
+                    format!(
+                        "`reasoning_effort` must be none, minimal, low, medium, high, xhigh or max, not {other:?}"
+                    ),
+                    "reasoning_effort",
+                ));
+            }
+        };
+        match facts.thinking {
+            ThinkingForm::None => {}
+            ThinkingForm::Adaptive => {
+                out.thinking = ThinkingOut::Adaptive;
+                out.effort = Some(effort);
+            }
+            ThinkingForm::Budget => {
+                // The budget has to be below the cap, and at least 1024.
+                let budget = cap.map_or(budget, |cap| budget.min(cap.saturating_sub(1)));
+                if budget < 1_024 {
+                    return Err(Refused::invalid(
+                        "`reasoning_effort` needs `max_tokens` above 1024: thinking counts against it",
+                        "max_tokens",
+                    ));
+                }
+                out.max_tokens = Some(cap.unwrap_or(budget + 4_096));
+                out.thinking = ThinkingOut::Budget(budget);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Writes `thinking` and `output_config`; whether the latter is there.
+    pub(super) fn write(
+        &self,
+        body: &mut Object<'_>,
+        request: &Request<'_>,
+        verdicts: &mut Verdicts<'_>,
+    ) -> bool {
+        match &self.thinking {
+            ThinkingOut::None => {}
+            ThinkingOut::Raw(raw) => body.json("thinking", raw.get()),
+            ThinkingOut::Budget(budget) => body.object("thinking", |thinking| {
+                thinking.str("type", "enabled");
+                thinking.number("budget_tokens", *budget);
+            }),
+            ThinkingOut::Adaptive => body.object("thinking", |thinking| {
+                thinking.str("type", "adaptive");
+                thinking.str("display", "summarized");
+            }),
+        }
+        let (schema, native) = match &request.format {
+            Some(Format::JsonSchema { schema, .. }) => (*schema, None),
+            Some(Format::Native { dialect: Dialect::Anthropic, raw }) => (None, Some(*raw)),
+            // Anthropic has no way to ask for just any JSON.
+            Some(Format::JsonObject | Format::Native { .. }) => {
+                verdicts.unsupported("response_format");
+                (None, None)
+            }
+            Some(Format::Text) | None => (None, None),
+        };
+        let own = request.dialect == Dialect::Anthropic;
+        let inner = |name: &str| name.strip_prefix("output_config.").filter(|_| own).map(str::to_owned);
+        let rest: Vec<_> =
+            request.params.iter().filter_map(|(name, raw)| Some((inner(name)?, raw))).collect();
+        if self.effort.is_none() && schema.is_none() && native.is_none() && rest.is_empty() {
+            return false;
+        }
+        body.object("output_config", |config| {
+            if let Some(effort) = self.effort {
+                match !own && *effort == *"minimal" {
+                    true => config.str("effort", "low"),
+                    false => config.text("effort", effort),
+                }
+            }
+            if let Some(schema) = schema {
+                config.object("format", |format| {
+                    format.str("type", "json_schema");
+                    format.json("schema", schema.get());
+                });
+            }
+            config.raw_if("format", native);
+            rest.iter().for_each(|(name, raw)| config.json(name, raw.get()));
+        });
+        true
+    }
+}
+
+/// OpenAI's word for Anthropic's thinking setting: by budget, as LiteLLM's users know it.
+pub(crate) fn thinking_effort(thinking: &RawValue) -> Option<&'static str> {
+    let wire: WireThinking<'_> = document(thinking.get()).ok()?;
+    match &*wire.kind?.decode() {
+        "enabled" => Some(match stated(wire.budget_tokens).unwrap_or(0) {
+            4_096.. => "high",
+            2_048.. => "medium",
+            1_024.. => "low",
+            _ => "minimal",
+        }),
+        _ => None,
+    }
+}

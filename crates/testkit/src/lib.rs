@@ -23,10 +23,16 @@
 //! # });
 //! ```
 
+pub mod conformance;
 mod fault;
+mod recorder;
 mod recording;
 mod replay;
+pub mod samples;
+mod scripted;
 
 pub use fault::{Faults, InvalidFault};
+pub use recorder::Recorder;
 pub use recording::{Recording, Recordings, Unreadable, shared_dir};
 pub use replay::{Ending, Exchange, Log, Replay};
+pub use scripted::{Scripted, Step, read_body};

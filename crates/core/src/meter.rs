@@ -308,6 +308,11 @@ impl AttemptHandle {
         let _nobody_asked = self.publish();
     }
 
+    /// Takes the attempt off the record: it turned out that none was made.
+    pub fn withdraw(self) {
+        self.meter.state().slots.retain(|slot| slot.id != self.id);
+    }
+
     fn ask(&mut self, subscribers: &[Arc<dyn Subscriber>]) -> Option<Rejection> {
         for subscriber in subscribers {
             match subscriber.on_progress(&self.attempt) {

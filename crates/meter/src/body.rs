@@ -2,16 +2,22 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use ziggurat_core::{AttemptHandle, Body, BoxError, CallEnd, Cause, Dialect, Outcome, Problem};
-use ziggurat_dialect::sse;
+use ziggurat_core::{AttemptHandle, Body, BoxError, CallEnd, Dialect, Outcome, Problem, Rejection};
+use ziggurat_dialect::{decode_error, sse};
 
-use crate::reader::{Reader, State, Verdict};
+use crate::{
+    broke_off, not_an_event,
+    reader::{Reader, State, Verdict},
+    scan::scan,
+    too_long, truncated,
+};
 
 /// A streamed response of one dialect that passes through byte for byte, while it is read.
 ///
@@ -26,11 +32,16 @@ pub struct MeteredBody {
     frames: sse::Decoder,
     reader: Reader,
     options: Options,
-    /// What has been read and is to be given on.
+    /// What has been read and is to be given on: parts of one chunk, and what was kept from earlier ones.
     queue: VecDeque<Frame<Bytes>>,
+    /// The upstream's trailers, which come last.
+    trailers: Option<Frame<Bytes>>,
+    /// Until the attempt's end is on record.
     handle: Option<AttemptHandle>,
-    /// Ends the call when this body goes: dropped last.
-    _end: Option<CallEnd>,
+    /// How the attempt ended, to be recorded once the subscribers were asked about what came with it.
+    ending: Option<Outcome>,
+    /// Ends the call when this body has ended or goes: dropped last.
+    call: Option<CallEnd>,
 }
 
 /// What a [`MeteredBody`] does beside reading.
@@ -45,6 +56,12 @@ pub struct Options {
     pub choices: u64,
     /// Longest event in bytes.
     pub max_event: usize,
+}
+
+/// Neighbours within one chunk, to be given on as the one slice that they are.
+struct Run {
+    chunk: Bytes,
+    range: Range<usize>,
 }
 
 // ===== impl Options =====
@@ -69,91 +86,142 @@ impl MeteredBody {
             reader: Reader::new(options.dialect, handle.is_some(), options.choices),
             options,
             queue: VecDeque::new(),
+            trailers: None,
             handle,
-            _end: None,
+            ending: None,
+            call: None,
         }
     }
 
     /// Keeps the call open until this body has ended or was dropped.
     #[must_use]
     pub fn ends(mut self, end: CallEnd) -> Self {
-        self._end = Some(end);
+        self.call = Some(end);
         self
     }
 
     /// Reads one chunk; whole events go to the queue.
     fn take(&mut self, chunk: Bytes) {
-        let whole = chunk.clone();
-        let mut kept: usize = 0;
-        let mut withheld = false;
-        let queued = self.queue.len();
+        let mut run = Run { chunk: chunk.clone(), range: 0..0 };
         self.frames.push(chunk);
+        let mut problem = None;
         while let Some(frame) = self.frames.next() {
             let raw = match frame {
-                Err(_) => return self.fail(&too_long(self.options.max_event)),
-                Ok(sse::Frame::Event(event)) => {
-                    match self.reader.event(&event.data, self.options.hide_usage, self.handle.as_mut()) {
-                        Verdict::Forward => event.raw,
-                        Verdict::UsageOnly | Verdict::Withhold => {
-                            withheld = true;
-                            continue;
-                        }
-                        Verdict::Broken(problem) => return self.fail(&problem),
-                    }
+                Err(_) => {
+                    problem = Some(too_long(self.options.max_event));
+                    break;
                 }
-                Ok(other) => other.into_raw(),
+                Ok(sse::Frame::Event(event)) => match self.read(&event.data) {
+                    Verdict::Forward => event.raw,
+                    Verdict::Withhold => continue,
+                    Verdict::Broken => {
+                        problem = Some(not_an_event());
+                        break;
+                    }
+                },
+                Ok(sse::Frame::Other(raw)) => {
+                    problem = self.bare_error(&raw);
+                    if problem.is_some() {
+                        break;
+                    }
+                    raw
+                }
+                Ok(sse::Frame::Idle(raw)) => raw,
             };
-            kept += raw.len();
-            self.queue.push_back(Frame::data(raw));
+            run.add(raw, &mut self.queue);
         }
-        // The usual case: the chunk is whole events, nothing came before it and nothing is left of it.
-        let first = self.queue.get(queued).and_then(Frame::data_ref).map(|raw| raw.as_ptr());
-        if !withheld && kept == whole.len() && first == Some(whole.as_ptr()) {
-            self.queue.truncate(queued);
-            self.queue.push_back(Frame::data(whole));
+        run.flush(&mut self.queue);
+        if let Some(problem) = problem {
+            self.fail(&problem, Outcome::Failed);
         }
     }
 
     /// The upstream's bytes have ended.
     fn finish(&mut self) {
         self.inner = None;
-        let left = self.frames.finish();
-        if let Some(sse::Frame::Event(event)) = &left {
+        match self.frames.finish() {
+            Some(frame) if self.reader.state == State::Done => self.push(frame.into_raw()),
             // Some leave out the last blank line; what is no whole event is not given on.
-            let verdict = self.reader.event(&event.data, self.options.hide_usage, self.handle.as_mut());
-            if let Verdict::Forward = verdict {
-                self.queue.push_back(Frame::data(event.raw.clone()));
-                self.queue.push_back(Frame::data(Bytes::from_static(b"\n\n")));
+            Some(sse::Frame::Event(event)) if !event.data.trim_ascii().is_empty() => {
+                if self.read(&event.data) == Verdict::Forward {
+                    let missing: &[u8] = match event.raw.last() {
+                        Some(b'\n') => b"\n",
+                        // A lone line feed would be the second half of one line end.
+                        Some(b'\r') => b"\r\n",
+                        _ => b"\n\n",
+                    };
+                    self.push(event.raw);
+                    self.push(Bytes::from_static(missing));
+                }
             }
+            Some(sse::Frame::Other(raw)) => {
+                if let Some(problem) = self.bare_error(&raw) {
+                    self.fail(&problem, Outcome::Failed);
+                }
+            }
+            Some(sse::Frame::Event(_) | sse::Frame::Idle(_)) | None => {}
         }
         match self.reader.state {
-            State::Failed => self.end(Outcome::Failed),
-            State::Done => self.end(if self.reader.refused() { Outcome::Refused } else { Outcome::Complete }),
             State::Running if self.reader.all_finished() => {
-                self.queue.push_back(Frame::data(Bytes::from_static(sse::DONE)));
-                self.end(if self.reader.refused() { Outcome::Refused } else { Outcome::Complete });
+                self.push(Bytes::from_static(sse::DONE));
+                self.reader.state = State::Done;
+                self.ending = Some(self.reader.whole());
             }
-            State::Running => {
-                self.end(Outcome::Truncated);
-                self.fail(&truncated());
-            }
+            State::Running => self.fail(&truncated(), Outcome::Truncated),
+            State::Done | State::Failed => {}
+        }
+        if self.reader.state == State::Done {
+            self.queue.extend(self.trailers.take());
         }
     }
 
-    /// Ends the stream with an error event, unless it has had one.
-    fn fail(&mut self, problem: &Problem) {
+    fn read(&mut self, data: &[u8]) -> Verdict {
+        let before = self.reader.state;
+        let verdict = self.reader.event(data, self.options.hide_usage, self.handle.as_mut());
+        // At the terminator, not at the end of the bytes: callers leave as soon as they have seen it.
+        match self.reader.state {
+            state if state == before => {}
+            State::Done => self.ending = Some(self.reader.whole()),
+            State::Failed => self.ending = Some(Outcome::Failed),
+            State::Running => {}
+        }
+        verdict
+    }
+
+    /// The problem that lines tell which are no event: some report an error as plain JSON in mid-stream.
+    fn bare_error(&self, raw: &[u8]) -> Option<Problem> {
+        let facts = scan(std::str::from_utf8(raw).ok()?, &mut |_| {})?;
+        (self.reader.state == State::Running && facts.error).then(|| decode_error(None, raw))
+    }
+
+    /// Ends the stream with an error event, unless it has had one or is whole.
+    fn fail(&mut self, problem: &Problem, outcome: Outcome) {
         self.inner = None;
-        self.end(Outcome::Failed);
-        if self.reader.state != State::Failed {
+        if self.reader.state == State::Running {
             self.reader.state = State::Failed;
-            self.queue.push_back(Frame::data(problem.to_event(self.options.dialect).into()));
+            self.ending = Some(outcome);
+            self.push(problem.to_event(self.options.dialect).into());
         }
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        if let Some(handle) = &mut self.handle {
+    /// Ends the stream in place of what was to be given on.
+    fn stop(&mut self, rejection: &Rejection) {
+        self.queue.clear();
+        self.reader.state = State::Running;
+        self.fail(rejection.problem(), Outcome::Stopped);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if let Some(outcome) = self.ending.take()
+            && let Some(mut handle) = self.handle.take()
+        {
             handle.end(outcome);
         }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.queue.push_back(Frame::data(bytes));
     }
 }
 
@@ -167,37 +235,35 @@ impl HttpBody for MeteredBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
-            if !this.queue.is_empty() {
-                let stopped = match &mut this.handle {
-                    Some(handle) if this.inner.is_some() => ready!(handle.poll_progress(cx)).err(),
-                    _ => None,
-                };
-                if let Some(rejection) = stopped {
-                    this.queue.clear();
-                    this.end(Outcome::Stopped);
-                    this.fail(rejection.problem());
+            if let Some(handle) = &mut this.handle
+                && !(this.queue.is_empty() && this.ending.is_none())
+            {
+                match ready!(handle.poll_progress(cx)) {
+                    Ok(()) => this.settle(),
+                    Err(rejection) => this.stop(&rejection),
                 }
             }
             if let Some(frame) = this.queue.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
-            let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+            let Some(inner) = &mut this.inner else {
+                this.call = None;
+                return Poll::Ready(None);
+            };
             match ready!(Pin::new(inner).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => this.take(chunk),
-                    Err(other) => this.queue.push_back(other),
+                    Err(other) => this.trailers = Some(other),
                 },
-                Some(Err(error)) => {
-                    this.end(Outcome::Truncated);
-                    this.fail(&broke_off(&error));
-                }
+                Some(Err(error)) => this.fail(&broke_off(&error), Outcome::Truncated),
                 None => this.finish(),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_none() && self.queue.is_empty()
+        // With a handle still there, its end is to be recorded.
+        self.inner.is_none() && self.queue.is_empty() && self.handle.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -211,29 +277,27 @@ impl std::fmt::Debug for MeteredBody {
     }
 }
 
-/// The problem of a stream that ends before its terminator.
-#[must_use]
-pub fn truncated() -> Problem {
-    Problem::new(Cause::Upstream, "the provider's stream ended before the answer was complete")
-        .code("upstream_truncated")
-}
+// ===== impl Run =====
 
-/// The problem of an event over the limit.
-#[must_use]
-pub fn too_long(limit: usize) -> Problem {
-    Problem::new(Cause::Upstream, format!("the provider sent an event of more than {limit} bytes"))
-}
+impl Run {
+    fn add(&mut self, raw: Bytes, queue: &mut VecDeque<Frame<Bytes>>) {
+        let start = (raw.as_ptr() as usize).wrapping_sub(self.chunk.as_ptr() as usize);
+        if start >= self.chunk.len() {
+            // From earlier chunks, put together.
+            self.flush(queue);
+            return queue.push_back(Frame::data(raw));
+        }
+        if start != self.range.end {
+            self.flush(queue);
+            self.range.start = start;
+        }
+        self.range.end = start + raw.len();
+    }
 
-/// The problem of a stream whose transport failed.
-#[must_use]
-pub fn broke_off(error: &BoxError) -> Problem {
-    let source: &(dyn std::error::Error + 'static) = error.as_ref();
-    let timed_out =
-        std::iter::successors(Some(source), |error: &&(dyn std::error::Error + 'static)| (*error).source())
-            .filter_map(|error| error.downcast_ref::<std::io::Error>())
-            .any(|error| error.kind() == std::io::ErrorKind::TimedOut);
-    match timed_out {
-        true => Problem::new(Cause::Timeout, "the provider's stream stalled"),
-        false => truncated(),
+    fn flush(&mut self, queue: &mut VecDeque<Frame<Bytes>>) {
+        if !self.range.is_empty() {
+            queue.push_back(Frame::data(self.chunk.slice(self.range.clone())));
+        }
+        self.range = self.range.end..self.range.end;
     }
 }

@@ -1,27 +1,40 @@
 //! From decoded events into the record of an attempt.
 
 use ziggurat_core::{AttemptHandle, Outcome};
-use ziggurat_dialect::{BlockKind, Event, FinishReason, Opening, Response};
+use ziggurat_dialect::{Arguments, BlockKind, Delta, Event, FinishReason, Opening, Response, Scope};
 
-/// Feeds one decoded event of a stream into the attempt it belongs to. The end is fed with [`Event::End`] and [`Event::Error`].
-pub fn feed(handle: &mut AttemptHandle, event: &Event<'_>, refused: &mut bool) {
+/// Feeds one decoded event of a stream into the attempt it belongs to. Where the event ends the answer, it gives how: to be recorded
+/// once the subscribers were asked about what came with it.
+pub fn feed(handle: &mut AttemptHandle, event: &Event<'_>, refused: &mut bool) -> Option<Outcome> {
     match event {
-        Event::Open { opening: Opening::ToolCall { .. } | Opening::RedactedThinking { .. }, .. } => {
-            handle.content(0)
+        Event::Open {
+            opening: Opening::ToolCall { .. } | Opening::RedactedThinking { .. } | Opening::Native { .. },
+            ..
         }
+        | Event::Delta { delta: Delta::Native { .. }, .. } => handle.content(0),
         Event::Delta { delta, .. } if !delta.is_empty() => handle.content(delta.len()),
+        Event::Extra { scope: Scope::Delta, name, raw, .. } => match &*name.decode() {
+            "function_call" => handle.content(raw.get().len()),
+            "audio" => handle.content(0),
+            // Calls of other kinds than a function's; the codec may add a mark to the name.
+            name if name.starts_with("tool_calls") => handle.content(raw.get().len()),
+            _ => {}
+        },
         Event::Usage(spent) => handle.usage(&spent.counts),
         Event::Finish { finish, .. } => *refused |= finish.reason == FinishReason::ContentFilter,
-        Event::Error(problem) => handle.end(match problem.code.as_deref() {
-            Some("upstream_truncated") => Outcome::Truncated,
-            _ => Outcome::Failed,
-        }),
-        Event::End => handle.end(if *refused { Outcome::Refused } else { Outcome::Complete }),
+        Event::Error(problem) => {
+            return Some(match problem.code.as_deref() {
+                Some("upstream_truncated") => Outcome::Truncated,
+                _ => Outcome::Failed,
+            });
+        }
+        Event::End => return Some(whole(*refused)),
         _ => {}
     }
+    None
 }
 
-/// Feeds a whole answer; the caller ends the attempt once the subscribers were asked.
+/// Feeds a whole answer and gives how it ended: to be recorded once the subscribers were asked.
 pub fn feed_response(handle: &mut AttemptHandle, response: &Response<'_>) -> Outcome {
     let mut refused = false;
     for choice in &response.choices {
@@ -31,8 +44,8 @@ pub fn feed_response(handle: &mut AttemptHandle, response: &Response<'_>) -> Out
                 | BlockKind::Thinking { text, .. }
                 | BlockKind::Refusal(text) => text.len(),
                 BlockKind::ToolCall(call) => match &call.arguments {
-                    ziggurat_dialect::Arguments::Json(raw) => raw.get().len(),
-                    ziggurat_dialect::Arguments::String(text) => text.len(),
+                    Arguments::Json(raw) => raw.get().len(),
+                    Arguments::String(text) => text.len(),
                 },
                 _ => 0,
             });
@@ -42,5 +55,9 @@ pub fn feed_response(handle: &mut AttemptHandle, response: &Response<'_>) -> Out
     if let Some(spent) = &response.usage {
         handle.usage(&spent.counts);
     }
+    whole(refused)
+}
+
+pub(crate) const fn whole(refused: bool) -> Outcome {
     if refused { Outcome::Refused } else { Outcome::Complete }
 }

@@ -2,9 +2,12 @@
 
 mod body;
 mod feed;
+mod problem;
 mod reader;
 mod run;
+mod scan;
 
-pub use body::{MeteredBody, Options, broke_off, too_long, truncated};
+pub use body::{MeteredBody, Options};
 pub use feed::{feed, feed_response};
-pub use run::{is_event_stream, run, unreadable};
+pub use problem::{broke_off, not_an_event, too_long, truncated, unreadable};
+pub use run::{is_event_stream, run};

@@ -1,17 +1,18 @@
 //! What a passing event means, read as cheaply as the question allows.
 
-use memchr::memmem;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use ziggurat_core::{AttemptHandle, Dialect, Problem};
-use ziggurat_dialect::{Event, StreamDecoder, decode_error};
+use ziggurat_core::{AttemptHandle, Dialect, Outcome};
+use ziggurat_dialect::StreamDecoder;
 
-use crate::feed;
+use crate::{
+    feed,
+    feed::whole,
+    scan::{Facts, scan},
+};
 
 /// Reads the events of a stream that passes through unchanged.
 ///
-/// Without a listener an event is searched for the few words that matter and parsed only where one of them stands; with one, every event
-/// is decoded.
+/// Each is checked to be JSON, in one pass that allocates nothing and finds what decides its fate. Only for a listener it is decoded
+/// too, which changes nothing of what passes.
 #[derive(Debug)]
 pub(crate) struct Reader {
     dialect: Dialect,
@@ -36,35 +37,13 @@ pub(crate) enum State {
 }
 
 /// What is to be done with an event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Forward,
-    /// Nothing but usage, in a chunk that was asked for by us.
-    UsageOnly,
-    /// A terminator behind an error.
+    /// It stays here: the usage that was asked for by us, or a terminator behind an error.
     Withhold,
-    /// The bytes are no event of this dialect.
-    Broken(Box<Problem>),
-}
-
-#[derive(Deserialize)]
-struct Probe<'a> {
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<ProbeChoice<'a>>>,
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ProbeChoice<'a> {
-    #[serde(default)]
-    index: u64,
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a RawValue>,
+    /// The bytes are no event.
+    Broken,
 }
 
 // ===== impl Reader =====
@@ -75,7 +54,7 @@ impl Reader {
             dialect,
             decoder: listened.then(|| StreamDecoder::new(dialect)),
             refused: false,
-            choices,
+            choices: choices.clamp(1, MAX_CHOICES),
             finished: Vec::new(),
             state: State::Running,
         }
@@ -88,30 +67,34 @@ impl Reader {
         hide_usage: bool,
         handle: Option<&mut AttemptHandle>,
     ) -> Verdict {
-        let terminator = self.dialect == Dialect::OpenAi && data.trim_ascii() == b"[DONE]";
-        if self.state == State::Failed && terminator {
-            return Verdict::Withhold;
+        // By the standard an event without data is none; and what comes behind the terminator is nobody's business.
+        if self.state == State::Done || data.trim_ascii().is_empty() {
+            return Verdict::Forward;
         }
-        let Ok(text) = std::str::from_utf8(data) else { return broken() };
-        if let (Some(decoder), Some(handle)) = (&mut self.decoder, handle) {
-            let refused = &mut self.refused;
-            let read = decoder.decode(text, &mut |event| {
-                // The end is fed when the bytes have ended: a terminator alone does not say what follows it.
-                if !matches!(event, Event::End) {
-                    feed(handle, &event, refused);
+        if self.dialect == Dialect::OpenAi && data.trim_ascii() == b"[DONE]" {
+            return self.terminator();
+        }
+        let finished = &mut self.finished;
+        let known = finished.len();
+        let read = std::str::from_utf8(data).ok().and_then(|text| {
+            let facts = scan(text, &mut |index| {
+                if !finished.contains(&index) && (finished.len() as u64) < MAX_CHOICES {
+                    finished.push(index);
                 }
-            });
-            if read.is_err() {
-                return broken();
-            }
+            })?;
+            Some((text, facts))
+        });
+        let Some((text, facts)) = read else {
+            // What a half says does not count.
+            self.finished.truncate(known);
+            return Verdict::Broken;
+        };
+        if let Some(handle) = handle {
+            self.feed(text, handle);
         }
         match self.dialect {
-            _ if terminator => {
-                self.state = State::Done;
-                Verdict::Forward
-            }
-            Dialect::Anthropic => self.anthropic(text),
-            _ => self.openai(text, hide_usage),
+            Dialect::Anthropic => self.anthropic(&facts),
+            _ => self.openai(&facts, hide_usage),
         }
     }
 
@@ -120,58 +103,54 @@ impl Reader {
         self.dialect == Dialect::OpenAi && self.finished.len() as u64 >= self.choices
     }
 
-    pub(crate) const fn refused(&self) -> bool {
-        self.refused
+    /// How an answer ends that is whole.
+    pub(crate) const fn whole(&self) -> Outcome {
+        whole(self.refused)
     }
 
-    fn anthropic(&mut self, text: &str) -> Verdict {
-        let holds = |word: &str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
-        if holds("\"message_stop\"") || holds("\"error\"") {
-            let Ok(probe) = serde_json::from_str::<Probe<'_>>(text) else { return broken() };
-            match probe.kind.map(RawValue::get) {
-                Some("\"message_stop\"") => self.state = State::Done,
-                Some("\"error\"") => self.state = State::Failed,
-                None if probe.error.is_some() => self.state = State::Failed,
-                _ => {}
-            }
+    fn feed(&mut self, text: &str, handle: &mut AttemptHandle) {
+        let Some(decoder) = &mut self.decoder else { return };
+        let refused = &mut self.refused;
+        let read = decoder.decode(text, &mut |event| {
+            // How it ends is read from the terminator itself.
+            let _read_by_state = feed(handle, &event, refused);
+        });
+        if read.is_err() {
+            // JSON in a shape that is not known passes like any other; as nobody can say what it holds, it counts as content.
+            handle.content(text.len());
+        }
+    }
+
+    fn terminator(&mut self) -> Verdict {
+        if self.state == State::Failed {
+            return Verdict::Withhold;
+        }
+        self.state = State::Done;
+        Verdict::Forward
+    }
+
+    fn anthropic(&mut self, facts: &Facts<'_>) -> Verdict {
+        match facts.kind {
+            Some("\"message_stop\"") => return self.terminator(),
+            Some("\"error\"") => self.state = State::Failed,
+            None if facts.error => self.state = State::Failed,
+            _ => {}
         }
         Verdict::Forward
     }
 
-    fn openai(&mut self, text: &str, hide_usage: bool) -> Verdict {
-        let bytes = text.as_bytes();
-        let usage = hide_usage && memmem::find(bytes, b"\"usage\"").is_some();
-        let error = memmem::find(bytes, b"\"error\"").is_some();
-        if !usage && !error && !names_finish(bytes) {
+    fn openai(&mut self, facts: &Facts<'_>, hide_usage: bool) -> Verdict {
+        let chunk = facts.id || facts.usage || facts.choices.is_some();
+        if facts.error || (!chunk && facts.complaint) {
+            self.state = State::Failed;
             return Verdict::Forward;
         }
-        let Ok(probe) = serde_json::from_str::<Probe<'_>>(text) else { return broken() };
-        if probe.error.is_some_and(|error| error.get() != "null") {
-            self.state = State::Failed;
-        }
-        let choices = probe.choices.unwrap_or_default();
-        for choice in &choices {
-            let ended = choice.finish_reason.is_some_and(|reason| reason.get() != "null");
-            if ended && !self.finished.contains(&choice.index) {
-                self.finished.push(choice.index);
-            }
-        }
-        match usage && choices.is_empty() && probe.usage.is_some() {
-            true => Verdict::UsageOnly,
+        match hide_usage && facts.usage && facts.choices.unwrap_or(0) == 0 {
+            true => Verdict::Withhold,
             false => Verdict::Forward,
         }
     }
 }
 
-/// Whether some `finish_reason` is said; the usual `null` is not.
-fn names_finish(bytes: &[u8]) -> bool {
-    const NAME: &[u8] = b"\"finish_reason\"";
-    memmem::find_iter(bytes, NAME).any(|at| {
-        let rest = bytes[at + NAME.len()..].trim_ascii_start();
-        !rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"null"))
-    })
-}
-
-fn broken() -> Verdict {
-    Verdict::Broken(Box::new(decode_error(None, b"")))
-}
+/// Most answers that can be asked for.
+const MAX_CHOICES: u64 = 128;

@@ -11,57 +11,72 @@ use http::{HeaderMap, Request, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower_service::Service;
 use ziggurat_core::{
-    AttemptHandle, Body, BoxError, Call, CallEnd, Cause, CollectError, Dialect, Meter, Metered, Outcome,
-    Problem, Subscriber,
+    AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Meter, Metered, Operation, Outcome, Rejection,
+    Subscriber,
 };
 use ziggurat_dialect::decode_response;
 
-use crate::{MeteredBody, Options, feed_response};
+use crate::{MeteredBody, Options, feed_response, unreadable};
 
 /// Calls `inner`, which must be ready, with `subscriber` on the call's [`Meter`]; the meter is made when there is none.
 ///
 /// The answer is read here when no inner layer does ([`Metered`]): a stream as it passes, a whole one once it is collected within
-/// `max_response` bytes. The call ends with the response's body, or when this future is dropped.
+/// `max_response` bytes. The call ends with the response's body, or when this future is dropped. Only answers to chat and messages are
+/// read, and only those of a request whose [`Call`] is attached; of all others the end is told, and nothing of what they used.
 ///
 /// # Errors
 /// Those of `inner`.
-pub async fn run<S>(
+pub async fn run<S, ResBody>(
     inner: &mut S,
     mut request: Request<Body>,
     subscriber: Arc<dyn Subscriber>,
     max_response: usize,
 ) -> Result<Response<Body>, S::Error>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
 {
     let (meter, end) = Meter::join(&mut request);
     meter.subscribe(subscriber);
     // Whoever made the meter reads the answer and ends the call.
-    let Some(end) = end else { return inner.call(request).await };
-    let call = Call::of(&request).cloned();
+    let Some(end) = end else { return Ok(inner.call(request).await?.map(Body::new)) };
+    let call = Call::of(&request)
+        .filter(|call| matches!(call.operation(), Operation::Chat | Operation::Messages))
+        .cloned();
+    if call.is_some() {
+        // What is to be read must not come compressed.
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
     let mut presumed = meter.presume();
     let mut response = match inner.call(request).await {
-        Ok(response) => response,
+        Ok(response) => response.map(Body::new),
         Err(error) => {
             presumed.end(Outcome::Failed);
             return Err(error);
         }
     };
+    if response.extensions().get::<Rejection>().is_some() {
+        // Refused by a layer of ours: what was tried before that, it has recorded itself.
+        presumed.withdraw();
+        return Ok(response.map(|body| Body::new(EndingBody { body, end })));
+    }
     if response.extensions_mut().insert(Metered).is_some() {
         return Ok(response.map(|body| Body::new(EndingBody { body, end })));
     }
-    let dialect = call.as_ref().map_or(Dialect::OpenAi, Call::dialect);
-    let read = call.is_some_and(|call| call.operation().takes_messages()) && response.status().is_success();
-    if !read {
-        presumed.end(if response.status().is_success() { Outcome::Complete } else { Outcome::Failed });
+    let success = response.status().is_success();
+    let call = call.filter(|_| success && !response.headers().contains_key(header::CONTENT_ENCODING));
+    let Some(call) = call else {
+        presumed.end(if success { Outcome::Complete } else { Outcome::Failed });
         return Ok(response.map(|body| Body::new(EndingBody { body, end })));
-    }
+    };
     if is_event_stream(response.headers()) {
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        return Ok(response
-            .map(|body| Body::new(MeteredBody::new(body, Options::new(dialect), Some(presumed)).ends(end))));
+        let mut options = Options::new(call.dialect());
+        options.choices = call.n();
+        return Ok(response.map(|body| Body::new(MeteredBody::new(body, options, Some(presumed)).ends(end))));
     }
-    Ok(read_whole(response, dialect, presumed, end, max_response).await)
+    Ok(read_whole(response, call.dialect(), presumed, end, max_response).await)
 }
 
 /// Whether the headers announce a stream of server-sent events.
@@ -94,18 +109,6 @@ async fn read_whole(
     }
     handle.end(outcome);
     Response::from_parts(parts, Body::new(EndingBody { body: Body::from(bytes), end }))
-}
-
-/// The problem of an answer that could not be collected.
-#[must_use]
-pub fn unreadable(error: &CollectError) -> Problem {
-    Problem::new(
-        Cause::Upstream,
-        match error {
-            CollectError::TooLarge { limit } => format!("the provider's answer is larger than {limit} bytes"),
-            _ => "the provider's answer ended before it was complete".to_owned(),
-        },
-    )
 }
 
 pin_project_lite::pin_project! {

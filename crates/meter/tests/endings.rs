@@ -1,0 +1,198 @@
+//! How a stream ends that passes through: whole, cut, broken, or in an error.
+
+mod support;
+
+use std::io;
+
+use http::{HeaderMap, HeaderValue};
+use ziggurat_core::{Dialect, Outcome};
+use ziggurat_meter::Options;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_cut_at_any_byte_is_an_error_and_never_a_made_up_end() {
+    for dialect in DIALECTS {
+        let whole = stream(dialect);
+        // From here on the answer is whole but for its terminator: what OpenAI's dialect forgives.
+        let finished = match dialect {
+            Dialect::Anthropic => whole.len(),
+            _ => whole.find(CHAT_FINISH).expect("is there") + CHAT_FINISH.len() - 2,
+        };
+        let stop =
+            whole.find("{\"type\":\"message_stop\"}").map(|at| at + "{\"type\":\"message_stop\"}".len());
+        for cut in 0..whole.len() {
+            let (out, attempt) =
+                pass_listened(Options::new(dialect), [Step::data(whole[..cut].to_owned())]).await;
+            assert_eq!(out, pass(Options::new(dialect), [Step::data(whole[..cut].to_owned())]).await);
+            if cut >= stop.unwrap_or(finished) {
+                assert!(out.ends_with(if stop.is_some() { MESSAGE_STOP } else { DONE }), "{cut}: {out}");
+                assert_eq!(attempt.outcome, Some(Outcome::Complete), "{cut}");
+                assert!(!out.contains("\"error\""), "{cut}: {out}");
+                continue;
+            }
+            let kept = out.strip_suffix(&truncated(dialect)).unwrap_or_else(|| panic!("{cut}: {out}"));
+            let events = whole[..cut].rfind("\n\n").map_or(0, |at| at + 2);
+            // An event that lacks nothing but its blank line counts.
+            assert!(
+                kept == &whole[..events] || (kept.trim_end() == whole[..cut].trim_end()),
+                "{cut}: {kept}"
+            );
+            assert_eq!(attempt.outcome, Some(Outcome::Truncated), "{cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_terminator_is_added_when_all_answers_have_ended() {
+    let text = [&*chat("Hi"), CHAT_FINISH].concat();
+    let (out, attempt) = pass_listened(Options::new(Dialect::OpenAi), [Step::data(text.clone())]).await;
+    assert_eq!(out, format!("{text}{DONE}"));
+    assert_eq!(attempt.outcome, Some(Outcome::Complete));
+
+    let mut two = Options::new(Dialect::OpenAi);
+    two.choices = 2;
+    assert_eq!(pass(two, [Step::data(text.clone())]).await, text.clone() + &truncated(Dialect::OpenAi));
+    let second = CHAT_FINISH.replace("\"index\":0", "\"index\":1");
+    assert_eq!(pass(two, [Step::data(text.clone() + &second)]).await, [&*text, &second, DONE].concat());
+    // The same answer twice is one.
+    assert_eq!(
+        pass(two, [Step::data(text.clone() + CHAT_FINISH)]).await,
+        [&*text, CHAT_FINISH, &truncated(Dialect::OpenAi)].concat()
+    );
+}
+
+#[tokio::test]
+async fn the_last_blank_line_is_completed_whatever_the_line_ends() {
+    for (end, completed) in [("", "\n\n"), ("\n", "\n\n"), ("\r\n", "\r\n\n"), ("\r", "\r\r\n")] {
+        let text = [&*chat("Hi"), CHAT_FINISH.trim_end()].concat();
+        let out = pass(Options::new(Dialect::OpenAi), [Step::data(text.clone() + end)]).await;
+        assert_eq!(out, [&*text, completed, DONE].concat(), "{end:?}");
+        let done = [&*text, "\n\ndata: [DONE]"].concat();
+        let out = pass(Options::new(Dialect::OpenAi), [Step::data(done.clone() + end)]).await;
+        assert_eq!(out, [&*done, completed].concat(), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_one_error_event_and_nothing_behind_it() {
+    for dialect in DIALECTS {
+        let whole = stream(dialect);
+        for cut in [0, 1, whole.len() / 2] {
+            let steps = || [Step::data(whole[..cut].to_owned()), Step::reset()];
+            let (out, attempt) = pass_listened(Options::new(dialect), steps()).await;
+            assert_eq!(out.matches("\"error\":").count(), 1, "{out}");
+            assert!(out.ends_with(&truncated(dialect)) && !out.contains(DONE), "{out}");
+            assert_eq!(attempt.outcome, Some(Outcome::Truncated));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stall_is_told_as_one() {
+    let stalled = io::Error::new(io::ErrorKind::TimedOut, "idle");
+    let out = pass(Options::new(Dialect::OpenAi), [Step::data(chat("Hi")), Step::Fail(stalled.into())]).await;
+    assert_eq!(
+        out,
+        chat("Hi")
+            + "data: {\"error\":{\"message\":\"the provider's stream stalled\",\"type\":\"server_error\",\"param\":null,\"code\":\"timeout\"}}\n\n"
+    );
+}
+
+#[tokio::test]
+async fn what_fails_behind_the_terminator_changes_nothing() {
+    for dialect in DIALECTS {
+        let steps = [Step::data(stream(dialect)), Step::reset()];
+        let (out, attempt) = pass_listened(Options::new(dialect), steps).await;
+        assert_eq!(out, stream(dialect));
+        assert_eq!(attempt.outcome, Some(Outcome::Complete));
+    }
+    let behind = stream(Dialect::OpenAi) + "data: no JSON\n\n: bye";
+    assert_eq!(pass(Options::new(Dialect::OpenAi), [Step::data(behind.clone())]).await, behind);
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_json_ends_the_stream_in_an_error() {
+    let broken = "{\"message\":\"the provider sent an event that is no JSON of its dialect\"";
+    for event in [
+        "data: {\"id\":\"c\",\"cho\n\n",
+        "data: Internal Server Error\n\n",
+        "data: <html>\n\n",
+        "data: {}x\n\n",
+    ] {
+        let text = [&*chat("Hi"), event, CHAT_FINISH, DONE].concat();
+        let (out, attempt) = pass_listened(Options::new(Dialect::OpenAi), [Step::data(text.clone())]).await;
+        assert_eq!(out, pass(Options::new(Dialect::OpenAi), [Step::data(text)]).await);
+        let error = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
+        assert!(error.contains(broken) && error.matches("data:").count() == 1, "{error}");
+        assert_eq!(attempt.outcome, Some(Outcome::Failed));
+    }
+    let mut bytes = chat("Hi").into_bytes();
+    bytes.extend_from_slice(b"data: {\"a\":\"\xFF\"}\n\n");
+    let out = pass(Options::new(Dialect::OpenAi), [Step::data(bytes)]).await;
+    assert!(out.contains(broken), "{out}");
+}
+
+#[tokio::test]
+async fn an_error_event_passes_and_no_terminator_follows_it() {
+    let error = "data: {\"id\":\"c\",\"error\":{\"code\":502,\"message\":\"gone\"},\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n";
+    let text = [&*chat("Hi"), error, CHAT_USAGE].concat();
+    let (out, attempt) =
+        pass_listened(Options::new(Dialect::OpenAi), [Step::data(text.clone()), Step::data(DONE)]).await;
+    assert_eq!(out, text);
+    assert_eq!(attempt.outcome, Some(Outcome::Failed));
+
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"later\"}}\n\n";
+    let text = [MESSAGE_START, error].concat();
+    let (out, attempt) =
+        pass_listened(Options::new(Dialect::Anthropic), [Step::data(text.clone() + MESSAGE_STOP)]).await;
+    assert_eq!(out, text);
+    assert_eq!(attempt.outcome, Some(Outcome::Failed));
+
+    // Without `type` and without `error`: the shapes of other servers.
+    for error in ["data: {\"message\":\"gone\",\"code\":500}\n\n", "data: {\"detail\":\"gone\"}\n\n"] {
+        let out = pass(Options::new(Dialect::OpenAi), [Step::data([error, DONE].concat())]).await;
+        assert_eq!(out, error);
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_plain_json_becomes_an_event() {
+    let bare = "{\n  \"error\": {\n    \"message\": \"quota\",\n    \"code\": 429\n  }\n}\n";
+    let expected = chat("Hi")
+        + "data: {\"error\":{\"message\":\"quota\",\"type\":\"rate_limit_error\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}\n\n";
+    for text in [chat("Hi") + bare, chat("Hi") + bare + "\n" + CHAT_FINISH] {
+        assert_eq!(pass(Options::new(Dialect::OpenAi), [Step::data(text)]).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_stopped_at_the_limit() {
+    let mut options = Options::new(Dialect::OpenAi);
+    options.max_event = 1000;
+    let flood = (0..50).map(|_| Step::data("x".repeat(100)));
+    let scripted = Scripted::new([Step::data(chat("Hi")), Step::data("data: ")].into_iter().chain(flood));
+    let dropped = scripted.dropped();
+    let body = ziggurat_meter::MeteredBody::new(ziggurat_core::Body::new(scripted), options, None);
+    let (out, _) = read_body(body).await;
+    let error = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
+    assert_eq!(
+        error,
+        "data: {\"error\":{\"message\":\"the provider sent an event of more than 1000 bytes\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_error\"}}\n\n"
+    );
+    assert!(dropped.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn trailers_come_last_and_only_behind_a_whole_answer() {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", HeaderValue::from_static("1"));
+    let pass = |text: String| {
+        let steps = [Step::data(text), Step::Trailers(trailers.clone())];
+        let body = ziggurat_core::Body::new(Scripted::new(steps));
+        read_body(ziggurat_meter::MeteredBody::new(body, Options::new(Dialect::OpenAi), None))
+    };
+    let finished = [&*chat("Hi"), CHAT_FINISH].concat();
+    assert_eq!(pass(finished.clone()).await, (finished + DONE, Some(trailers.clone())));
+    assert_eq!(pass(chat("Hi")).await, (chat("Hi") + &truncated(Dialect::OpenAi), None));
+}

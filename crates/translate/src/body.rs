@@ -5,11 +5,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use ziggurat_core::{AttemptHandle, Body, BoxError, Cause, Dialect, Outcome, Problem};
-use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, Text, ToolNames, sse};
-use ziggurat_meter::{broke_off, feed, too_long};
+use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Rejection};
+use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, ToolNames, decode_error, sse};
+use ziggurat_meter::{broke_off, feed, not_an_event, too_long};
 
 use crate::{layer::Config, request::Expected};
 
@@ -21,16 +21,26 @@ pub struct TranslatedBody {
     inner: Option<Body>,
     frames: sse::Decoder,
     decoder: StreamDecoder,
+    writer: Writer,
+    max_event: usize,
+    /// Bytes that came behind the answer's end.
+    behind: usize,
+}
+
+/// Where the decoder's events go.
+struct Writer {
     encoder: StreamEncoder,
     caller: Dialect,
     names: ToolNames,
-    max_event: usize,
     /// What has been translated and is to be given on.
     out: Vec<u8>,
+    /// Until the attempt's end is on record.
     handle: Option<AttemptHandle>,
     refused: bool,
     /// The terminator or an error was written.
     over: bool,
+    /// How the attempt ended, to be recorded once the subscribers were asked about what came with it.
+    ending: Option<Outcome>,
 }
 
 // ===== impl TranslatedBody =====
@@ -42,90 +52,93 @@ impl TranslatedBody {
         config: &Config,
         handle: Option<AttemptHandle>,
     ) -> Self {
+        let encoder = StreamEncoder::new(expected.caller, config.epoch_seconds(), expected.include_usage);
         Self {
             inner: Some(inner),
             frames: sse::Decoder::new(config.max_event),
             decoder: StreamDecoder::new(expected.provider),
-            encoder: StreamEncoder::new(expected.caller, config.epoch_seconds(), expected.include_usage),
-            caller: expected.caller,
-            names: expected.names.clone(),
+            writer: Writer {
+                encoder,
+                caller: expected.caller,
+                names: expected.names.clone(),
+                out: Vec::new(),
+                handle,
+                refused: false,
+                over: false,
+                ending: None,
+            },
             max_event: config.max_event,
-            out: Vec::new(),
-            handle,
-            refused: false,
-            over: false,
+            behind: 0,
         }
     }
 
     fn take(&mut self, chunk: Bytes) {
         self.frames.push(chunk);
-        while let Some(frame) = self.frames.next() {
+        while !self.writer.over
+            && let Some(frame) = self.frames.next()
+        {
             match frame {
                 Ok(sse::Frame::Event(event)) => self.event(&event.data),
                 // Comments of the provider's are its own business; they still show that it lives.
-                Ok(sse::Frame::Idle(raw)) if raw.contains(&b':') && !self.over => self.encode(&Event::Ping),
-                Ok(_) => {}
-                Err(_) => self.fail(too_long(self.max_event)),
-            }
-            if self.over {
-                return;
+                Ok(sse::Frame::Idle(raw)) if raw.contains(&b':') => self.writer.encode(&Event::Ping),
+                Ok(sse::Frame::Idle(_)) => {}
+                Ok(sse::Frame::Other(raw)) => self.bare(&raw),
+                Err(_) => self.fail(too_long(self.max_event), Outcome::Failed),
             }
         }
     }
 
     fn event(&mut self, data: &[u8]) {
-        let Ok(text) = std::str::from_utf8(data) else { return self.fail(undecodable()) };
-        // Taken out, so that the decoder's events can be given to the rest of `self`.
-        let mut decoder = std::mem::replace(&mut self.decoder, StreamDecoder::new(Dialect::OpenAi));
-        let read = decoder.decode(text, &mut |event| self.encode(&event));
-        self.decoder = decoder;
-        if read.is_err() {
-            self.fail(undecodable());
+        // By the standard, an event without data is none.
+        if data.trim_ascii().is_empty() {
+            return;
+        }
+        let writer = &mut self.writer;
+        let read = std::str::from_utf8(data)
+            .ok()
+            .and_then(|text| self.decoder.decode(text, &mut |event| writer.encode(&event)).ok());
+        if read.is_none() {
+            self.fail(not_an_event(), Outcome::Failed);
         }
     }
 
-    fn encode(&mut self, event: &Event<'_>) {
-        if self.over {
-            return;
-        }
-        if let Some(handle) = &mut self.handle {
-            feed(handle, event, &mut self.refused);
-        }
-        self.over = matches!(event, Event::End | Event::Error(_));
-        match event {
-            Event::Open { choice, block, opening: Opening::ToolCall { id, name } }
-                if !self.names.is_empty() =>
-            {
-                let name: Text<'_> = self.names.restore(name).unwrap_or_else(|| name.clone());
-                let opening = Opening::ToolCall { id: id.clone(), name };
-                self.encoder.encode(&Event::Open { choice: *choice, block: *block, opening }, &mut self.out);
-            }
-            // Members that only the provider's dialect has.
-            Event::Extra { .. } => {}
-            event => self.encoder.encode(event, &mut self.out),
+    /// Lines that are no event: nothing, unless they are the plain JSON in which some report an error in mid-stream.
+    fn bare(&mut self, raw: &[u8]) {
+        let value = serde_json::from_slice::<serde_json::Value>(raw).ok();
+        if value.is_some_and(|value| value.get("error").is_some_and(|error| !error.is_null())) {
+            self.fail(decode_error(None, raw), Outcome::Failed);
         }
     }
 
     fn finish(&mut self) {
         self.inner = None;
-        // The last event may lack its blank line; if it is whole, it counts.
-        if let Some(sse::Frame::Event(event)) = self.frames.finish()
-            && !self.over
-        {
-            let whole = std::str::from_utf8(&event.data).is_ok_and(|text| {
-                text == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-            });
-            if whole {
-                self.event(&event.data);
-            }
+        if self.writer.over {
+            return;
         }
-        let mut decoder = std::mem::replace(&mut self.decoder, StreamDecoder::new(Dialect::OpenAi));
-        decoder.finish(&mut |event| self.encode(&event));
+        match self.frames.finish() {
+            // The last event may lack its blank line; if it is whole, it counts.
+            Some(sse::Frame::Event(event)) if is_whole(&event.data) => self.event(&event.data),
+            Some(sse::Frame::Other(raw)) => self.bare(&raw),
+            _ => {}
+        }
+        let writer = &mut self.writer;
+        self.decoder.finish(&mut |event| writer.encode(&event));
     }
 
-    fn fail(&mut self, problem: Problem) {
+    fn fail(&mut self, problem: Problem, outcome: Outcome) {
         self.inner = None;
-        self.encode(&Event::Error(problem));
+        if !self.writer.over {
+            self.writer.encode(&Event::Error(problem));
+            self.writer.ending = Some(outcome);
+        }
+    }
+
+    fn stop(&mut self, rejection: &Rejection) {
+        self.inner = None;
+        self.writer.over = true;
+        self.writer.out = rejection.problem().to_event(self.writer.caller);
+        self.writer.ending = Some(Outcome::Stopped);
+        self.writer.settle();
     }
 }
 
@@ -139,58 +152,100 @@ impl HttpBody for TranslatedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
-            if !this.out.is_empty() {
-                if let Some(handle) = &mut this.handle
-                    && let Err(rejection) = ready!(handle.poll_progress(cx))
-                {
-                    handle.end(Outcome::Stopped);
-                    this.inner = None;
-                    this.over = true;
-                    this.out = rejection.problem().to_event(this.caller);
+            if let Some(handle) = &mut this.writer.handle
+                && !(this.writer.out.is_empty() && this.writer.ending.is_none())
+            {
+                match ready!(handle.poll_progress(cx)) {
+                    Ok(()) => this.writer.settle(),
+                    Err(rejection) => this.stop(&rejection),
                 }
-                let out = BytesMut::from(&*this.out).freeze();
-                this.out.clear();
-                return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+            if !this.writer.out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(this.writer.give()))));
             }
             let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-            let frame = match Pin::new(inner).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                // The answer is over: the end of the bytes is worth one look, for the connection's sake, but no wait.
-                Poll::Pending if this.over => {
-                    this.inner = None;
-                    return Poll::Ready(None);
+            match ready!(Pin::new(inner).poll_frame(cx)) {
+                // What comes behind the answer's end is read for the sake of the connection, which is used again.
+                Some(Ok(frame)) if this.writer.over => {
+                    this.behind += frame.data_ref().map_or(0, Bytes::len);
+                    if this.behind > MAX_BEHIND {
+                        this.inner = None;
+                    }
                 }
-                Poll::Pending => return Poll::Pending,
-            };
-            match frame {
+                Some(Err(_)) | None if this.writer.over => this.inner = None,
                 Some(Ok(frame)) => {
-                    if let (Ok(chunk), false) = (frame.into_data(), this.over) {
+                    if let Ok(chunk) = frame.into_data() {
                         this.take(chunk);
                     }
                 }
-                Some(Err(_)) | None if this.over => this.inner = None,
-                Some(Err(error)) => {
-                    if let Some(handle) = &mut this.handle {
-                        handle.end(Outcome::Truncated);
-                    }
-                    this.fail(broke_off(&error));
-                }
+                Some(Err(error)) => this.fail(broke_off(&error), Outcome::Truncated),
                 None => this.finish(),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_none() && self.out.is_empty()
+        // With a handle still there, its end is to be recorded.
+        self.inner.is_none() && self.writer.out.is_empty() && self.writer.handle.is_none()
     }
 }
 
 impl std::fmt::Debug for TranslatedBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TranslatedBody").field("caller", &self.caller).finish_non_exhaustive()
+        f.debug_struct("TranslatedBody").field("caller", &self.writer.caller).finish_non_exhaustive()
     }
 }
 
-fn undecodable() -> Problem {
-    Problem::new(Cause::Upstream, "the provider sent an event that is no JSON of its dialect")
+// ===== impl Writer =====
+
+impl Writer {
+    fn encode(&mut self, event: &Event<'_>) {
+        if self.over {
+            return;
+        }
+        if let Some(handle) = &mut self.handle {
+            self.ending = feed(handle, event, &mut self.refused);
+        }
+        self.over = matches!(event, Event::End | Event::Error(_));
+        match event {
+            Event::Open { choice, block, opening: Opening::ToolCall { id, name } }
+                if !self.names.is_empty() =>
+            {
+                let name = self.names.restore(name).unwrap_or_else(|| name.clone());
+                let opening = Opening::ToolCall { id: id.clone(), name };
+                self.encoder.encode(&Event::Open { choice: *choice, block: *block, opening }, &mut self.out);
+            }
+            // Members that only the provider's dialect has.
+            Event::Extra { .. } => {}
+            event => self.encoder.encode(event, &mut self.out),
+        }
+    }
+
+    /// Takes what is to be given on. A copy, so that the next events find room: cheaper than to grow anew. What is large goes as it is.
+    fn give(&mut self) -> Bytes {
+        if self.out.len() > KEPT {
+            return std::mem::take(&mut self.out).into();
+        }
+        let out = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        out
+    }
+
+    fn settle(&mut self) {
+        if let Some(outcome) = self.ending.take()
+            && let Some(mut handle) = self.handle.take()
+        {
+            handle.end(outcome);
+        }
+    }
 }
+
+/// Whether the data of an event that the end of the bytes left open is all there.
+fn is_whole(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]" || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+}
+
+/// Most bytes of room that a stream keeps between its chunks.
+const KEPT: usize = 16 << 10;
+/// Most bytes that are read behind the answer's end, for the connection's sake.
+const MAX_BEHIND: usize = 64 << 10;

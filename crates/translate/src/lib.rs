@@ -2,6 +2,7 @@
 
 mod body;
 mod layer;
+mod peek;
 mod request;
 mod response;
 mod service;

@@ -1,8 +1,13 @@
 //! The request that goes to the target.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
-use ziggurat_core::{Body, Call, Cause, Dialect, Edit, Field, Problem, Rejection, Target};
+use ziggurat_core::{
+    Body, Call, Cause, CredentialError, Dialect, Edit, Field, Problem, Rejection, Target,
+    json::{Cursor, Fault, find_member, key_is},
+};
 use ziggurat_dialect::{Encoding, Malformed, Refused, ToolNames, decode_request, encode_request};
 
 /// A request ready to be sent, and what its answer has to become.
@@ -46,18 +51,22 @@ impl Outgoing {
             hide_usage: false,
             names: ToolNames::default(),
         };
-        let inject = wants_usage && expected.stream && !asked && expected.provider == Dialect::OpenAi;
+        let (parts, body) = request.into_parts();
         let body = match expected.caller == expected.provider {
             true => {
-                expected.hide_usage = inject;
-                splice(call, target, inject)
+                expected.hide_usage =
+                    wants_usage && expected.stream && !asked && expected.provider == Dialect::OpenAi;
+                splice(call, target, expected.hide_usage)
+                    .or_else(|| body.as_bytes().cloned())
+                    .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            false => translate(call, target, inject || expected.stream, &mut expected.names)?,
+            false => translate(call, target, &mut expected.names)?,
         };
-        let (parts, _) = request.into_parts();
         let mut parts = head(parts, call, target);
         target.credentials().apply(&mut parts, &body).await.map_err(|error| {
-            Rejection::new(Cause::Internal, format!("the deployment has no usable credential: {error}"))
+            // What a source of credentials says of its failure is the operator's.
+            let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
+            Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
         })?;
         Ok(Self { request: Request::from_parts(parts, Body::from(body)), expected })
     }
@@ -67,9 +76,9 @@ impl Outgoing {
 fn asked_usage(call: &Call) -> bool {
     let mut asked = false;
     if let Some(options) = call.field(Field::StreamOptions) {
-        let mut cursor = ziggurat_core::json::Cursor::new(options);
-        let _walked: Result<(), ziggurat_core::json::Fault> = cursor.object(|key, cursor| {
-            if ziggurat_core::json::key_is(key, "include_usage") {
+        let mut cursor = Cursor::new(options);
+        let _walked: Result<(), Fault> = cursor.object(|key, cursor| {
+            if key_is(key, "include_usage") {
                 asked = cursor.value()? == "true";
             }
             Ok(())
@@ -78,36 +87,31 @@ fn asked_usage(call: &Call) -> bool {
     asked
 }
 
-/// The same dialect on both sides: only what must change does.
-fn splice(call: &Call, target: &Target, inject_usage: bool) -> Bytes {
+/// The same dialect on both sides: only what must change does, `None` when nothing must.
+fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
     let mut edit = call.edit();
-    if call.model() != Some(target.model()) || call.field(Field::Model).is_none() {
+    // The body's own: where the path names a model too, that one goes no further.
+    let own = call.field(Field::Model).and_then(|json| serde_json::from_str::<Cow<'_, str>>(json).ok());
+    if own.as_deref() != Some(target.model()) {
         edit = edit.set_string(Field::Model, target.model());
     }
-    edit = standing(edit, target);
+    // Ahead of what the target always changes, which has the last word.
     if inject_usage {
-        edit = match call.field(Field::StreamOptions).map(str::trim) {
-            Some(options) if options.len() > 2 => {
-                let inner = options[1..options.len() - 1].trim();
-                let rest = without_include_usage(inner);
-                let separator = if rest.is_empty() { "" } else { "," };
-                edit.set(
-                    Field::StreamOptions,
-                    format!("{{{rest}{separator}\"include_usage\":true}}").into_bytes(),
-                )
-            }
-            _ => edit.set(Field::StreamOptions, &br#"{"include_usage":true}"#[..]),
-        };
+        edit = edit.set(Field::StreamOptions, with_include_usage(call.field(Field::StreamOptions)));
     }
-    if edit.is_empty() { Bytes::copy_from_slice(call.body()) } else { edit.finish() }
+    let edit = standing(edit, target);
+    (!edit.is_empty()).then(|| edit.finish())
 }
 
-fn without_include_usage(members: &str) -> String {
-    let mut object = format!("{{{members}}}");
-    if let Some(cut) = ziggurat_core::json::find_member(&object, &["include_usage"]) {
+/// The options of a stream, an object, with usage asked for.
+fn with_include_usage(options: Option<&str>) -> Vec<u8> {
+    let mut object = options.unwrap_or("{}").trim().to_owned();
+    while let Some(cut) = find_member(&object, &["include_usage"]) {
         object.replace_range(cut, "");
     }
-    object[1..object.len() - 1].trim().to_owned()
+    let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
+    let separator = if members.is_empty() { "" } else { "," };
+    format!("{{{members}{separator}\"include_usage\":true}}").into_bytes()
 }
 
 /// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
@@ -118,12 +122,7 @@ fn standing<'a>(edit: Edit<'a>, target: &Target) -> Edit<'a> {
 }
 
 /// Another dialect: the conversation is read and written anew.
-fn translate(
-    call: &Call,
-    target: &Target,
-    with_usage: bool,
-    names: &mut ToolNames,
-) -> Result<Bytes, Rejection> {
+fn translate(call: &Call, target: &Target, names: &mut ToolNames) -> Result<Bytes, Rejection> {
     let edit = standing(call.edit(), target);
     let edited = (!edit.is_empty()).then(|| edit.finish());
     let text = match &edited {
@@ -132,8 +131,8 @@ fn translate(
     };
     let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
     request.stream = request.stream.filter(|stream| *stream);
-    request.include_usage =
-        (target.dialect() == Dialect::OpenAi && call.stream() && with_usage).then_some(true);
+    // Anthropic's callers are always told what was used.
+    request.include_usage = (target.dialect() == Dialect::OpenAi && call.stream()).then_some(true);
     if target.dialect() == Dialect::OpenAi {
         *names = ToolNames::of(&request);
     }

@@ -1,15 +1,17 @@
 //! The answer that goes back to the caller.
 
-use std::{future::poll_fn, pin::Pin};
-
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
-use http_body::{Body as HttpBody, Frame};
-use ziggurat_core::{AttemptHandle, Body, BoxError, Cause, CollectError, Dialect, Outcome, Problem};
-use ziggurat_dialect::{decode_error, decode_response, encode_response, retry_after};
-use ziggurat_meter::{MeteredBody, Options, broke_off, feed_response, unreadable};
+use serde_json::Value;
+use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
+use ziggurat_dialect::{decode_error, decode_response, encode_response, retry_after, scrub};
+use ziggurat_meter::{MeteredBody, Options, feed_response, unreadable};
 
-use crate::{body::TranslatedBody, layer::Config, request::Expected};
+use crate::{
+    body::TranslatedBody,
+    layer::Config,
+    peek::{Peeked, peek},
+    request::Expected,
+};
 
 /// Translates an answer, whatever it is.
 pub(crate) async fn translate(
@@ -18,26 +20,40 @@ pub(crate) async fn translate(
     mut handle: Option<AttemptHandle>,
     config: &Config,
 ) -> Response<Body> {
-    let (parts, body) = answer.into_parts();
-    // None was asked for; what is encoded all the same cannot be read, nor bounded.
-    let encoding = parts.headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
-    if encoding.is_some() {
+    let (mut parts, body) = answer.into_parts();
+    // What inner services have to say of it stays with it.
+    let mut extensions = std::mem::take(&mut parts.extensions);
+    if let Some(rejection) = extensions.remove::<Rejection>() {
+        // A layer of ours refused, in the words of the provider's API.
         end(&mut handle, Outcome::Failed);
-        return Problem::new(
+        return rejection.into_response(expected.caller);
+    }
+    // None was asked for; what is encoded all the same cannot be read, nor bounded.
+    let encoded = parts
+        .headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let result = match (parts.status.is_success(), expected.stream) {
+        (false, _) => {
+            end(&mut handle, Outcome::Failed);
+            let body = if encoded { Body::empty() } else { body };
+            Ok(failure(&parts, body, &expected, config).await)
+        }
+        (true, _) if encoded => Err(Problem::new(
             Cause::Upstream,
             "the provider answered in a content-encoding that was not asked for",
-        )
-        .into_response(expected.caller);
-    }
-    let result = match (parts.status.is_success(), expected.stream) {
-        (false, _) => return failure(parts, body, &expected, handle, config).await,
-        (true, true) => stream(parts, body, &expected, &mut handle, config).await,
-        (true, false) => whole(parts, body, &expected, &mut handle, config).await,
+        )),
+        (true, true) => stream(&parts, body, &expected, &mut handle, config).await,
+        (true, false) => whole(&parts, body, &expected, &mut handle, config).await,
     };
-    result.unwrap_or_else(|problem| {
+    let mut response = result.unwrap_or_else(|problem| {
         end(&mut handle, Outcome::Failed);
         problem.into_response(expected.caller)
-    })
+    });
+    extensions.extend(std::mem::take(response.extensions_mut()));
+    *response.extensions_mut() = extensions;
+    response
 }
 
 fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome) {
@@ -49,14 +65,7 @@ fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome) {
 // ===== errors =====
 
 /// An answer with an error status. One of the caller's own dialect passes as it is, unless its words had to be cleaned.
-async fn failure(
-    parts: Parts,
-    body: Body,
-    expected: &Expected,
-    mut handle: Option<AttemptHandle>,
-    config: &Config,
-) -> Response<Body> {
-    end(&mut handle, Outcome::Failed);
+async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
     let mut problem = decode_error(Some(parts.status), &bytes);
     problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
@@ -65,9 +74,9 @@ async fn failure(
         Some(b"false") => Some(false),
         _ => None,
     };
-    let message = problem.message.clone();
+    let error = parts.status.is_client_error() || parts.status.is_server_error();
     let mut response = problem.into_response(expected.caller);
-    if expected.caller == expected.provider && is_native(&bytes, expected.caller, &message) {
+    if error && expected.caller == expected.provider && is_native(&bytes, expected.caller) {
         *response.status_mut() = parts.status;
         *response.body_mut() = Body::from(bytes);
     }
@@ -75,12 +84,21 @@ async fn failure(
     response
 }
 
-/// Whether a body is an error object of the dialect, and says what we would say.
-fn is_native(body: &[u8], dialect: Dialect, message: &str) -> bool {
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
-    let said = value.pointer("/error/message").and_then(serde_json::Value::as_str);
+/// Whether a body is an error object of the dialect, without a word that is the operator's alone.
+fn is_native(body: &[u8], dialect: Dialect) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+    let message = value.pointer("/error/message").and_then(Value::as_str);
     let shaped = dialect != Dialect::Anthropic || value.get("type").is_some_and(|kind| kind == "error");
-    shaped && said == Some(message)
+    shaped && message.is_some_and(|message| !message.is_empty()) && is_clean(&value)
+}
+
+fn is_clean(value: &Value) -> bool {
+    match value {
+        Value::String(text) => scrub(text) == *text,
+        Value::Array(list) => list.iter().all(is_clean),
+        Value::Object(members) => members.values().all(is_clean),
+        _ => true,
+    }
 }
 
 /// Longest error body that is read.
@@ -89,32 +107,35 @@ const MAX_ERROR: usize = 1 << 20;
 // ===== whole answers =====
 
 async fn whole(
-    parts: Parts,
+    parts: &Parts,
     body: Body,
     expected: &Expected,
     handle: &mut Option<AttemptHandle>,
     config: &Config,
 ) -> Result<Response<Body>, Problem> {
-    let bytes = body.collect_within(config.max_response).await.map_err(|error| match error {
-        CollectError::Failed(source) => match broke_off(&source) {
-            timeout if timeout.cause == Cause::Timeout => timeout,
-            _ => unreadable(&CollectError::Failed(source)),
-        },
-        other => unreadable(&other),
+    let bytes = body.collect_within(config.max_response).await.map_err(|error| {
+        end(handle, Outcome::Truncated);
+        unreadable(&error)
     })?;
-    let same = expected.caller == expected.provider;
-    if same && handle.is_none() {
-        // Nobody asks what it says: it only has to be an answer.
-        check_shape(&bytes, expected.provider)?;
-        return Ok(respond(&parts, Body::from(bytes), "application/json", expected));
-    }
     let text = std::str::from_utf8(&bytes).map_err(|_| undecodable(&bytes))?;
-    let mut response = match decode_response(expected.provider, text) {
-        Ok(response) => response,
-        Err(_) => return Err(undecodable(&bytes)),
-    };
+    let same = expected.caller == expected.provider;
+    if same {
+        check_shape(&bytes, expected.provider)?;
+    }
+    if same && handle.is_none() {
+        return Ok(respond(parts, Body::from(bytes), "application/json", expected));
+    }
+    let decoded = decode_response(expected.provider, text);
     if let Some(attempt) = handle {
-        let outcome = feed_response(attempt, &response);
+        let outcome = match &decoded {
+            Ok(response) => feed_response(attempt, response),
+            // It passes all the same; as nobody can say what it holds, it counts as content.
+            Err(_) if same => {
+                attempt.content(bytes.len());
+                Outcome::Complete
+            }
+            Err(_) => Outcome::Failed,
+        };
         if let Err(rejection) = attempt.progress().await {
             attempt.end(Outcome::Stopped);
             return Ok(rejection.into_response(expected.caller));
@@ -122,12 +143,13 @@ async fn whole(
         attempt.end(outcome);
     }
     if same {
-        return Ok(respond(&parts, Body::from(bytes), "application/json", expected));
+        return Ok(respond(parts, Body::from(bytes), "application/json", expected));
     }
+    let mut response = decoded.map_err(|_| undecodable(&bytes))?;
     expected.names.restore_all(&mut response);
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
-    Ok(respond(&parts, Body::from(out), "application/json", expected))
+    Ok(respond(parts, Body::from(out), "application/json", expected))
 }
 
 /// The least that makes a body an answer of the dialect: JSON, with the list that holds what was said.
@@ -147,7 +169,7 @@ fn check_shape(bytes: &[u8], dialect: Dialect) -> Result<(), Problem> {
 
 /// The problem of a success that is none: an error in a 200, HTML, something else.
 fn undecodable(bytes: &[u8]) -> Problem {
-    let named = serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| {
+    let named = serde_json::from_slice::<Value>(bytes).is_ok_and(|value| {
         value.get("error").is_some_and(|error| !error.is_null())
             || value.get("type").is_some_and(|kind| kind == "error")
     });
@@ -168,15 +190,15 @@ fn undecodable(bytes: &[u8]) -> Problem {
 // ===== streams =====
 
 async fn stream(
-    parts: Parts,
+    parts: &Parts,
     body: Body,
     expected: &Expected,
     handle: &mut Option<AttemptHandle>,
     config: &Config,
 ) -> Result<Response<Body>, Problem> {
     // By its first byte, not by its label: recordings have streams that are labelled JSON, and errors that are labelled streams.
-    let body = peek(body).await?;
-    let body = match body {
+    let body = match peek(body).await? {
+        Peeked::Nothing => return Err(undecodable(b"")),
         Peeked::Events(body) => body,
         Peeked::Other(body) => {
             let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
@@ -198,70 +220,7 @@ async fn stream(
         }
         false => Body::new(TranslatedBody::new(body, expected, config, handle.take())),
     };
-    Ok(respond(&parts, body, "text/event-stream", expected))
-}
-
-enum Peeked {
-    Events(Body),
-    Other(Body),
-}
-
-/// Reads up to the first byte that is no white space and puts all of it back.
-async fn peek(mut body: Body) -> Result<Peeked, Problem> {
-    let mut read = Vec::new();
-    let mut seen = 0;
-    loop {
-        let frame = match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-            Some(frame) => frame.map_err(|error| broke_off(&error))?,
-            None => return Err(undecodable(b"")),
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        let start = data.trim_ascii_start();
-        let first = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start).first().copied();
-        seen += data.len();
-        read.push(data);
-        if seen > MAX_PREAMBLE {
-            return Err(Problem::new(
-                Cause::Upstream,
-                "the provider's stream begins with nothing but blanks",
-            ));
-        }
-        if let Some(first) = first {
-            let body = Body::new(Resumed { read: read.into(), body });
-            return Ok(match first {
-                b'{' | b'[' | b'<' => Peeked::Other(body),
-                _ => Peeked::Events(body),
-            });
-        }
-    }
-}
-
-/// Most blanks that are read in search of the first event.
-const MAX_PREAMBLE: usize = 64 << 10;
-
-/// A body whose first frames were read already.
-struct Resumed {
-    read: std::collections::VecDeque<Bytes>,
-    body: Body,
-}
-
-impl HttpBody for Resumed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.read.pop_front() {
-            Some(data) => std::task::Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => Pin::new(&mut self.body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.body.is_end_stream()
-    }
+    Ok(respond(parts, body, "text/event-stream", expected))
 }
 
 // ===== heads =====
@@ -288,7 +247,7 @@ fn respond(parts: &Parts, body: Body, kind: &'static str, expected: &Expected) -
 /// Hands on what speaks of this answer, and nothing that speaks of the operator's account. Limits are told in the provider's own words, which
 /// only a caller of its dialect knows.
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, expected: &Expected) {
-    const ALWAYS: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
+    const HINTS: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
     const SAME: &[&str] = &["request-id", "x-request-id", "openai-processing-ms", "openai-version"];
     const SAME_PREFIXES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
     let same = expected.caller == expected.provider;
@@ -297,8 +256,15 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, expected: &Expected) {
         let word = name.as_str();
         let mine =
             same && (SAME.contains(&word) || SAME_PREFIXES.iter().any(|prefix| word.starts_with(prefix)));
-        if mine || ALWAYS.contains(&word) {
+        if mine || (HINTS.contains(&word) && is_hint(value)) {
             to.insert(name.clone(), value.clone());
         }
     }
+}
+
+/// Whether a header tells a client when to come back: a number of seconds, a date, `true` or `false`.
+fn is_hint(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let number = || text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.parse::<f64>().is_ok();
+    matches!(text, "true" | "false") || number() || text.ends_with(" GMT")
 }

@@ -122,7 +122,8 @@ where
     if metered {
         response.extensions_mut().insert(Metered);
     }
-    if response.extensions().get::<Served>().is_none() {
+    let extensions = response.extensions();
+    if extensions.get::<Served>().is_none() && extensions.get::<Rejection>().is_none() {
         response.extensions_mut().insert(Served::by(target, 1));
     }
     Ok(response)

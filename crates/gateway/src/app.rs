@@ -2,23 +2,30 @@
 
 use std::{
     collections::hash_map::RandomState,
+    future::{Future, poll_fn},
     hash::{BuildHasher, Hasher},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, ServiceExt};
 use ziggurat_core::{
-    Body, Call, Cause, Dialect, Limits, Operation, Problem, Rejection, RespondError, RespondErrorLayer,
+    Body, Call, Cause, Dialect, Limits, Problem, Rejection, RespondError, RespondErrorLayer,
 };
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
     access,
+    caught::{Panicked, caught},
     config::Config,
+    drain::Drain,
     groups::Groups,
     models,
-    upstream::{AnswerTimeout, Upstream},
+    routes::Route,
+    upstream::{OwnTimeout, Upstream},
 };
 
 /// The gateway's state and its stack of layers.
@@ -28,114 +35,105 @@ pub(crate) struct App {
     groups: Groups,
     limits: Limits,
     stack: RespondError<Translate<Upstream>>,
-    draining: AtomicBool,
+    drain: Drain,
     ids: Ids,
 }
 
 // ===== impl App =====
 
 impl App {
-    pub(crate) fn new(config: Config, groups: Groups, upstream: Upstream, max_request: usize) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        groups: Groups,
+        upstream: Upstream,
+        max_request: usize,
+        drain: Drain,
+    ) -> Self {
         let limits = Limits::default().body(max_request);
         let stack = RespondErrorLayer::new().layer(TranslateLayer::new().limits(limits).layer(upstream));
-        Self { config, groups, limits, stack, draining: AtomicBool::new(false), ids: Ids::default() }
+        Self { config, groups, limits, stack, drain, ids: Ids::default() }
     }
 
-    /// From here on the gateway says that it is not ready.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// How far a stop has come.
+    pub(crate) fn drain(&self) -> Drain {
+        self.drain.clone()
     }
 
     /// Answers a request, whatever it is.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = self.ids.next();
-        let mut response = self.route(request).await;
-        response.headers_mut().insert("x-request-id", id.clone());
-        response.headers_mut().insert("x-litellm-call-id", id);
+        let (route, dialect) = Route::of(request.method(), request.uri().path());
+        let mut response = caught(self.route(route, dialect, request)).await.unwrap_or_else(|Panicked| {
+            Problem::new(Cause::Internal, "the gateway failed").into_response(dialect)
+        });
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", id.clone());
+        headers.insert("x-litellm-call-id", id);
+        if self.drain.has_begun() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 
-    async fn route(&self, request: Request<Body>) -> Response<Body> {
-        let path = request.uri().path();
-        match (request.method(), path.strip_suffix('/').unwrap_or(path)) {
-            (&Method::GET, "/health/liveliness" | "/health/liveness") => {
-                json(StatusCode::OK, r#""I'm alive!""#)
+    async fn route(&self, route: Route, dialect: Dialect, request: Request<Body>) -> Response<Body> {
+        // Refuses the unknown first and cheaply: key, path, body, model. What is left goes through the layers.
+        if !route.is_open()
+            && let Err(rejection) = access::check(request.headers(), self.config.master_key.as_ref())
+        {
+            return rejection.into_response(dialect);
+        }
+        match route {
+            Route::Liveness => json(StatusCode::OK, r#""I'm alive!""#),
+            Route::Readiness if self.drain.has_begun() => {
+                json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
             }
-            (&Method::GET, "/health/readiness") => self.readiness(),
-            _ => self.serve(request).await,
+            Route::Readiness => json(StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
+            Route::Models => models::list(&self.config.model_names(), request.headers()),
+            Route::Call => aside(is_large(request.body()), self.call(dialect, request)).await,
+            Route::WrongMethod { allow } => {
+                let message = format!("{} answers to {allow} only", request.uri().path());
+                let mut response = Rejection::new(Cause::MethodNotAllowed, message).into_response(dialect);
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+                response
+            }
+            Route::Nothing => {
+                let message = format!("nothing answers at {} {}", request.method(), request.uri().path());
+                Rejection::new(Cause::NotFound, message).into_response(dialect)
+            }
         }
     }
 
-    fn readiness(&self) -> Response<Body> {
-        match self.draining.load(Ordering::Relaxed) {
-            true => json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#),
-            false => json(StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
-        }
-    }
-
-    /// Refuses the unknown first and cheaply: path, key, body, model. What is left goes through the layers.
-    async fn serve(&self, request: Request<Body>) -> Response<Body> {
-        let (operation, dialect, _) = Operation::of_path(request.method(), request.uri().path());
-        let served = match self.admit(operation, dialect, request).await {
-            Ok(Admitted::Models(response)) => return response,
-            Ok(Admitted::Call(request)) => self.stack.clone().oneshot(request).await,
+    async fn call(&self, dialect: Dialect, request: Request<Body>) -> Response<Body> {
+        let request = match self.aim(request).await {
+            Ok(request) => request,
             Err(rejection) => return rejection.into_response(dialect),
         };
-        match served {
+        match self.stack.clone().oneshot(request).await {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         }
     }
 
-    async fn admit(
-        &self,
-        operation: Operation,
-        dialect: Dialect,
-        request: Request<Body>,
-    ) -> Result<Admitted, Rejection> {
-        access::check(request.headers(), self.config.master_key.as_ref())?;
-        match operation {
-            Operation::Models => {
-                let names = self.config.model_names();
-                return Ok(Admitted::Models(models::list(&names, request.headers())));
-            }
-            Operation::Chat | Operation::Messages => {}
-            _ => return Err(self.unknown(&request)),
-        }
+    /// Reads the request and finds who answers it.
+    async fn aim(&self, request: Request<Body>) -> Result<Request<Body>, Rejection> {
         let (mut request, call) = Call::read(request, &self.limits).await?;
         let model = call.model().unwrap_or_default();
         let Some((target, timeout)) = self.groups.target(&self.config, model, call.stream()) else {
-            let message = format!("no model answers to the name {model:?}");
+            let message = format!("no model answers to the name {:?}", beginning(model));
             return Err(Problem::new(Cause::ModelNotFound, message).param("model").into());
         };
-        tracing::debug!(%model, deployment = target.deployment(), stream = call.stream(), ?dialect, "call");
+        tracing::debug!(
+            model = beginning(model),
+            deployment = target.deployment(),
+            stream = call.stream(),
+            "call"
+        );
         if let Some(timeout) = timeout {
-            request.extensions_mut().insert(AnswerTimeout(timeout));
+            request.extensions_mut().insert(OwnTimeout(timeout));
         }
         request.extensions_mut().insert(target);
-        Ok(Admitted::Call(request))
+        Ok(request)
     }
-
-    fn unknown(&self, request: &Request<Body>) -> Rejection {
-        let path = request.uri().path();
-        let posted = Operation::of_path(&Method::POST, path).0;
-        let gotten = Operation::of_path(&Method::GET, path).0;
-        let known = matches!(posted, Operation::Chat | Operation::Messages) || gotten == Operation::Models;
-        match known {
-            true => {
-                let method = if gotten == Operation::Models { "GET" } else { "POST" };
-                Rejection::new(Cause::MethodNotAllowed, format!("{path} answers to {method} only"))
-            }
-            false => {
-                Rejection::new(Cause::NotFound, format!("nothing answers at {} {path}", request.method()))
-            }
-        }
-    }
-}
-
-enum Admitted {
-    Models(Response<Body>),
-    Call(Request<Body>),
 }
 
 fn json(status: StatusCode, body: &'static str) -> Response<Body> {
@@ -144,6 +142,31 @@ fn json(status: StatusCode, body: &'static str) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+/// As much of a name as anyone wants to read.
+fn beginning(name: &str) -> &str {
+    name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
+}
+
+/// Whether reading and translating a body may take long enough for others to notice.
+fn is_large(body: &Body) -> bool {
+    body.size_hint().upper().is_none_or(|bytes| bytes > LARGE)
+}
+
+/// Polls a future, aside of the threads that serve everyone where it may take long at a time.
+async fn aside<F: Future>(large: bool, future: F) -> F::Output {
+    let mut future = pin!(future);
+    let can = Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if !(large && can) {
+        return future.await;
+    }
+    poll_fn(|cx| tokio::task::block_in_place(|| future.as_mut().poll(cx))).await
+}
+
+/// Characters of a model's name that are shown.
+const MAX_NAME: usize = 200;
+/// Bytes that are read and translated in about a millisecond.
+const LARGE: u64 = 256 << 10;
 
 /// Request ids: unique within the process, and unlikely to meet those of another.
 #[derive(Debug, Default)]
@@ -159,5 +182,58 @@ impl Ids {
         hasher.write_u64(count);
         let id = format!("req_{:016x}{count:08x}", hasher.finish());
         HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::{demo, drain};
+
+    async fn panicking(path: &str) -> (StatusCode, String) {
+        let config = demo::config();
+        let groups = Groups::new(&config).expect("one model");
+        let (_drainer, drain) = drain::channel();
+        let app = App::new(config, groups, Upstream::Panicking, 1 << 20, drain);
+        let body = r#"{"model":"demo","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
+        let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body));
+        let response = app.answer(request.expect("valid")).await;
+        assert!(response.headers().contains_key("x-request-id"));
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect_within(1 << 20).await.expect("is whole");
+        (parts.status, String::from_utf8(bytes.to_vec()).expect("is UTF-8"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_the_dialect_of_the_caller() {
+        assert_eq!(
+            panicking("/v1/chat/completions").await,
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                r#"{"error":{"message":"the gateway failed","type":"server_error","param":null,"code":"server_error"}}"#
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            panicking("/v1/messages").await,
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                r#"{"type":"error","error":{"type":"api_error","message":"the gateway failed"}}"#.to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn ids_differ() {
+        let ids = Ids::default();
+        assert_ne!(ids.next(), ids.next());
+    }
+
+    #[test]
+    fn names_are_shown_up_to_a_length_in_characters() {
+        assert_eq!(beginning("gpt-4o"), "gpt-4o");
+        assert_eq!(beginning(&"é".repeat(300)), "é".repeat(200));
     }
 }

@@ -5,36 +5,43 @@ use std::{path::Path, process::ExitCode};
 use ziggurat_core::Dialect;
 
 use crate::{
+    cli,
     config::{Config, Deployment},
     groups::Groups,
 };
 
 /// Prints all findings and, when there is no error, the aliases.
 pub(crate) fn run(path: &Path) -> ExitCode {
+    let (text, code) = report(path);
+    cli::print(&text);
+    code
+}
+
+fn report(path: &Path) -> (String, ExitCode) {
     let (config, findings) = match Config::load(path) {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(findings) => (None, findings),
     };
-    for finding in &findings {
-        println!("{finding}");
-    }
-    let Some(config) = config else { return ExitCode::FAILURE };
+    let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    let Some(config) = config else { return (text, ExitCode::FAILURE) };
+    let path = path.display();
     if let Err(error) = Groups::new(&config) {
-        println!("{}: error: {error}", path.display());
-        return ExitCode::FAILURE;
+        text += &format!("{path}: error: {error}\n");
+        return (text, ExitCode::FAILURE);
     }
     for deployment in &config.deployments {
-        println!("{}", describe(deployment, config.drop_params));
+        text += &format!("{}\n", describe(deployment, config.drop_params));
     }
     let key =
         if config.master_key.is_some() { "a master key is set" } else { "no master key: loopback only" };
-    println!(
-        "{}: {} deployments, {} warnings, {key}",
-        path.display(),
-        config.deployments.len(),
-        findings.len()
-    );
-    ExitCode::SUCCESS
+    let deployments = counted(config.deployments.len(), "deployment");
+    text += &format!("{path}: {deployments}, {}, {key}\n", counted(findings.len(), "warning"));
+    (text, ExitCode::SUCCESS)
+}
+
+/// A number with its noun.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn describe(deployment: &Deployment, drop_params: bool) -> String {

@@ -1,8 +1,8 @@
 //! What can be said on the command line.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -14,11 +14,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     app::App,
-    check,
+    caught,
+    check::{self, counted},
     config::{Config, Severity},
-    demo,
+    demo, drain,
     groups::Groups,
-    server::{self, Settings},
+    server::{self, Deadlines, Settings},
     upstream::{Timeouts, Upstream},
 };
 
@@ -30,7 +31,7 @@ use crate::{
 ///   ziggurat --config config.yaml --port 4000     serve the models of a file
 ///   ziggurat check --config config.yaml           say what is wrong with a file, and what each alias supports
 #[derive(Debug, Parser)]
-#[command(version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(name = "ziggurat", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,40 +58,93 @@ struct Serve {
     #[arg(long)]
     demo: bool,
     /// The port to listen on; 0 picks a free one
-    #[arg(long, short, default_value_t = 4000, env = "PORT")]
+    #[arg(long, short, default_value_t = 4000, env = "ZIGGURAT_PORT")]
     port: u16,
     /// The address to listen on; one that others can reach needs a master key
-    #[arg(long, default_value = "127.0.0.1", env = "HOST", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1", env = "ZIGGURAT_HOST", value_name = "ADDRESS", value_parser = address)]
     host: IpAddr,
-    /// How long open calls may go on after SIGTERM, in seconds
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-    drain_timeout: u64,
-    /// How long to wait for a connection to a provider, in seconds
-    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
-    connect_timeout: u64,
-    /// How long a provider may be silent within an answer, in seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    idle_timeout: u64,
-    /// Longest request body, in MiB
-    #[arg(long, default_value_t = 32, value_name = "MIB")]
-    max_request: usize,
+    /// How long open calls may go on after SIGTERM
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    upstream: UpstreamTimeouts,
+    #[command(flatten)]
+    clients: ClientLimits,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Patience with providers")]
+struct UpstreamTimeouts {
+    /// To connect, the TLS handshake included
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds_above_zero)]
+    connect_timeout: Duration,
+    /// Silence within an answer [default: `request_timeout` of the config, else 300]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_above_zero)]
+    idle_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits for clients")]
+struct ClientLimits {
+    /// Longest request body
+    #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4095))]
+    max_request: u16,
+    /// Most that the request bodies of all calls may take together
+    #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    max_in_flight: u32,
+    /// For the head of a request
+    #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = seconds_above_zero)]
+    head_timeout: Duration,
+    /// For the body of a request
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = seconds_above_zero)]
+    body_timeout: Duration,
+    /// Between two requests on a connection
+    #[arg(long, default_value = "75", value_name = "SECONDS", value_parser = seconds_above_zero)]
+    keep_alive_timeout: Duration,
+    /// For a client that takes nothing of its answer
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds_above_zero)]
+    write_timeout: Duration,
 }
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    let filter = EnvFilter::try_from_env("ZIGGURAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
-    let result = match arguments.command {
+    let serve_arguments = match arguments.command {
         Some(Command::Check { config }) => return check::run(&config),
-        None => serve(&arguments.serve),
+        None => arguments.serve,
     };
-    match result {
+    start_log();
+    caught::log_places_only();
+    match serve(&serve_arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("ziggurat: {message}");
+            complain(&format!("ziggurat: {message}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints to standard output, if anyone listens.
+pub(crate) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    // A reader that has left (`| head`) is no reason to fail.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("ZIGGURAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        // It would be told on standard error, which is what has failed, and panic there.
+        .log_internal_errors(false)
+        .init();
 }
 
 fn serve(serve: &Serve) -> Result<(), String> {
@@ -104,49 +158,148 @@ fn serve(serve: &Serve) -> Result<(), String> {
             serve.host
         ));
     }
-    let timeouts = Timeouts {
-        connect: Duration::from_secs(serve.connect_timeout),
-        answer: config.request_timeout.unwrap_or(DEFAULT_ANSWER_TIMEOUT),
-        idle: Duration::from_secs(serve.idle_timeout),
+    let (drainer, drain) = drain::channel();
+    let timeouts = serve.upstream.with(config.request_timeout);
+    let upstream = match serve.demo {
+        true => Upstream::demo(),
+        false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
-    let upstream =
-        if serve.demo { Upstream::demo() } else { Upstream::http(timeouts).map_err(|e| e.to_string())? };
     let groups = Groups::new(&config).map_err(|error| error.to_string())?;
-    let app = App::new(config, groups, upstream, serve.max_request << 20);
-    let settings = Settings {
-        address: SocketAddr::new(serve.host, serve.port),
-        drain: Duration::from_secs(serve.drain_timeout),
-    };
+    let app = App::new(config, groups, upstream, usize::from(serve.clients.max_request) << 20, drain);
+    let settings = serve.settings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let demo = serve.demo;
-    runtime
-        .block_on(server::serve(Arc::new(app), settings, |address| {
-            println!("listening on {address}");
-            if demo {
-                println!("{}", demo::hint(address));
-            }
-        }))
-        .map_err(|error| format!("cannot listen on {}: {error}", settings.address))
+    let hint = if serve.demo { demo::hint } else { |_| String::new() };
+    let served = runtime.block_on(server::serve(Arc::new(app), settings, drainer, |address| {
+        print(&format!("listening on {address}\n{}", hint(address)));
+    }));
+    // What still runs (the lookup of a name, say) is not worth waiting for.
+    runtime.shutdown_background();
+    served.map_err(|error| format!("cannot listen on {}: {error}", settings.address))
 }
-
-/// How long a provider may take to begin its answer, unless `request_timeout` says so: LiteLLM's own default is 6000 seconds, and its users set
-/// 600.
-const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 
 fn load(path: &Path) -> Result<Config, String> {
     let (result, findings) = match Config::load(path) {
         Ok((config, warnings)) => (Ok(config), warnings),
         Err(findings) => {
             let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-            let plural = if errors == 1 { "" } else { "s" };
-            (Err(format!("{} has {errors} error{plural}", path.display())), findings)
+            (Err(format!("{} has {}", path.display(), counted(errors, "error"))), findings)
         }
     };
     for finding in findings {
-        eprintln!("{finding}");
+        complain(&finding.to_string());
     }
     result
+}
+
+/// An IP address, or the one name that needs no lookup.
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| "expected an IP address or `localhost`".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // Clocks overflow on what is much longer.
+    parsed.filter(|it| *it <= MAX_PATIENCE).ok_or_else(|| "expected a number of seconds".to_owned())
+}
+
+fn seconds_above_zero(text: &str) -> Result<Duration, String> {
+    let parsed = seconds(text).ok().filter(|it| !it.is_zero());
+    parsed.ok_or_else(|| "expected a number of seconds above zero".to_owned())
+}
+
+// ===== impl Serve =====
+
+impl Serve {
+    fn settings(&self) -> Settings {
+        let Self { clients, .. } = self;
+        let deadlines = Deadlines {
+            head: clients.head_timeout,
+            body: clients.body_timeout,
+            keep_alive: clients.keep_alive_timeout,
+            write: clients.write_timeout,
+        };
+        Settings {
+            address: SocketAddr::new(self.host, self.port),
+            drain: self.drain_timeout,
+            deadlines,
+            max_in_flight: usize::try_from(u64::from(clients.max_in_flight) << 20).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+// ===== impl UpstreamTimeouts =====
+
+impl UpstreamTimeouts {
+    /// With the config's `request_timeout`.
+    fn with(&self, request_timeout: Option<Duration>) -> Timeouts {
+        Timeouts {
+            connect: self.connect_timeout,
+            answer: request_timeout.unwrap_or(ANSWER_TIMEOUT),
+            idle: self.idle_timeout.or(request_timeout).unwrap_or(IDLE_TIMEOUT),
+        }
+    }
+}
+
+/// How long a provider may take to begin its answer, unless `request_timeout` says so: LiteLLM's own default is 6000 seconds, and its users set
+/// 600.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const MAX_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Serve, String> {
+        let all = ["ziggurat"].iter().chain(arguments);
+        Arguments::try_parse_from(all).map(|parsed| parsed.serve).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let serve = parse(&["--demo"]).expect("is enough");
+        let settings = serve.settings();
+        assert_eq!(settings.deadlines, Deadlines::default());
+        assert_eq!(settings.drain, Duration::from_secs(30));
+        assert_eq!(settings.max_in_flight, 1 << 30);
+        assert_eq!(serve.clients.max_request, 32);
+        let timeouts = serve.upstream.with(None);
+        assert_eq!(
+            [timeouts.connect, timeouts.answer, timeouts.idle],
+            [10, 600, 300].map(Duration::from_secs)
+        );
+        let timeouts = serve.upstream.with(Some(Duration::from_secs(7)));
+        assert_eq!([timeouts.connect, timeouts.answer, timeouts.idle], [10, 7, 7].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn times_are_seconds_with_or_without_a_fraction() {
+        let serve = parse(&["--demo", "--drain-timeout", "0", "--head-timeout", "0.25"]).expect("are times");
+        assert_eq!(serve.drain_timeout, Duration::ZERO);
+        assert_eq!(serve.clients.head_timeout, Duration::from_millis(250));
+        for bad in ["0", "-1", "nan", "inf", "1s", "", "1e12"] {
+            let error = parse(&["--demo", &format!("--head-timeout={bad}")]).expect_err("is no time");
+            assert!(error.contains("expected a number of seconds above zero"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address() {
+        assert_eq!(parse(&["--demo", "--host", "localhost"]).expect("is one").host, Ipv4Addr::LOCALHOST);
+        assert!(parse(&["--demo", "--host", "::1"]).expect("is one").host.is_loopback());
+        assert!(parse(&["--demo", "--host", "my-laptop"]).is_err());
+    }
 }

@@ -17,7 +17,9 @@ use crate::config::{Auth, Candidate, Config, Deployment};
 pub(crate) struct Groups {
     /// By deployment id; wildcards are made per call, since the caller names their model.
     fixed: HashMap<String, Target>,
-    turn: AtomicUsize,
+    /// By the group's name: each has a turn of its own, since calls of another group in between would have the same member called again
+    /// and again.
+    turns: HashMap<String, AtomicUsize>,
 }
 
 /// A deployment that cannot be called.
@@ -37,10 +39,11 @@ impl Groups {
             let target = target(deployment, &deployment.model, config.drop_params).map_err(unusable)?;
             fixed.insert(deployment.id.clone(), target);
         }
-        Ok(Self { fixed, turn: AtomicUsize::new(0) })
+        let turns = config.deployments.iter().map(|it| (it.alias.clone(), AtomicUsize::new(0))).collect();
+        Ok(Self { fixed, turns })
     }
 
-    /// The target for the model that a caller names, with its own time to answer where it has one; `None` when nothing answers to that name.
+    /// The target for the model that a caller names, with its own timeout where it has one; `None` when nothing answers to that name.
     pub(crate) fn target(
         &self,
         config: &Config,
@@ -48,8 +51,9 @@ impl Groups {
         stream: bool,
     ) -> Option<(Target, Option<Duration>)> {
         let candidates = config.resolve(model)?.candidates;
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % candidates.len();
-        let Candidate { deployment, model } = &candidates[turn];
+        let group = &candidates.first()?.deployment.alias;
+        let turn = self.turns.get(group).map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed));
+        let Candidate { deployment, model } = &candidates[turn % candidates.len()];
         let target = match self.fixed.get(&deployment.id) {
             Some(target) => target.clone(),
             None => target(deployment, model, config.drop_params).ok()?,
@@ -96,5 +100,38 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_a_group_take_turns_whatever_is_called_in_between() {
+        let item = |alias: &str, model: &str| {
+            format!(
+                "  - {{model_name: '{alias}', litellm_params: {{model: 'openai/{model}', api_key: k}}}}\n"
+            )
+        };
+        let items = [item("a", "a1"), item("a", "a2"), item("b", "b1"), item("b", "b2"), item("w-*", "w-*")];
+        let text = format!("model_list:\n{}", items.concat());
+        let (config, _) = Config::parse(&text, "config.yaml", &|_| None).expect("is valid");
+        let groups = Groups::new(&config).expect("can be called");
+        let called: Vec<_> = ["a", "b", "w-1", "a", "b", "w-2", "a"]
+            .iter()
+            .map(|name| groups.target(&config, name, false).expect("is known").0.model().to_owned())
+            .collect();
+        assert_eq!(called, ["a1", "b1", "w-1", "a2", "b2", "w-2", "a1"]);
+        assert!(groups.target(&config, "c", false).is_none());
+    }
+
+    #[test]
+    fn a_stream_has_a_timeout_of_its_own() {
+        let text = "model_list: [{model_name: a, litellm_params: {model: openai/m, api_key: k, timeout: 5, stream_timeout: 7}}]";
+        let (config, _) = Config::parse(text, "config.yaml", &|_| None).expect("is valid");
+        let groups = Groups::new(&config).expect("can be called");
+        let timeout = |stream| groups.target(&config, "a", stream).expect("is known").1;
+        assert_eq!([timeout(false), timeout(true)], [5, 7].map(|seconds| Some(Duration::from_secs(seconds))));
     }
 }

@@ -2,13 +2,16 @@
 
 mod access;
 mod app;
+mod caught;
 mod check;
 mod cli;
 mod config;
 mod deadline;
 mod demo;
+mod drain;
 mod groups;
 mod models;
+mod routes;
 mod secret;
 mod server;
 mod upstream;

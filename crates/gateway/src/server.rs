@@ -1,22 +1,27 @@
 //! The listener: accepts, bounds and drains connections.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
+    time::timeout,
 };
-use ziggurat_core::Body;
 
-use crate::{app::App, deadline::Deadline, server::stalled::WriteDeadline};
+use crate::{
+    app::App,
+    drain::{Drainer, Stage},
+    server::connection::Shared,
+};
 
-mod stalled;
+mod connection;
+mod held;
+mod line;
+mod request;
+
+#[cfg(test)]
+mod tests;
 
 /// How the listener behaves.
 #[derive(Clone, Copy, Debug)]
@@ -24,76 +29,116 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     /// How long open calls may go on after the signal to stop.
     pub(crate) drain: Duration,
+    pub(crate) deadlines: Deadlines,
+    /// Bytes of request bodies that all calls together may hold.
+    pub(crate) max_in_flight: usize,
 }
 
-/// Serves until SIGTERM or SIGINT, then lets open calls end within the drain time.
+/// How long a client may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadlines {
+    /// From the connection, or the first byte of a later request, to the end of the request's head.
+    pub(crate) head: Duration,
+    /// From there to the end of its body.
+    pub(crate) body: Duration,
+    /// From the end of an answer to the next request.
+    pub(crate) keep_alive: Duration,
+    /// In which it must take something of what is written to it.
+    pub(crate) write: Duration,
+}
+
+/// Serves until SIGTERM or SIGINT, then lets open calls end within the drain time. A second signal ends it at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub(crate) async fn serve(
     app: Arc<App>,
     settings: Settings,
+    drainer: Drainer,
     listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     let listener = TcpListener::bind(settings.address).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     listening(listener.local_addr()?);
-    let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, _)| (stream, permit))
-        };
-        let (stream, permit) = tokio::select! {
-            accepted = accepted => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, as a rule: the next one fails too unless some are given back first.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        };
-        let connection = connection(Arc::clone(&app), stream, &graceful);
-        tokio::spawn(async move {
-            connection.await;
-            drop(permit);
-        });
+    let shared = Arc::new(Shared::new(app, settings.deadlines, settings.max_in_flight));
+    tokio::select! {
+        never = accept(&listener, &connections, &shared) => match never {},
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
-    app.drain();
+    drainer.advance(Stage::Draining);
+    // Who is in the queue already has connected, and would be reset. Runs into its limit, as it has no end.
+    let _ = timeout(LAST_ACCEPTS, accept(&listener, &connections, &shared)).await;
     drop(listener);
-    tracing::info!("draining {} connections", graceful.count());
-    if tokio::time::timeout(settings.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("calls were still open after {} seconds", settings.drain.as_secs());
+    tokio::select! {
+        () = drain(&connections, || Arc::strong_count(&shared) - 1, &drainer, settings.drain) => {}
+        _ = terminate.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
+        _ = interrupt.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
     }
     Ok(())
 }
 
-fn connection(
-    app: Arc<App>,
-    stream: TcpStream,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
-    let nodelay = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let app = Arc::clone(&app);
-        let request = request.map(|body| Body::new(Deadline::new(body, BODY_DEADLINE)));
-        async move { Ok::<_, Infallible>(app.answer(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(MAX_BUFFER)
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, WRITE_STALL)), service);
-    let watched = graceful.watch(connection);
-    async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, ?nodelay, "a connection ended early");
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+    shared: &Arc<Shared>,
+) -> std::convert::Infallible {
+    loop {
+        let permit = Arc::clone(connections).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
+                let shared = Arc::clone(shared);
+                tokio::spawn(async move {
+                    connection::run(stream, shared).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, as a rule: the next one fails too unless some are given back first.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Ends all connections: those without a call after a moment, the others when their call has ended, or at the limit.
+async fn drain(connections: &Semaphore, open: impl Fn() -> usize, drainer: &Drainer, limit: Duration) {
+    let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+    let mut all_ended = std::pin::pin!(connections.acquire_many(all));
+    tracing::info!("stopping: {} connections are open", open());
+    let grace = IDLE_GRACE.min(limit);
+    if ends_within(grace, all_ended.as_mut()).await {
+        return;
+    }
+    drainer.advance(Stage::Closing);
+    if ends_within(limit - grace, all_ended.as_mut()).await {
+        return;
+    }
+    tracing::warn!("{} connections were still open after {limit:?}: their calls are cut", open());
+    drainer.advance(Stage::Cutting);
+    ends_within(LAST_WORDS, all_ended).await;
+}
+
+async fn ends_within(limit: Duration, all_ended: impl Future) -> bool {
+    timeout(limit, all_ended).await.is_ok()
+}
+
+// ===== impl Deadlines =====
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            // Above the minute that load balancers keep a connection: who closes first must be the client.
+            keep_alive: Duration::from_secs(75),
+            write: Duration::from_secs(60),
         }
     }
 }
@@ -101,11 +146,9 @@ fn connection(
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// From the first byte of a request, or the end of the one before, to the end of its head.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// From the head of a request to the end of its body.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of what is written to it.
-const WRITE_STALL: Duration = Duration::from_secs(60);
-/// Longest head, and bytes of an answer that wait for a slow client.
-const MAX_BUFFER: usize = 64 << 10;
+/// How long connections are still taken from the queue at a stop.
+const LAST_ACCEPTS: Duration = Duration::from_millis(10);
+/// How long connections without a call stay open at a stop, so that a request that is on its way is answered, and a prober told.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
+/// How long the error events of cut calls may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);

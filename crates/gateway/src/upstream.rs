@@ -1,6 +1,7 @@
 //! The way to the providers.
 
 use std::{
+    error::Error,
     future::Future,
     io,
     pin::Pin,
@@ -9,32 +10,37 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::crypto::aws_lc_rs;
+use tokio::time::timeout;
 use tower::Service;
-use ziggurat_core::{Body, BoxError};
+use ziggurat_core::{Body, BoxError, Target};
 
-use crate::{deadline::Idle, demo};
+use crate::{
+    deadline::Idle,
+    demo,
+    drain::{Drain, Stage, shutting_down},
+};
 
 /// How long each stage of a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// From the first packet to an open connection.
+    /// From the name of a host to an open connection, TLS included.
     pub(crate) connect: Duration,
-    /// From there to the head of the answer.
+    /// From the call, connecting included, to the head of the answer.
     pub(crate) answer: Duration,
     /// Between two pieces of its body.
     pub(crate) idle: Duration,
 }
 
-/// Request extension: a deployment's own time to begin its answer.
+/// Request extension: a deployment's own time to begin its answer, and to be silent within it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AnswerTimeout(pub(crate) Duration);
+pub(crate) struct OwnTimeout(pub(crate) Duration);
 
 /// Sends requests to whatever their URI names.
 #[derive(Clone, Debug)]
@@ -43,12 +49,23 @@ pub(crate) enum Upstream {
     Http(Arc<Pool>),
     /// To the built-in model.
     Demo,
+    /// To something that panics.
+    #[cfg(test)]
+    Panicking,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pool {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: Client<Bounded<HttpsConnector<HttpConnector>>, Body>,
     timeouts: Timeouts,
+    drain: Drain,
+}
+
+/// A connector that takes no longer than a while for all of it: the name, the connection and the TLS handshake.
+#[derive(Clone, Debug)]
+struct Bounded<C> {
+    connector: C,
+    limit: Duration,
 }
 
 // ===== impl Upstream =====
@@ -56,11 +73,10 @@ pub(crate) struct Pool {
 impl Upstream {
     /// # Errors
     /// When the crypto provider cannot do what TLS asks of it.
-    pub(crate) fn http(timeouts: Timeouts) -> io::Result<Self> {
+    pub(crate) fn http(timeouts: Timeouts, drain: Drain) -> io::Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        http.set_connect_timeout(Some(timeouts.connect));
         let provider = aws_lc_rs::default_provider;
         // The system's roots, and the bundled ones where a bare container has none.
         let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
@@ -75,18 +91,15 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-            .build(connector);
-        Ok(Self::Http(Arc::new(Pool { client, timeouts })))
+            .http1_max_buf_size(MAX_BUFFER)
+            .build(Bounded { connector, limit: timeouts.connect });
+        Ok(Self::Http(Arc::new(Pool { client, timeouts, drain })))
     }
 
     pub(crate) const fn demo() -> Self {
         Self::Demo
     }
 }
-
-/// Below the minute after which the providers' front ends close a connection.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-const MAX_IDLE_PER_HOST: usize = 256;
 
 impl Service<Request<Body>> for Upstream {
     type Response = Response<Body>;
@@ -101,18 +114,77 @@ impl Service<Request<Body>> for Upstream {
         match self {
             Self::Http(pool) => Box::pin(send(Arc::clone(pool), request)),
             Self::Demo => Box::pin(demo::answer(request)),
+            #[cfg(test)]
+            Self::Panicking => Box::pin(async { panic!("as asked") }),
         }
     }
 }
 
 async fn send(pool: Arc<Pool>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    let own = request.extensions().get().map(|AnswerTimeout(own)| *own);
-    let sent = pool.client.request(request);
-    let answer = match tokio::time::timeout(own.unwrap_or(pool.timeouts.answer), sent).await {
-        Ok(answer) => answer.inspect_err(|error| tracing::warn!(%error, "the upstream did not answer"))?,
-        Err(_) => {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the upstream did not answer in time").into());
-        }
+    let own = request.extensions().get().map(|OwnTimeout(own)| *own);
+    let target = request.extensions().get::<Target>().cloned();
+    let sent = timeout(own.unwrap_or(pool.timeouts.answer), pool.client.request(request));
+    let answered = tokio::select! {
+        answered = sent => answered,
+        () = pool.drain.clone().reached(Stage::Cutting) => return Err(shutting_down().into()),
     };
-    Ok(answer.map(|body| Body::new(Idle::new(body, pool.timeouts.idle))))
+    let answer = match answered {
+        Ok(answer) => answer.map_err(BoxError::from),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()),
+    };
+    let answer = answer.inspect_err(|error| {
+        let deployment = target.as_ref().map_or("", Target::deployment);
+        let error: &(dyn Error + 'static) = &**error;
+        tracing::warn!(deployment, error, "the upstream did not answer");
+    })?;
+    let idle = own.unwrap_or(pool.timeouts.idle);
+    Ok(answer.map(|body| Body::new(Idle::new(body, idle, pool.drain.clone()))))
+}
+
+// ===== impl Bounded =====
+
+impl<C> Service<Uri> for Bounded<C>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connected = timeout(self.limit, self.connector.call(uri));
+        Box::pin(async {
+            match connected.await {
+                Ok(connected) => connected.map_err(Into::into),
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time").into()),
+            }
+        })
+    }
+}
+
+/// Below the minute after which the providers' front ends close a connection.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+const MAX_IDLE_PER_HOST: usize = 256;
+/// Bytes of an answer that wait to be taken; also the longest head of one.
+const MAX_BUFFER: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_is_bounded_as_a_whole() {
+        let never = tower::service_fn(|_: Uri| std::future::pending::<Result<(), io::Error>>());
+        let mut bounded = Bounded { connector: never, limit: Duration::from_secs(10) };
+        let started = tokio::time::Instant::now();
+        let error = bounded.call(Uri::from_static("https://h")).await.expect_err("never connects");
+        assert_eq!(error.downcast_ref::<io::Error>().map(io::Error::kind), Some(io::ErrorKind::TimedOut));
+        assert_eq!(started.elapsed(), Duration::from_secs(10));
+    }
 }

@@ -1,0 +1,84 @@
+//! Which path leads where.
+
+use http::Method;
+use ziggurat_core::{Dialect, Operation};
+
+/// What answers at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Whether the process lives.
+    Liveness,
+    /// Whether it wants new calls.
+    Readiness,
+    /// The list of models.
+    Models,
+    /// A model.
+    Call,
+    /// Something, but not to this method.
+    WrongMethod {
+        /// The methods that it answers to.
+        allow: &'static str,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+// ===== impl Route =====
+
+impl Route {
+    /// The route, and the dialect in which its errors are told. A HEAD is a GET, whose body the server leaves out.
+    pub(crate) fn of(method: &Method, path: &str) -> (Self, Dialect) {
+        let gets = matches!(*method, Method::GET | Method::HEAD);
+        let route = match path.strip_suffix('/').unwrap_or(path) {
+            "/health/liveliness" | "/health/liveness" => Some(Self::Liveness),
+            "/health/readiness" => Some(Self::Readiness),
+            path => (Operation::of_path(&Method::GET, path).0 == Operation::Models).then_some(Self::Models),
+        };
+        if let Some(route) = route {
+            return (if gets { route } else { Self::WrongMethod { allow: "GET, HEAD" } }, Dialect::OpenAi);
+        }
+        let (posted, dialect, _) = Operation::of_path(&Method::POST, path);
+        let route = match posted {
+            Operation::Chat | Operation::Messages if method == Method::POST => Self::Call,
+            Operation::Chat | Operation::Messages => Self::WrongMethod { allow: "POST" },
+            _ => Self::Nothing,
+        };
+        (route, dialect)
+    }
+
+    /// Whether it is for those without a key: probers.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Liveness | Self::Readiness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_litellm_has_them() {
+        let cases = [
+            (Method::GET, "/health/liveliness", Route::Liveness, Dialect::OpenAi),
+            (Method::HEAD, "/health/liveness/", Route::Liveness, Dialect::OpenAi),
+            (Method::GET, "/health/readiness", Route::Readiness, Dialect::OpenAi),
+            (Method::POST, "/health/readiness", Route::WrongMethod { allow: "GET, HEAD" }, Dialect::OpenAi),
+            (Method::GET, "/v1/models", Route::Models, Dialect::OpenAi),
+            (Method::GET, "/models", Route::Models, Dialect::OpenAi),
+            (Method::DELETE, "/v1/models", Route::WrongMethod { allow: "GET, HEAD" }, Dialect::OpenAi),
+            (Method::POST, "/v1/chat/completions", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/chat/completions/", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v1/messages", Route::Call, Dialect::Anthropic),
+            (Method::GET, "/v1/messages", Route::WrongMethod { allow: "POST" }, Dialect::Anthropic),
+            (Method::OPTIONS, "/v1/chat/completions", Route::WrongMethod { allow: "POST" }, Dialect::OpenAi),
+            (Method::POST, "/v1/messages/count_tokens", Route::Nothing, Dialect::Anthropic),
+            (Method::POST, "/v1/embeddings", Route::Nothing, Dialect::OpenAi),
+            (Method::GET, "/", Route::Nothing, Dialect::OpenAi),
+            (Method::OPTIONS, "*", Route::Nothing, Dialect::OpenAi),
+            (Method::CONNECT, "", Route::Nothing, Dialect::OpenAi),
+        ];
+        for (method, path, route, dialect) in cases {
+            assert_eq!(Route::of(&method, path), (route, dialect), "{method} {path}");
+        }
+    }
+}

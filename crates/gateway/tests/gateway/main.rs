@@ -1,0 +1,20 @@
+//! The built binary as its users meet it: over sockets, signals and standard streams, in front of the replay upstream.
+
+#![expect(clippy::unwrap_used, reason = "what these tests rely on is there, or they fail")]
+
+mod bad_input;
+mod bad_upstream;
+mod client;
+mod config_errors;
+mod deadlines;
+mod drain;
+mod framing;
+mod harness;
+mod host;
+mod limits;
+mod memory;
+mod routes;
+mod samples;
+mod scripted;
+mod streams;
+mod tls;

@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     time::timeout,
@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     drainer: Drainer,
     listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
-    let listener = TcpListener::bind(settings.address).await?;
+    let listener = listen(settings.address)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     listening(listener.local_addr()?);
@@ -78,6 +78,16 @@ pub(crate) async fn serve(
         _ = interrupt.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
     }
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port is free again at once for the process that follows.
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(
@@ -145,6 +155,10 @@ impl Default for Deadlines {
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
+/// How long that queue may be.
+const BACKLOG: u32 = 1024;
+/// Bytes of an answer that the kernel keeps for a client that is slow to take them; left to itself, megabytes.
+const SEND_BUFFER: u32 = 128 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections are still taken from the queue at a stop.
 const LAST_ACCEPTS: Duration = Duration::from_millis(10);

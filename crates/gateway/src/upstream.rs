@@ -77,6 +77,7 @@ impl Upstream {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
+        http.set_recv_buffer_size(Some(RECEIVE_BUFFER));
         let provider = aws_lc_rs::default_provider;
         // The system's roots, and the bundled ones where a bare container has none.
         let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
@@ -171,6 +172,9 @@ where
 /// Below the minute after which the providers' front ends close a connection.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const MAX_IDLE_PER_HOST: usize = 256;
+/// Bytes of an answer that the kernel takes while nobody reads: left to itself it takes megabytes a stream before a provider feels that a
+/// client is slow. About 2 MB a second still come over a way of 100 ms.
+const RECEIVE_BUFFER: usize = 256 << 10;
 /// Bytes of an answer that wait to be taken; also the longest head of one.
 const MAX_BUFFER: usize = 32 << 10;
 

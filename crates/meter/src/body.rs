@@ -113,6 +113,7 @@ impl MeteredBody {
                 }
                 Ok(sse::Frame::Event(event)) => match self.read(&event.data) {
                     Verdict::Forward => event.raw,
+                    Verdict::Correct(json) => corrected(&event, &json),
                     Verdict::Withhold => continue,
                     Verdict::Broken => {
                         problem = Some(not_an_event());
@@ -143,14 +144,19 @@ impl MeteredBody {
             Some(frame) if self.reader.state == State::Done => self.push(frame.into_raw()),
             // Some leave out the last blank line; what is no whole event is not given on.
             Some(sse::Frame::Event(event)) if !event.data.trim_ascii().is_empty() => {
-                if self.read(&event.data) == Verdict::Forward {
-                    let missing: &[u8] = match event.raw.last() {
+                let raw = match self.read(&event.data) {
+                    Verdict::Forward => Some(event.raw),
+                    Verdict::Correct(json) => Some(corrected(&event, &json)),
+                    Verdict::Withhold | Verdict::Broken => None,
+                };
+                if let Some(raw) = raw {
+                    let missing: &[u8] = match raw.last() {
                         Some(b'\n') => b"\n",
                         // A lone line feed would be the second half of one line end.
                         Some(b'\r') => b"\r\n",
                         _ => b"\n\n",
                     };
-                    self.push(event.raw);
+                    self.push(raw);
                     self.push(Bytes::from_static(missing));
                 }
             }
@@ -222,6 +228,19 @@ impl MeteredBody {
 
     fn push(&mut self, bytes: Bytes) {
         self.queue.push_back(Frame::data(bytes));
+    }
+}
+
+/// An event with other data, all else as it was.
+fn corrected(event: &sse::Event, json: &str) -> Bytes {
+    match memchr::memmem::find(&event.raw, &event.data) {
+        Some(at) => [&event.raw[..at], json.as_bytes(), &event.raw[at + event.data.len()..]].concat().into(),
+        // Data of several lines.
+        None => {
+            let mut raw = Vec::with_capacity(json.len() + 8);
+            sse::encode(&mut raw, None, json.as_bytes());
+            raw.into()
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ziggurat_core::{AttemptHandle, Dialect, Outcome};
 use ziggurat_dialect::StreamDecoder;
+use ziggurat_dialect::openai::correct_usage;
 
 use crate::{
     feed,
@@ -37,9 +38,11 @@ pub(crate) enum State {
 }
 
 /// What is to be done with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Forward,
+    /// This goes in place of its data: a number was put right.
+    Correct(String),
     /// It stays here: the usage that was asked for by us, or a terminator behind an error.
     Withhold,
     /// The bytes are no event.
@@ -94,7 +97,12 @@ impl Reader {
         }
         match self.dialect {
             Dialect::Anthropic => self.anthropic(&facts),
-            _ => self.openai(&facts, hide_usage),
+            _ => match self.openai(&facts, hide_usage) {
+                Verdict::Forward if facts.usage => {
+                    correct_usage(text).map_or(Verdict::Forward, Verdict::Correct)
+                }
+                verdict => verdict,
+            },
         }
     }
 

@@ -1,9 +1,13 @@
 //! The answer that goes back to the caller.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use serde_json::Value;
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{decode_error, decode_response, encode_response, retry_after, scrub};
+use ziggurat_dialect::{
+    decode_answer_error, decode_error, decode_response, encode_response, openai::correct_usage, retry_after,
+    scrub,
+};
 use ziggurat_meter::{MeteredBody, Options, feed_response, unreadable};
 
 use crate::{
@@ -122,8 +126,10 @@ async fn whole(
     if same {
         check_shape(&bytes, expected.provider)?;
     }
+    let corrected = (same && expected.provider == Dialect::OpenAi).then(|| correct_usage(text)).flatten();
+    let passed = corrected.map_or_else(|| bytes.clone(), Bytes::from);
     if same && handle.is_none() {
-        return Ok(respond(parts, Body::from(bytes), "application/json", expected));
+        return Ok(respond(parts, Body::from(passed), "application/json", expected));
     }
     let decoded = decode_response(expected.provider, text);
     if let Some(attempt) = handle {
@@ -143,7 +149,7 @@ async fn whole(
         attempt.end(outcome);
     }
     if same {
-        return Ok(respond(parts, Body::from(bytes), "application/json", expected));
+        return Ok(respond(parts, Body::from(passed), "application/json", expected));
     }
     let mut response = decoded.map_err(|_| undecodable(&bytes))?;
     expected.names.restore_all(&mut response);
@@ -169,22 +175,15 @@ fn check_shape(bytes: &[u8], dialect: Dialect) -> Result<(), Problem> {
 
 /// The problem of a success that is none: an error in a 200, HTML, something else.
 fn undecodable(bytes: &[u8]) -> Problem {
-    let named = serde_json::from_slice::<Value>(bytes).is_ok_and(|value| {
-        value.get("error").is_some_and(|error| !error.is_null())
-            || value.get("type").is_some_and(|kind| kind == "error")
-    });
-    match named {
-        true => decode_error(None, bytes),
-        false => {
-            let what = match bytes.trim_ascii_start().first() {
-                None => "nothing",
-                Some(b'<') => "HTML",
-                Some(b'{' | b'[') => "JSON that is no answer",
-                Some(_) => "what is no JSON",
-            };
-            Problem::new(Cause::Upstream, format!("the provider answered with {what}"))
-        }
-    }
+    decode_answer_error(bytes).unwrap_or_else(|| {
+        let what = match bytes.trim_ascii_start().first() {
+            None => "nothing",
+            Some(b'<') => "HTML",
+            Some(b'{' | b'[') => "JSON that is no answer",
+            Some(_) => "what is no JSON",
+        };
+        Problem::new(Cause::Upstream, format!("the provider answered with {what}"))
+    })
 }
 
 // ===== streams =====

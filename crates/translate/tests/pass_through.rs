@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ziggurat_core::{Dialect, Target};
+use ziggurat_dialect::openai::correct_usage;
 use ziggurat_testkit::{Recording, Recordings};
 
 use crate::support::*;
@@ -106,6 +107,18 @@ fn expected(recording: &Recording) -> String {
         "openrouter-chat-completions-6337514668-00" => {
             recorded.strip_suffix(DONE).expect("ends so").to_owned()
         }
+        // Reasoning is no part of xAI's completion tokens, which are put right.
+        _ if recording.provider == "xai" => {
+            let lines = recorded.split_inclusive('\n').map(|line| match line.strip_prefix("data: ") {
+                Some(data) => {
+                    correct_usage(data).map_or_else(|| line.to_owned(), |data| format!("data: {data}"))
+                }
+                None => correct_usage(line).unwrap_or_else(|| line.to_owned()),
+            });
+            let corrected: String = lines.collect();
+            assert_ne!(corrected, recorded, "{}", recording.id);
+            corrected
+        }
         _ => recorded,
     }
 }
@@ -144,7 +157,7 @@ async fn recorded_answers_pass_byte_for_byte() {
             assert_eq!(exchange.status, status, "{}", recording.id);
             if status.is_success() {
                 whole += 1;
-                assert!(exchange.body.as_bytes() == recording.response.body(), "{}", recording.id);
+                assert!(exchange.body == expected(recording), "{}", recording.id);
             } else if exchange.body.as_bytes() == recording.response.body() {
                 errors += 1;
             } else {

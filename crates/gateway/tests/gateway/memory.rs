@@ -11,8 +11,7 @@ use crate::{
 };
 
 const CLIENTS: usize = 200;
-/// More than the kernel's buffers between the upstream and a client can grow to, so that only who slows down stays below it.
-const STREAM: usize = 32 << 20;
+const STREAM: usize = 10 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_slow_streams_cost_little() {
@@ -66,8 +65,8 @@ async fn two_hundred_slow_streams_cost_little() {
         most >> 10
     );
     assert!(highest - idle < 64 << 20, "{idle} {now} {highest}");
-    // The kernel's buffers on both sides hold some of it, the gateway next to nothing.
-    assert!(*most < STREAM as u64, "{mean} {most}");
+    // Most of it is in the upstream's own send buffer, which Linux lets grow to 4 MiB.
+    assert!(*most < STREAM as u64 / 4 * 3, "{mean} {most}");
     assert_eq!(scene.replay.log().in_flight(), CLIENTS);
     drop(clients);
     until(|| scene.replay.log().in_flight() == 0).await;

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::BoxError;
@@ -23,6 +23,16 @@ enum Kind {
     Empty,
     Full(Bytes),
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+}
+
+/// What is collected of a body: pieces that are filled and never grown, as a buffer that doubles costs several times its bytes.
+#[derive(Default)]
+struct Segments {
+    list: Vec<Vec<u8>>,
+    /// Bytes in all of them.
+    len: usize,
+    /// Bytes the first one is to have room for.
+    expected: usize,
 }
 
 /// Why a body could not be collected.
@@ -75,7 +85,10 @@ impl Body {
         }
     }
 
-    /// Reads the whole body into memory, refusing more than `limit` bytes; a body that is whole already is not copied.
+    /// Reads the whole body into memory, refusing more than `limit` bytes; a body that is whole already, or that comes in one
+    /// chunk, is not copied.
+    ///
+    /// It costs as much as has arrived, up to the limit; only at its end, when the pieces are joined, twice that.
     ///
     /// # Errors
     /// [`CollectError::TooLarge`] as soon as the announced or the counted length is over `limit`; [`CollectError::Failed`] when
@@ -92,26 +105,31 @@ impl Body {
             return Err(CollectError::TooLarge { limit });
         }
         let mut first = Bytes::new();
-        let mut all = BytesMut::new();
+        let mut rest = Segments::default();
         while let Some(frame) = poll_fn(|cx| stream.as_mut().poll_frame(cx)).await {
             let Ok(data) = frame.map_err(CollectError::Failed)?.into_data() else { continue };
-            if first.len() + all.len() + data.len() > limit {
+            if data.len() > limit - first.len() - rest.len {
                 return Err(CollectError::TooLarge { limit });
             }
-            match (first.is_empty(), all.is_empty()) {
-                (true, true) => first = data,
-                (false, true) => {
-                    // An announced length is a hint of the sender's: never reserve more than a little on its word alone.
-                    let announced =
-                        usize::try_from(hint.lower()).unwrap_or(limit).min(limit).min(MAX_RESERVE);
-                    all.reserve(announced.max(first.len() + data.len()));
-                    all.extend_from_slice(&std::mem::take(&mut first));
-                    all.extend_from_slice(&data);
-                }
-                _ => all.extend_from_slice(&data),
+            if data.is_empty() {
+                continue;
             }
+            if first.is_empty() && rest.len == 0 {
+                first = data;
+                continue;
+            }
+            if rest.len == 0 {
+                // An announced length is a hint of the sender's: never reserve more than a little on its word alone.
+                let announced = usize::try_from(hint.lower()).unwrap_or(limit).min(limit);
+                rest.expected = announced.min(MAX_RESERVE);
+            }
+            // A small one may keep a large buffer of the transport's alive; a copy of a large one would cost as much again.
+            if first.len() < SEGMENT_BYTES {
+                rest.push(&std::mem::take(&mut first));
+            }
+            rest.push(&data);
         }
-        Ok(if all.is_empty() { first } else { all.freeze() })
+        Ok(if rest.len == 0 { first } else { rest.join(first) })
     }
 }
 
@@ -206,6 +224,42 @@ where
     }
 }
 
+// ===== impl Segments =====
+
+impl Segments {
+    fn push(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            let room = self.list.last().map_or(0, |open| open.capacity() - open.len());
+            if room == 0 {
+                // As much again as there is, so that few bytes do not reserve many.
+                let next = data.len().max(self.len).clamp(MIN_SEGMENT_BYTES, SEGMENT_BYTES);
+                self.list.push(Vec::with_capacity(next.max(std::mem::take(&mut self.expected))));
+                continue;
+            }
+            let (now, later) = data.split_at(room.min(data.len()));
+            if let Some(open) = self.list.last_mut() {
+                open.extend_from_slice(now);
+            }
+            self.len += now.len();
+            data = later;
+        }
+    }
+
+    /// All bytes in one piece, behind those of `first`; what is copied is freed on the way.
+    fn join(mut self, first: Bytes) -> Bytes {
+        if first.is_empty() && self.list.len() == 1 {
+            return self.list.pop().unwrap_or_default().into();
+        }
+        let mut whole = Vec::with_capacity(first.len() + self.len);
+        whole.extend_from_slice(&first);
+        drop(first);
+        for segment in self.list {
+            whole.extend_from_slice(&segment);
+        }
+        whole.into()
+    }
+}
+
 // ===== impl CollectError =====
 
 impl fmt::Display for CollectError {
@@ -226,11 +280,22 @@ impl std::error::Error for CollectError {
     }
 }
 
+/// Bytes of a full-grown segment of a body that is being collected.
+const SEGMENT_BYTES: usize = 256 << 10;
+
+/// Bytes of the smallest segment.
+const MIN_SEGMENT_BYTES: usize = 1 << 10;
+
 /// Bytes reserved at most on the word of a `content-length` alone.
 const MAX_RESERVE: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
     use futures_util::stream;
     use http_body_util::{BodyExt, Full, StreamBody};
 
@@ -271,6 +336,84 @@ mod tests {
         let pointer = whole.as_ptr();
         let body = Body::new(StreamBody::new(stream::iter([Ok::<_, BoxError>(Frame::data(whole))])));
         assert_eq!(body.collect_within(9).await.expect("fits").as_ptr(), pointer);
+    }
+
+    /// A chunk of these bytes that tells when it is freed.
+    fn told(bytes: Vec<u8>, freed: &Arc<AtomicBool>) -> Bytes {
+        struct Owner(Vec<u8>, Arc<AtomicBool>);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        impl Drop for Owner {
+            fn drop(&mut self) {
+                self.1.store(true, Ordering::Relaxed);
+            }
+        }
+        Bytes::from_owner(Owner(bytes, Arc::clone(freed)))
+    }
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at % 251) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn any_split_gives_the_same_bytes() {
+        for len in [0, 1, 1023, 1024, 1025, SEGMENT_BYTES, SEGMENT_BYTES + 1, 3 * SEGMENT_BYTES + 7] {
+            let whole = Bytes::from(pattern(len));
+            for size in [1, 7, 1000, 4096, SEGMENT_BYTES - 1, SEGMENT_BYTES, SEGMENT_BYTES + 1] {
+                let parts: Vec<_> = (0..len).step_by(size).map(|at| at..len.min(at + size)).collect();
+                let frames = parts.into_iter().map(|part| Ok::<_, BoxError>(Frame::data(whole.slice(part))));
+                let frames: Vec<_> = frames.collect();
+                let body = Body::new(StreamBody::new(stream::iter(frames)));
+                assert_eq!(body.collect_within(len).await.expect("fits"), whole, "{len} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn segments_reserve_no_more_than_there_is_and_are_never_grown() {
+        let mut segments = Segments::default();
+        for _ in 0..5 * SEGMENT_BYTES / 3 {
+            segments.push(b"abc");
+            let reserved: usize = segments.list.iter().map(Vec::capacity).sum();
+            let spare = segments.len.clamp(MIN_SEGMENT_BYTES, SEGMENT_BYTES);
+            assert!(reserved <= segments.len + spare, "{reserved} for {}", segments.len);
+        }
+        let sizes: Vec<_> = segments.list.iter().map(|segment| segment.capacity() >> 10).collect();
+        assert_eq!(sizes, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256, 256]);
+        let joined = segments.join(Bytes::new());
+        assert_eq!(joined.len(), 5 * SEGMENT_BYTES / 3 * 3);
+    }
+
+    #[test]
+    fn an_expected_length_is_reserved_at_once_and_not_copied_again() {
+        let mut segments = Segments { expected: 3000, ..Segments::default() };
+        segments.push(&[1; 2000]);
+        segments.push(&[2; 1000]);
+        assert_eq!(segments.list.iter().map(Vec::capacity).collect::<Vec<_>>(), [3000]);
+        let pointer = segments.list[0].as_ptr();
+        assert_eq!(segments.join(Bytes::new()).as_ptr(), pointer);
+    }
+
+    #[tokio::test]
+    async fn small_chunks_are_freed_as_they_come_and_a_large_first_one_is_not_copied_before_the_end() {
+        for (len, freed_early) in [(1, true), (SEGMENT_BYTES - 1, true), (SEGMENT_BYTES, false)] {
+            let freed = Arc::new(AtomicBool::new(false));
+            let first = told(pattern(len), &freed);
+            let seen = Arc::clone(&freed);
+            let mut chunks = [first, Bytes::from("x"), Bytes::from("y")].into_iter().enumerate();
+            let frames = stream::iter(std::iter::from_fn(move || {
+                let (at, chunk) = chunks.next()?;
+                assert_eq!(seen.load(Ordering::Relaxed), freed_early && at == 2, "{len} at {at}");
+                Some(Ok::<_, BoxError>(Frame::data(chunk)))
+            }));
+            let body = Body::new(StreamBody::new(frames));
+            let all = body.collect_within(len + 2).await.expect("fits");
+            assert_eq!(all, [&pattern(len)[..], b"xy"].concat());
+            assert!(freed.load(Ordering::Relaxed));
+        }
     }
 
     #[tokio::test]

@@ -51,7 +51,8 @@ impl Operation {
     /// Reads the operation, the dialect and the model named in the path, from method and path.
     ///
     /// Known paths count with and without `/v1`, behind any prefix that ends in it (OpenRouter's `/api/v1`), and under Azure's
-    /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path).
+    /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path, which is given as it
+    /// stands there, not percent-decoded).
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
         let path = path.strip_suffix('/').unwrap_or(path);

@@ -94,6 +94,10 @@ type Answer = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send>>;
 /// A layer that wants to know, and may have a say in, what a call uses. Called under no lock; must not block.
 pub trait Subscriber: Send + Sync + 'static {
     /// Asked before an attempt is made; an attempt that is stopped is not made and not recorded. Earlier attempts are on record.
+    ///
+    /// Subscribers are asked in turn: one that said [`Decision::Go`] is not told when a later one stops the attempt. What it set
+    /// aside for the attempt it gives back in [`Subscriber::on_end`], from the attempts that are on record. Attempts that
+    /// [`Meter::presume`] opens are never asked about here.
     fn before_attempt(&self, target: Option<&Target>, earlier: &[Attempt]) -> Decision {
         let _ = (target, earlier);
         Decision::Go
@@ -175,7 +179,7 @@ impl Meter {
     }
 
     /// Opens an attempt on a guess, for a layer that cannot know whether an inner layer will open one: it stands until then, and
-    /// counts as sent.
+    /// counts as sent. No [`Subscriber::before_attempt`] is asked.
     #[must_use]
     pub fn presume(&self) -> AttemptHandle {
         self.open(Attempt { sent: true, ..Attempt::default() }, true)

@@ -17,7 +17,7 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection};
+use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection, call::find_rejection};
 
 /// Turns the errors of the services inside into responses in the caller's dialect: axum wants `Error = Infallible`.
 ///
@@ -61,13 +61,19 @@ impl RespondErrorLayer {
     /// A layer with the standard answers.
     #[must_use]
     pub fn new() -> Self {
-        Self { explain: Arc::new(standard) }
+        Self::with(standard)
     }
 
-    /// Answers an error with what `explain` makes of it.
+    /// Answers an error with what `explain` makes of it; a [`Rejection`] in its chain of sources answers as itself, and
+    /// `explain` is not asked.
     #[must_use]
     pub fn with(explain: impl Fn(&(dyn Error + 'static)) -> Problem + Send + Sync + 'static) -> Self {
-        Self { explain: Arc::new(move |error| Answer::Problem(explain(error))) }
+        Self {
+            explain: Arc::new(move |error| match find_rejection(error) {
+                Some(rejection) => Answer::Rejection(rejection.clone()),
+                None => Answer::Problem(explain(error)),
+            }),
+        }
     }
 }
 
@@ -180,17 +186,14 @@ impl Answer {
     }
 }
 
-fn standard(error: &(dyn Error + 'static)) -> Answer {
-    let chain = || std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    if let Some(rejection) = chain().find_map(|error| error.downcast_ref::<Rejection>()) {
-        return Answer::Rejection(rejection.clone());
-    }
-    Answer::Problem(match chain().any(is_timeout) {
+fn standard(error: &(dyn Error + 'static)) -> Problem {
+    let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    match chain.any(is_timeout) {
         true => Problem::new(Cause::Timeout, "the upstream did not answer in time"),
         false => {
             Problem::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
         }
-    })
+    }
 }
 
 fn is_timeout(error: &(dyn Error + 'static)) -> bool {

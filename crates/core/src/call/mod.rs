@@ -4,7 +4,7 @@ mod edit;
 mod head;
 mod shape;
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header, request::Parts};
@@ -30,6 +30,9 @@ struct Inner {
     /// Where the path, not the body, names the model.
     path_model: Option<String>,
 }
+
+/// What method, path and extensions say of a request; the model is the path's, decoded.
+type Class<'p> = (Operation, Dialect, Option<Cow<'p, str>>);
 
 /// Bounds for reading a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Call {
     #[must_use]
     pub fn of(request: &Request<Body>) -> Option<&Self> {
         let call = request.extensions().get::<Self>()?;
-        let read_as = (call.operation(), call.dialect(), call.0.path_model.as_deref());
+        let read_as = (call.operation(), call.dialect(), call.0.path_model.as_deref().map(Cow::Borrowed));
         if classify(request.method(), request.uri().path(), request.extensions()) != read_as {
             return None;
         }
@@ -140,7 +143,7 @@ impl Call {
         self.0.dialect
     }
 
-    /// The model that is asked for: the path's where it names one, as Azure reads it, else the body's.
+    /// The model that is asked for: the path's where it names one, as Azure reads it (percent-decoded), else the body's.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.0.path_model.as_deref().or_else(|| self.0.head.model(self.field(Field::Model)))
@@ -152,18 +155,25 @@ impl Call {
         self.field(Field::Stream) == Some("true")
     }
 
-    /// The most tokens the caller lets the model write, when it says so.
+    /// The most tokens the caller lets the model write, when it says so: in a field of its own API, as a provider does not read
+    /// another's. Of OpenAI's two names the larger counts, as which of them a provider reads depends on the model.
     #[must_use]
     pub fn output_cap(&self) -> Option<u64> {
-        [Field::MaxCompletionTokens, Field::MaxTokens, Field::MaxOutputTokens]
-            .into_iter()
-            .find_map(|field| self.field(field)?.parse().ok())
+        let fields: &[Field] = match (self.dialect(), self.operation()) {
+            (Dialect::Anthropic, _) => &[Field::MaxTokens],
+            (Dialect::OpenAi, Operation::Responses) => &[Field::MaxOutputTokens],
+            (Dialect::OpenAi, _) => &[Field::MaxCompletionTokens, Field::MaxTokens],
+        };
+        fields.iter().filter_map(|&field| self.field(field)?.parse().ok()).max()
     }
 
-    /// How many answers are asked for.
+    /// How many answers are asked for: 1 in Anthropic's API, which knows no `n`.
     #[must_use]
     pub fn n(&self) -> u64 {
-        self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1)
+        match self.dialect() {
+            Dialect::Anthropic => 1,
+            Dialect::OpenAi => self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1),
+        }
     }
 
     /// The raw JSON of a top-level field; `None` when it is absent or `null`.
@@ -174,11 +184,14 @@ impl Call {
         (json != "null").then_some(json)
     }
 
-    /// The end user whom the caller names (`user`, or Anthropic's `metadata.user_id`). Said by the client: it can narrow what
-    /// applies, never open a fresh allowance.
+    /// The end user whom the caller names: Anthropic's `metadata.user_id`; OpenAI's `user`, else `metadata.user_id`. Said by the
+    /// client: it can narrow what applies, never open a fresh allowance.
     #[must_use]
     pub fn end_user(&self) -> Option<String> {
-        let direct = self.field(Field::User).and_then(|json| serde_json::from_str(json).ok());
+        let direct = match self.dialect() {
+            Dialect::Anthropic => None,
+            Dialect::OpenAi => self.field(Field::User).and_then(|json| serde_json::from_str(json).ok()),
+        };
         direct.or_else(|| self.metadata("user_id").and_then(|json| serde_json::from_str(json).ok()))
     }
 
@@ -247,7 +260,7 @@ impl Call {
             }
             None => Head::default(),
         };
-        let path_model = path_model.map(str::to_owned);
+        let path_model = path_model.map(Cow::into_owned);
         Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model })))
     }
 }
@@ -264,23 +277,48 @@ impl fmt::Debug for Call {
 }
 
 /// What the host says its own path means, else what the path says.
-fn classify<'p>(
-    method: &Method,
-    path: &'p str,
-    extensions: &http::Extensions,
-) -> (Operation, Dialect, Option<&'p str>) {
+fn classify<'p>(method: &Method, path: &'p str, extensions: &http::Extensions) -> Class<'p> {
     let (operation, dialect, model) = Operation::of_path(method, path);
+    let model = model.map(percent_decoded);
     (extensions.get().copied().unwrap_or(operation), extensions.get().copied().unwrap_or(dialect), model)
+}
+
+/// RFC 3986, section 2.1; what is no valid sequence stays as it is, and so does all of it when it decodes to no UTF-8.
+fn percent_decoded(raw: &str) -> Cow<'_, str> {
+    if !raw.contains('%') {
+        return Cow::Borrowed(raw);
+    }
+    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let pair = behind.first_chunk().and_then(|&[high, low]| Some(hex(high)? << 4 | hex(low)?));
+        let (next, behind) = match pair.filter(|_| byte == b'%') {
+            Some(escaped) => (escaped, &behind[2..]),
+            None => (byte, behind),
+        };
+        decoded.push(next);
+        rest = behind;
+    }
+    String::from_utf8(decoded).map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
 fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> {
     let unsupported = |message: String| Err(Rejection::new(Cause::UnsupportedMediaType, message));
-    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
-        let kind = kind.to_str().unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    if let Some(kind) = kinds.next() {
+        let mut parts = kind.to_str().unwrap_or_default().split(';');
+        let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
         if essence != "application/json" && !essence.ends_with("+json") {
             return unsupported(format!("content-type must be application/json, not {essence:?}"));
         }
+        if let Some(charset) = parts.filter_map(charset).find(|charset| !is_utf8(charset)) {
+            return unsupported(format!("the charset of content-type must be utf-8, not {charset:?}"));
+        }
+    }
+    // One layer would read the first and a provider the last.
+    if kinds.next().is_some() {
+        return unsupported("content-type stands twice in the request's headers".to_owned());
     }
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -296,6 +334,19 @@ fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> 
     Ok(())
 }
 
+/// The charset that a parameter of a content type names, in lower case; empty when it names none.
+fn charset(parameter: &str) -> Option<String> {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim();
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    name.trim().eq_ignore_ascii_case("charset").then(|| value.to_ascii_lowercase())
+}
+
+/// Both labels are in use (<https://encoding.spec.whatwg.org/#names-and-labels>).
+fn is_utf8(charset: &str) -> bool {
+    matches!(charset, "utf-8" | "utf8")
+}
+
 fn refuse_body(error: CollectError) -> Rejection {
     match error {
         CollectError::TooLarge { limit } => {
@@ -308,13 +359,13 @@ fn refuse_body(error: CollectError) -> Rejection {
     }
 }
 
-/// A body may fail with a refusal of its own (a deadline's, say): it is passed on as it is.
-fn find_rejection<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Rejection> {
+/// A refusal of ours in an error's chain of sources: a body may fail with one (a deadline's, say), and it is passed on as it is.
+pub(crate) fn find_rejection<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Rejection> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// A field is to blame.
-fn invalid(message: impl Into<String>, param: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+fn invalid(message: impl Into<String>, param: impl Into<Cow<'static, str>>) -> Rejection {
     Problem::new(Cause::InvalidRequest, message).param(param).into()
 }
 

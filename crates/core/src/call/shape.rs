@@ -135,21 +135,20 @@ fn messages(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
         if first != b'{' {
             return blame(format!("messages[{index}]"), "an object", first);
         }
-        let (mut role, mut content) = (false, false);
+        let mut seen = [false; MEMBERS.len()];
         cursor.object(|key, cursor| {
-            if key_is(key, "role") {
-                once(&mut role, index, "role")?;
-                let first = cursor.peek();
-                if first != b'"' {
-                    return blame(format!("messages[{index}].role"), "a string", first);
-                }
-            } else if key_is(key, "content") {
-                once(&mut content, index, "content")?;
-                return check_content(index, cursor);
+            let Some(member) = MEMBERS.iter().position(|name| key_is(key, name)) else { return Ok(()) };
+            once(&mut seen[member], index, MEMBERS[member])?;
+            match member {
+                ROLE => match cursor.peek() {
+                    b'"' => Ok(()),
+                    first => blame(format!("messages[{index}].role"), "a string", first),
+                },
+                CONTENT => check_content(index, cursor),
+                _ => Ok(()),
             }
-            Ok(())
         })?;
-        match role {
+        match seen[ROLE] {
             true => Ok(()),
             false => {
                 let param = format!("messages[{index}].role");
@@ -201,6 +200,12 @@ const fn kind(first: u8) -> &'static str {
         _ => "a number",
     }
 }
+
+/// The members of a message that carry meaning: each may stand once in it.
+const MEMBERS: [&str; 7] =
+    ["role", "content", "tool_calls", "tool_call_id", "name", "function_call", "refusal"];
+const ROLE: usize = 0;
+const CONTENT: usize = 1;
 
 /// OpenAI's bound of `n`.
 const MAX_N: u64 = 128;

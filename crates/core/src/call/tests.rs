@@ -112,14 +112,60 @@ async fn every_known_type_is_accepted_where_it_belongs() {
 }
 
 #[tokio::test]
-async fn each_output_cap_is_read_and_the_newest_name_counts() {
-    let cap = async |fields: &str| {
-        let body = format!(r#"{{"model":"m",{fields}}}"#);
-        read(post("/v1/responses", body)).await.1.output_cap()
+async fn the_output_cap_is_that_of_the_callers_own_api() {
+    let cap = async |path: &str, fields: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{fields}}}"#);
+        read(post(path, body)).await.1.output_cap()
     };
-    assert_eq!(cap(r#""max_output_tokens":3"#).await, Some(3));
-    assert_eq!(cap(r#""max_tokens":4"#).await, Some(4));
-    assert_eq!(cap(r#""max_tokens":4,"max_completion_tokens":5"#).await, Some(5));
+    let all = r#""max_tokens":4,"max_completion_tokens":5,"max_output_tokens":6"#;
+    let (completions, responses) = ("/v1/completions", "/v1/responses");
+    for (path, expected) in [(CHAT, 5), (completions, 5), (MESSAGES, 4), (responses, 6)] {
+        assert_eq!(cap(path, all).await, Some(expected), "{path}");
+    }
+    assert_eq!(cap(CHAT, r#""max_tokens":9,"max_completion_tokens":5"#).await, Some(9));
+    assert_eq!(cap(CHAT, r#""max_tokens":9,"max_completion_tokens":null"#).await, Some(9));
+    assert_eq!(cap(CHAT, r#""max_completion_tokens":5"#).await, Some(5));
+    assert_eq!(cap(CHAT, r#""max_output_tokens":6"#).await, None);
+    assert_eq!(cap(MESSAGES, r#""max_completion_tokens":5,"max_output_tokens":6"#).await, None);
+    assert_eq!(cap(responses, r#""max_completion_tokens":5,"max_tokens":4"#).await, None);
+}
+
+#[tokio::test]
+async fn number_and_end_user_are_those_of_the_callers_own_api() {
+    let ask = async |path: &str, fields: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"n":3,{fields}}}"#);
+        let call = read(post(path, body)).await.1;
+        (call.n(), call.end_user())
+    };
+    let (ann, bob) = (Some("ann".to_owned()), Some("bob".to_owned()));
+    let both = r#""user":"ann","metadata":{"user_id":"bob"}"#;
+    assert_eq!(ask(CHAT, both).await, (3, ann));
+    assert_eq!(ask(CHAT, r#""metadata":{"user_id":"bob"}"#).await, (3, bob.clone()));
+    assert_eq!(ask(MESSAGES, both).await, (1, bob));
+    assert_eq!(ask(MESSAGES, r#""user":"ann""#).await, (1, None));
+}
+
+#[tokio::test]
+async fn a_model_in_the_path_is_percent_decoded() {
+    for (raw, model) in [
+        ("gpt%2D4o", "gpt-4o"),
+        ("a%2fb%2Fc", "a/b/c"),
+        ("gr%C3%B6%C3%9Fer", "größer"),
+        ("a%20b%25", "a b%"),
+        ("%252d", "%2d"),
+        ("50%", "50%"),
+        ("%4", "%4"),
+        ("%zz%+1%2d", "%zz%+1-"),
+        ("%%2d", "%-"),
+        ("a%2d%ff", "a%2d%ff"),
+    ] {
+        for path in ["openai/deployments", "engines"] {
+            let path = format!("/{path}/{raw}/chat/completions");
+            let (request, call) = read(post(&path, r#"{"messages":[{"role":"user"}]}"#)).await;
+            assert_eq!((call.operation(), call.model()), (Operation::Chat, Some(model)), "{raw}");
+            assert_eq!(Call::of(&request).and_then(Call::model), Some(model));
+        }
+    }
 }
 
 #[tokio::test]
@@ -254,7 +300,12 @@ async fn a_body_that_is_not_json_is_replaced_unread_and_not_edited() {
 
 #[tokio::test]
 async fn content_types_of_json_and_none_at_all_are_read() {
-    for kind in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+    for kind in [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "application/problem+json",
+        "application/json;charset=\"utf8\"; x=y",
+    ] {
         let mut request = post(CHAT, r#"{"model":"m","messages":[{"role":"user"}]}"#);
         request.headers_mut().insert("content-type", kind.parse().expect("valid"));
         request.headers_mut().insert("content-encoding", "Identity".parse().expect("valid"));

@@ -148,6 +148,20 @@ async fn a_host_explains_its_errors_itself() {
 }
 
 #[tokio::test]
+async fn a_rejection_answers_as_itself_before_the_host_is_asked() {
+    let spent = Rejection::new(Cause::Quota, "spent");
+    let failing = {
+        let spent = spent.clone();
+        service_fn(move |_: Request<()>| ready(Err::<Response<Body>, _>(Around(spent.clone().into()))))
+    };
+    let layer = RespondErrorLayer::with(|_| panic!("the host was asked"));
+    let Ok(response) = layer.layer(failing).oneshot(post("/v1/chat/completions")).await;
+    assert_eq!(response.extensions().get::<Rejection>(), Some(&spent));
+    let body = r#"{"error":{"message":"spent","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+    assert_eq!(text(response).await, (429, body.to_owned()));
+}
+
+#[tokio::test]
 async fn a_readiness_error_answers_the_call_that_follows() {
     let inner = Unready::default();
     inner.0.lock().expect("is sound").0 = Some(io::Error::from(io::ErrorKind::TimedOut).into());

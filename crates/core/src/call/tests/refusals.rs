@@ -180,7 +180,7 @@ async fn nesting_that_is_too_deep() {
 
 #[tokio::test]
 async fn fields_that_stand_twice() {
-    let twice = |field| format!("the field `{field}` stands twice in the request body");
+    let twice = |field: &str| format!("the field `{field}` stands twice in the request body");
     let messages = r#""messages":[{"role":"user"}]"#;
     is_400(format!(r#"{{"model":"a","model":"b",{messages}}}"#), &twice("model"), Some("model")).await;
     is_400(format!(r#"{{"model":"a","mod\u0065l":"b",{messages}}}"#), &twice("model"), Some("model")).await;
@@ -199,6 +199,19 @@ async fn fields_that_stand_twice() {
         Some("messages[0].content"),
     )
     .await;
+    for (member, escaped) in [
+        ("tool_calls", r"tool\u005fcalls"),
+        ("tool_call_id", r"tool_call_i\u0064"),
+        ("name", r"\u006eame"),
+        ("function_call", r"function\u005fcall"),
+        ("refusal", r"refus\u0061l"),
+    ] {
+        let field = format!("messages[1].{member}");
+        for again in [member, escaped] {
+            let second = format!(r#"{{"{member}":null,"role":"assistant","x":1,"x":2,"{again}":null}}"#);
+            is_400(saying(&format!(r#"[{{"role":"user"}},{second}]"#)), &twice(&field), Some(&field)).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -311,6 +324,43 @@ async fn another_content_type_is_refused_before_the_body_is_read() {
         refuse(request, Limits::default()).await,
         (415, r#"{"type":"error","error":{"type":"invalid_request_error","message":"content-type must be application/json, not \"text/plain\""}}"#.to_owned())
     );
+}
+
+#[tokio::test]
+async fn another_charset_is_refused_before_the_body_is_read() {
+    let body = |shown: &str| {
+        let message = json(&format!("the charset of content-type must be utf-8, not {shown:?}"));
+        format!(
+            r#"{{"error":{{"message":{message},"type":"invalid_request_error","param":null,"code":"unsupported_media_type"}}}}"#
+        )
+    };
+    for (value, shown) in [
+        ("application/json; charset=utf-16", "utf-16"),
+        ("application/json;CHARSET=\"ISO-8859-1\"", "iso-8859-1"),
+        ("application/json; x=y; charset = utf-7", "utf-7"),
+        ("application/json; charset=utf-8; charset=utf-16", "utf-16"),
+        ("application/problem+json; charset=", ""),
+        ("application/json; charset", ""),
+    ] {
+        let refused = refuse(with_header("content-type", value), Limits::default()).await;
+        assert_eq!(refused, (415, body(shown)), "{value}");
+    }
+    let kind = "application/json; charset=utf-16";
+    let request = Request::post(MESSAGES).header("content-type", kind).body(Untouchable).expect("valid");
+    assert_eq!(
+        refuse(request, Limits::default()).await,
+        (415, r#"{"type":"error","error":{"type":"invalid_request_error","message":"the charset of content-type must be utf-8, not \"utf-16\""}}"#.to_owned())
+    );
+}
+
+#[tokio::test]
+async fn several_content_types_are_refused_even_when_they_agree() {
+    let body = r#"{"error":{"message":"content-type stands twice in the request's headers","type":"invalid_request_error","param":null,"code":"unsupported_media_type"}}"#;
+    for second in ["application/json", "text/plain"] {
+        let mut request = with_header("content-type", "application/json");
+        request.headers_mut().append("content-type", second.parse().expect("valid"));
+        assert_eq!(refuse(request, Limits::default()).await, (415, body.to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! What an encoder is told, and how it says what it cannot carry.
 
-use ziggurat_core::ParamPolicy;
+use std::collections::HashSet;
+
+use ziggurat_core::{Dialect, ParamPolicy};
+
+use crate::{BlockKind, Request, Role};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,15 @@ pub(crate) struct Verdicts<'e> {
     refused: Vec<String>,
 }
 
+/// Where a message stands in the caller's own words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// Anthropic's `system`, which is a message in the model alone.
+    System,
+    /// In `messages`, as the caller counts them.
+    Message(usize),
+}
+
 /// What to do with a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -50,6 +63,67 @@ impl<'e> Encoding<'e> {
     pub const fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
         Self { model, policy }
     }
+}
+
+// ===== impl Place =====
+
+impl Place {
+    pub(crate) fn of(request: &Request<'_>, index: usize) -> Self {
+        let has_system = request.dialect == Dialect::Anthropic
+            && request
+                .messages
+                .first()
+                .is_some_and(|first| first.role == Role::System && first.extra.is_empty());
+        match (has_system, index) {
+            (true, 0) => Self::System,
+            (true, index) => Self::Message(index - 1),
+            (false, index) => Self::Message(index),
+        }
+    }
+
+    /// A member of the message.
+    pub(crate) fn member(self, name: &str) -> String {
+        match self {
+            Self::System => format!("system.{name}"),
+            Self::Message(index) => format!("messages[{index}].{name}"),
+        }
+    }
+
+    /// A part of its content.
+    pub(crate) fn part(self, part: usize) -> String {
+        match self {
+            Self::System => format!("system[{part}]"),
+            Self::Message(index) => format!("messages[{index}].content[{part}]"),
+        }
+    }
+}
+
+/// Every tool result must answer a call that stands before it: the provider's own answer to one that does not speaks of fields the caller
+/// never wrote.
+pub(crate) fn check_results(request: &Request<'_>) -> Result<(), Refused> {
+    let mut calls = HashSet::new();
+    for (index, message) in request.messages.iter().enumerate() {
+        for (part, block) in message.content.iter().enumerate() {
+            match &block.kind {
+                BlockKind::ToolCall(call) => {
+                    calls.insert(call.id.decode());
+                }
+                BlockKind::ToolResult { id, .. } if !calls.contains(&id.decode()) => {
+                    let place = Place::of(request, index);
+                    let what = "no earlier assistant message makes the call";
+                    return Err(Refused::invalid(
+                        format!("{what} {:?} that this result answers", id.decode()),
+                        match request.dialect {
+                            Dialect::Anthropic => format!("{}.tool_use_id", place.part(part)),
+                            _ => place.member("tool_call_id"),
+                        },
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 // ===== impl Refused =====

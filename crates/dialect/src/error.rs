@@ -6,6 +6,8 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use ziggurat_core::{Cause, Problem};
 
+use crate::scrub;
+
 /// What an error body says, whatever its shape.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
@@ -55,8 +57,8 @@ pub(crate) fn said(body: &[u8]) -> Option<Said> {
     (!said.message.is_empty() || !said.kind.is_empty() || !said.code.is_empty()).then_some(said)
 }
 
-/// Reads an error body, or the error within a stream (`status` is `None`), by cause, whatever its shape. Keys and URLs in the provider's
-/// words are taken out.
+/// Reads an error body, or the error within a stream (`status` is `None`), by cause, whatever its shape. Keys, URLs and
+/// hosts in the provider's words are taken out.
 #[must_use]
 pub fn decode_error(status: Option<StatusCode>, body: &[u8]) -> Problem {
     let said = said(body);
@@ -76,18 +78,22 @@ pub fn decode_error(status: Option<StatusCode>, body: &[u8]) -> Problem {
     let cause = cause(status, &said);
     let message = match said.message.is_empty() {
         true => {
-            format!("the provider answered: {}", if said.kind.is_empty() { &said.code } else { &said.kind })
+            let word = if said.kind.is_empty() { &said.code } else { &said.kind };
+            format!("the provider answered: {}", scrub(word))
         }
         false => scrub(&said.message),
     };
     let mut problem = Problem::new(cause, message);
-    problem.param = said.param.map(Into::into);
+    problem.param = said.param.filter(|param| is_field(param)).map(Into::into);
     if cause == Cause::RateLimit && matches!(&*said.kind, "tokens" | "requests") {
         problem.kind = Some(said.kind.clone().into());
     }
     // OpenAI's codes say more than ours where ours has none, or the usual one.
     let (usual, _, code) = cause.openai();
-    if is_code(&said.code) && (code.is_none() || said.code == "content_filter") {
+    if is_code(&said.code)
+        && scrub(&said.code) == said.code
+        && (code.is_none() || said.code == "content_filter")
+    {
         problem.code = Some(said.code.into());
     }
     problem.status = status.filter(|status| {
@@ -116,6 +122,15 @@ fn is_code(code: &str) -> bool {
         && code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !code.bytes().all(|b| b.is_ascii_digit())
 }
+
+/// Whether this looks like the path of a field, and like nothing of the operator's.
+fn is_field(param: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"_.[]-".contains(&b);
+    (1..=MAX_PARAM).contains(&param.len()) && param.bytes().all(is_part) && scrub(param) == param
+}
+
+/// Longest field that is handed on, in bytes.
+const MAX_PARAM: usize = 100;
 
 fn unreadable(status: Option<StatusCode>, body: &[u8]) -> String {
     let start = body.trim_ascii_start();
@@ -214,32 +229,6 @@ fn by_kind(kind: &str) -> Cause {
     }
 }
 
-/// Takes keys and URLs out of a provider's words: they are the operator's.
-#[must_use]
-pub fn scrub(message: &str) -> String {
-    let mut out = String::with_capacity(message.len());
-    for word in message.split_inclusive(char::is_whitespace) {
-        let core = word.trim_end();
-        let bare = core.trim_matches(|c: char| !c.is_alphanumeric());
-        let key = ["sk-", "sk_", "pk-", "xai-", "gsk_", "AIza", "AKIA", "Bearer"]
-            .iter()
-            .any(|prefix| bare.starts_with(prefix) && bare.len() > prefix.len());
-        let url = core.contains("://");
-        if !key && !url {
-            out.push_str(word);
-            continue;
-        }
-        let start = core.find(|c: char| c.is_alphanumeric()).unwrap_or(0);
-        let end = core
-            .rfind(|c: char| c.is_alphanumeric() || c == '*')
-            .map_or(core.len(), |end| end + core[end..].chars().next().map_or(1, char::len_utf8));
-        out.push_str(&core[..start]);
-        out.push_str(if url { "[URL]" } else { "[key]" });
-        out.push_str(&word[end..]);
-    }
-    out
-}
-
 /// When a provider says the same call may work: `retry-after-ms`, then `retry-after` (seconds, also with fractions), then
 /// `x-should-retry` is left to the caller. Dates are `route`'s business, which has a clock.
 #[must_use]
@@ -254,17 +243,6 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_and_urls_are_taken_out() {
-        assert_eq!(
-            scrub(
-                "Incorrect API key provided: sk-ab**9. You can find it at https://platform.openai.com/account."
-            ),
-            "Incorrect API key provided: [key]. You can find it at [URL]."
-        );
-        assert_eq!(scrub("nothing (here) to  hide"), "nothing (here) to  hide");
-    }
 
     #[test]
     fn causes_are_read_from_any_shape() {
@@ -326,6 +304,24 @@ mod tests {
             decode_error(Some(StatusCode::BAD_REQUEST), body).code.as_deref(),
             Some("unsupported_value")
         );
+    }
+
+    #[test]
+    fn what_is_shown_beside_the_message_is_scrubbed_too() {
+        let of = |body: &str| decode_error(Some(StatusCode::BAD_REQUEST), body.as_bytes());
+        let problem = of(r#"{"error":{"type":"no sk-ab at 10.0.0.1"}}"#);
+        assert_eq!(problem.message, "the provider answered: no [key] at [host]");
+        assert_eq!(of(r#"{"error":{"code":"at http://a.b/c"}}"#).message, "the provider answered: at [URL]");
+        let param = |param: &str| {
+            of(&serde_json::json!({ "error": { "message": "x", "param": param } }).to_string()).param
+        };
+        for kept in ["messages[0].content", "top-p", "messages.1.content_x"] {
+            assert_eq!(param(kept).as_deref(), Some(kept));
+        }
+        assert_eq!(param(&"a".repeat(100)).map(|param| param.len()), Some(100));
+        for dropped in ["", "a b", "http://a", "sk-abc", "é", "10.0.0.1", &"a".repeat(101)] {
+            assert_eq!(param(dropped), None, "{dropped}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tool names that had to be shortened, and back again.
 
+use sha2::{Digest, Sha256};
+
 use crate::{BlockKind, Request, Response, Text, Tool, openai::shorten_tool_name};
 
 /// The long names behind the short ones that a provider was given: its answer is put right with them.
@@ -47,4 +49,9 @@ impl ToolNames {
             }
         }
     }
+}
+
+/// Eight hexadecimal digits that keep two names apart.
+pub(crate) fn short_hash(name: &str) -> String {
+    Sha256::digest(name.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

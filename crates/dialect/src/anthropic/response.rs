@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Arguments, Block, BlockKind, Choice, Finish, FinishReason, Malformed, Response, Source, Text, ToolCall,
+    names::short_hash,
     read::{Extra, StringOr, document, wire_object},
     write::{Object, object},
 };
@@ -347,13 +348,14 @@ fn write_source_members(out: &mut Object<'_>, source: &Source<'_>, default_type:
     }
 }
 
-/// Writes the id of a call: Anthropic takes letters, digits, `_` and `-` alone.
+/// Writes the id of a call: Anthropic takes letters, digits, `_` and `-` alone. An id with others gets a hash of it all, so that two which
+/// differ in those alone stay apart.
 pub(super) fn write_call_id(out: &mut Vec<u8>, id: &Text<'_>) {
     let plain = id.decode();
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     match plain.chars().all(fits) {
         true => id.write(out),
-        false => write_string(out, &plain.replace(|c| !fits(c), "_")),
+        false => write_string(out, &format!("{}_{}", plain.replace(|c| !fits(c), "_"), short_hash(&plain))),
     }
 }
 
@@ -365,7 +367,18 @@ mod tests {
     fn ids_hold_no_other_characters() {
         let mut out = Vec::new();
         write_call_id(&mut out, &"call:1/é".into());
-        assert_eq!(out, b"\"call_1__\"");
+        assert_eq!(
+            String::from_utf8(out).expect("is UTF-8"),
+            format!("\"call_1___{}\"", short_hash("call:1/é"))
+        );
+        let write = |id: &str| {
+            let mut out = Vec::new();
+            write_call_id(&mut out, &id.into());
+            out
+        };
+        assert_eq!(write("call_1-a"), b"\"call_1-a\"");
+        assert_eq!(write("a:1"), b"\"a_1_2b2c40a6\"");
+        assert_ne!(write("a:1"), write("a/1"));
     }
 
     #[test]

@@ -47,8 +47,11 @@ fn calls_are_blocks_and_decide_why_it_stopped() {
     let call = |id: &str, arguments: Value| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": arguments } });
     let block = |id: &str, input: Value| json!({ "type": "tool_use", "id": id, "name": "f", "input": input });
     let asked = json!({ "content": "", "tool_calls": [call("a", json!("{\"x\":1}")), call("b:1", json!("")), call("c", json!({ "y": 2 }))] });
-    let blocks =
-        json!([block("a", json!({ "x": 1 })), block("b_1", json!({})), block("c", json!({ "y": 2 }))]);
+    let blocks = json!([
+        block("a", json!({ "x": 1 })),
+        block("b_1_34340f0e", json!({})),
+        block("c", json!({ "y": 2 }))
+    ]);
     // OpenAI says `stop` when the call was forced.
     for reason in ["tool_calls", "stop"] {
         assert_eq!(message(&asked, reason), json!([blocks, "tool_use"]));

@@ -62,6 +62,18 @@ fn a_finish_that_is_repeated_is_one() {
 }
 
 #[test]
+fn a_terminator_before_any_choice_ends_no_whole_answer() {
+    let usage = r#"{"id":"c","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":0}}"#;
+    for chunks in [&["[DONE]"][..], &[usage, "[DONE]", "[DONE]"]] {
+        let events = decode(chunks);
+        let errors: Vec<_> = events.iter().filter(|event| event.starts_with("Error")).collect();
+        assert!(matches!(errors[..], [error] if error.contains("upstream_truncated")), "{events:?}");
+        assert!(!events.contains(&"End".to_owned()), "{events:?}");
+    }
+    assert_eq!(decode(&[FINISH, "[DONE]"]).last().map(String::as_str), Some("End"));
+}
+
+#[test]
 fn groqs_usage_stands_in_its_own_member() {
     let chunk = r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"r","usage":{"prompt_tokens":3,"completion_tokens":4}}}"#;
     let events = decode(&[chunk, "[DONE]"]);

@@ -103,6 +103,7 @@ fn results_are_messages_ahead_of_what_else_the_user_says() {
         { "role": "assistant", "content": [
             { "type": "thinking", "thinking": "hm", "signature": "S" },
             text("b"), text("c"),
+            { "type": "tool_use", "id": "toolu_3", "name": "h", "input": {} },
             { "type": "tool_use", "id": "toolu_1", "name": "f", "input": { "x": 1.50 }, "caller": { "type": "direct" } },
             { "type": "tool_use", "id": "toolu_2", "name": "g", "input": {} },
         ] },
@@ -120,6 +121,7 @@ fn results_are_messages_ahead_of_what_else_the_user_says() {
         json!([
             user(&json!("a")),
             { "role": "assistant", "content": [text("b"), text("c")], "tool_calls": [
+                { "id": "toolu_3", "type": "function", "function": { "name": "h", "arguments": "{}" } },
                 { "id": "toolu_1", "type": "function", "function": { "name": "f", "arguments": "{\"x\":1.5}" } },
                 { "id": "toolu_2", "type": "function", "function": { "name": "g", "arguments": "{}" } },
             ] },
@@ -139,6 +141,55 @@ fn an_assistants_turn_without_text_has_none() {
     let call = json!({ "type": "tool_use", "id": "t", "name": "f", "input": {} });
     let turn = &messages(&json!([{ "role": "assistant", "content": [call] }]))[0];
     assert_eq!(turn["content"], json!(null));
+    // Without a call there has to be something.
+    let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "S" });
+    let turns = messages(
+        &json!([{ "role": "assistant", "content": [thought] }, { "role": "assistant", "content": [] }]),
+    );
+    let empty = json!({ "role": "assistant", "content": "" });
+    assert_eq!(turns, json!([empty, empty]));
+}
+
+#[test]
+fn a_result_without_a_call_is_named_where_the_caller_has_it() {
+    let call = json!({ "type": "tool_use", "id": "t", "name": "f", "input": {} });
+    let result = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": "r" });
+    let mut asked = json!({ "messages": [
+        { "role": "assistant", "content": [call] }, user(&json!([result("t"), result("u")])),
+    ] });
+    for system in [json!(null), json!("s"), json!([text("s")])] {
+        asked["system"] = system;
+        let Err(Refused::Invalid { message, param }) = ask_with(&dropping(), "gpt-4o", &asked) else {
+            panic!("is refused")
+        };
+        assert_eq!(param, "messages[1].content[1].tool_use_id");
+        assert_eq!(message, r#"no earlier assistant message makes the call "u" that this result answers"#);
+    }
+    // To a provider of the caller's own dialect it goes as it is.
+    let own = request(Dialect::Anthropic, Dialect::Anthropic, "claude-x", &ParamPolicy::default(), &asked);
+    assert_eq!(own.expect("is not refused")["messages"], asked["messages"]);
+}
+
+#[test]
+fn places_are_the_callers_own() {
+    let call = json!({ "type": "tool_use", "id": "t", "name": "f", "input": {} });
+    let file = json!({ "type": "image", "source": { "type": "file", "file_id": "f" } });
+    let result = json!({ "type": "tool_result", "tool_use_id": "t", "content": [text("r"), file] });
+    let asked = json!({
+        "system": [text("s"), { "type": "text", "text": "s", "new": 1 }],
+        "messages": [
+            { "role": "assistant", "content": [call, { "type": "server_tool_use", "id": "s" }] },
+            { "role": "user", "content": [result, text("a"), file], "new": 1 },
+        ],
+    });
+    let names = [
+        "system[1].new",
+        "messages[0].content[1]",
+        "messages[1].new",
+        "messages[1].content[0].content[1]",
+        "messages[1].content[2]",
+    ];
+    assert_eq!(ask_with(&ParamPolicy::default(), "gpt-4o", &asked), refused(&names));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn thoughts_text_and_calls_are_blocks_one_after_another() {
             start(1, json!({ "type": "text", "text": "" })),
             grow(1, json!({ "type": "text_delta", "text": "a" })),
             stop(1),
-            start(2, json!({ "type": "tool_use", "id": "call_1", "name": "f", "input": {} })),
+            start(2, json!({ "type": "tool_use", "id": "call_1_0af63155", "name": "f", "input": {} })),
             json("{\"x\":"),
             json("1}"),
             stop(2),

@@ -146,8 +146,11 @@ fn a_schema_for_the_answer_is_carried_and_just_any_json_is_not() {
     );
     assert_eq!(ask(&json!({ "response_format": { "type": "text" } })), json!({ "max_tokens": 64_000 }));
     let any = json!({ "response_format": { "type": "json_object" } });
-    assert_eq!(ask_with(&ParamPolicy::default(), &any), refused(&["response_format"]));
-    assert_eq!(ask_with(&dropping(), &any), Ok(json!({ "max_tokens": 64_000 })));
+    let without = json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "n" } } });
+    for format in [any, without] {
+        assert_eq!(ask_with(&ParamPolicy::default(), &format), refused(&["response_format"]));
+        assert_eq!(ask_with(&dropping(), &format), Ok(json!({ "max_tokens": 64_000 })));
+    }
 }
 
 #[test]
@@ -171,6 +174,13 @@ fn values_that_say_nothing_are_no_reason_to_refuse() {
         "modalities": ["text"], "seed": null, "metadata": { "a": "b" },
     });
     assert_eq!(ask(&parameters), json!({ "max_tokens": 64_000 }));
+}
+
+#[test]
+fn metadata_is_left_out_with_a_user_and_without() {
+    let with_user = json!({ "user": "u", "metadata": { "a": "b" } });
+    assert_eq!(ask(&with_user), json!({ "max_tokens": 64_000, "metadata": { "user_id": "u" } }));
+    assert_eq!(ask(&json!({ "metadata": { "a": "b" } })), json!({ "max_tokens": 64_000 }));
 }
 
 #[test]

@@ -167,10 +167,10 @@ fn parallel_calls_are_one_turn_and_their_results_one_turn_ahead_of_the_user() {
             { "role": "assistant", "content": [
                 text("b"),
                 { "type": "tool_use", "id": "call_1", "name": "f", "input": { "x": 1 } },
-                { "type": "tool_use", "id": "call_2", "name": "g", "input": {} },
+                { "type": "tool_use", "id": "call_2_bf9fb854", "name": "g", "input": {} },
             ] },
             { "role": "user", "content": [
-                { "type": "tool_result", "tool_use_id": "call_2", "content": "two" },
+                { "type": "tool_result", "tool_use_id": "call_2_bf9fb854", "content": "two" },
                 { "type": "tool_result", "tool_use_id": "call_1", "content": [
                     text("one"),
                     { "type": "image", "source": { "type": "url", "url": "https://example.com/a" } },

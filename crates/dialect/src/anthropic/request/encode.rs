@@ -8,14 +8,14 @@ use ziggurat_core::Dialect;
 
 pub(crate) use self::thinking::thinking_effort;
 use self::{
-    conversation::{check_results, write_conversation, write_own_conversation},
+    conversation::{write_conversation, write_own_conversation},
     thinking::Thinking,
     tools::write_tools,
 };
 use super::super::models::facts;
 use crate::{
     Encoding, Refused, Request, Role,
-    encode::{Verdict, Verdicts},
+    encode::{Verdict, Verdicts, check_results},
     write::{Object, object},
 };
 
@@ -104,6 +104,8 @@ fn write_params(
     for (name, raw) in &request.params {
         let json = raw.get();
         let supported = match &**name {
+            // Read by the layers in front, and nobody else's; or a stream's, which is made here.
+            "metadata" | "stream_options" if !own => continue,
             name if is_inner(name) || is_written(name) => false,
             _ if own => true,
             // OpenAI's own, with a value that says what Anthropic does anyway.
@@ -111,8 +113,6 @@ fn write_params(
             "logprobs" | "store" if json == "false" => continue,
             "logit_bias" if json == "{}" => continue,
             "modalities" if json == r#"["text"]"# => continue,
-            // Read by the layers in front, and nobody else's; or a stream's, which is made here.
-            "metadata" | "stream_options" => continue,
             _ if json == "null" => continue,
             name => !OPENAI_ONLY.contains(&name),
         };

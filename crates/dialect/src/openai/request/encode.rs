@@ -13,7 +13,7 @@ use super::decode::WireStreamOptions;
 use crate::{
     Encoding, Format, Reasoning, Refused, Request,
     anthropic::thinking_effort,
-    encode::{Verdict, Verdicts},
+    encode::{Place, Verdict, Verdicts, check_results},
     read::document,
     write::{Object, object},
 };
@@ -28,6 +28,9 @@ pub fn encode_request(
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
     let own = request.dialect == Dialect::OpenAi;
+    if !own {
+        check_results(request)?;
+    }
     let mut verdicts = Verdicts::new(encoding.policy);
     object(out, |body| {
         body.str("model", encoding.model);
@@ -35,7 +38,7 @@ pub fn encode_request(
             for (index, message) in request.messages.iter().enumerate() {
                 match own {
                     true => own::write_message(list, message),
-                    false => foreign::write_message(list, message, index, &mut verdicts),
+                    false => foreign::write_message(list, message, Place::of(request, index), &mut verdicts),
                 }
             }
         });

@@ -98,7 +98,8 @@ impl StreamDecoder {
         if trimmed == "[DONE]" {
             self.over = true;
             self.close_all(sink);
-            sink(Event::End);
+            // Without any choice it is no whole answer.
+            sink(if self.choices.is_empty() { Event::Error(truncated()) } else { Event::End });
             return Ok(());
         }
         let chunk: WireChunk<'a> = document(data)?;

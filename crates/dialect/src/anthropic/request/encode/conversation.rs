@@ -1,7 +1,5 @@
 //! The messages of a request, in the turns that Anthropic wants.
 
-use std::collections::HashSet;
-
 use ziggurat_core::Dialect;
 
 use super::super::super::{
@@ -9,37 +7,11 @@ use super::super::super::{
     response::{is_anthropic_member, write_block},
 };
 use crate::{
-    Block, BlockKind, Message, Refused, Request, Role, Text,
+    Block, BlockKind, Message, Request, Role, Text,
     encode::Verdicts,
     model::CALL,
     write::{Array, Object},
 };
-
-/// Every tool result must answer a call that stands before it: the provider's own answer to one that does not speaks of blocks the caller
-/// never wrote.
-pub(super) fn check_results(request: &Request<'_>) -> Result<(), Refused> {
-    let mut calls = HashSet::new();
-    for (index, message) in request.messages.iter().enumerate() {
-        for block in &message.content {
-            match &block.kind {
-                BlockKind::ToolCall(call) => {
-                    calls.insert(call.id.decode());
-                }
-                BlockKind::ToolResult { id, .. } if !calls.contains(&id.decode()) => {
-                    return Err(Refused::invalid(
-                        format!(
-                            "no earlier assistant message makes the call {:?} that this result answers",
-                            id.decode()
-                        ),
-                        format!("messages[{index}].tool_call_id"),
-                    ));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
 
 /// Writes a conversation that came in Anthropic's words, turn by turn as it came.
 pub(super) fn write_own_conversation(body: &mut Object<'_>, request: &Request<'_>) {

@@ -100,10 +100,10 @@ impl<'r, 'a> Thinking<'r, 'a> {
             }),
         }
         let (schema, native) = match &request.format {
-            Some(Format::JsonSchema { schema, .. }) => (*schema, None),
+            Some(Format::JsonSchema { schema: Some(schema), .. }) => (Some(*schema), None),
             Some(Format::Native { dialect: Dialect::Anthropic, raw }) => (None, Some(*raw)),
-            // Anthropic has no way to ask for just any JSON.
-            Some(Format::JsonObject | Format::Native { .. }) => {
+            // Anthropic has no way to ask for just any JSON, which a schema that is not there asks for too.
+            Some(Format::JsonObject | Format::JsonSchema { schema: None, .. } | Format::Native { .. }) => {
                 verdicts.unsupported("response_format");
                 (None, None)
             }

@@ -3,78 +3,96 @@
 use super::parts::{is_part, write_call, write_part, write_text_content};
 use crate::{
     Block, BlockKind, Message, Role,
-    encode::Verdicts,
+    encode::{Place, Verdicts},
     read::Extra,
     write::{Array, Object},
 };
+
+/// A block, its part in the caller's content, and its part within that when it is a result's.
+type Placed<'r, 'a> = (&'r Block<'a>, usize, Option<usize>);
 
 /// Writes a message: as several, where it holds tool results beside other things.
 pub(super) fn write_message(
     list: &mut Array<'_>,
     message: &Message<'_>,
-    index: usize,
+    place: Place,
     verdicts: &mut Verdicts<'_>,
 ) {
-    check_members(message, index, verdicts);
-    let mut rest: Vec<&Block<'_>> = Vec::new();
-    for block in &message.content {
+    check_members(message, place, verdicts);
+    let mut rest: Vec<Placed<'_, '_>> = Vec::new();
+    for (part, block) in message.content.iter().enumerate() {
         if let BlockKind::ToolResult { id, content, plain, .. } = &block.kind {
             // A tool message holds text alone; what else the tool gave follows as the user's.
-            let (text, media): (Vec<_>, Vec<_>) =
-                content.iter().partition(|block| matches!(block.kind, BlockKind::Text { .. }));
+            let mut text = Vec::new();
+            for (inner, block) in content.iter().enumerate() {
+                match &block.kind {
+                    BlockKind::Text { .. } => text.push(block),
+                    _ => rest.push((block, part, Some(inner))),
+                }
+            }
             list.object(|tool| {
                 tool.str("role", "tool");
                 tool.text("tool_call_id", id);
                 write_text_content(tool, &text, *plain || text.len() <= 1);
             });
-            rest.extend(media);
         }
     }
-    let is_result = |block: &&Block<'_>| matches!(block.kind, BlockKind::ToolResult { .. });
-    rest.extend(message.content.iter().filter(|block| !is_result(block)));
-    if rest.is_empty() && message.content.iter().any(|block| is_result(&block)) {
+    let is_result = |block: &Block<'_>| matches!(block.kind, BlockKind::ToolResult { .. });
+    let parts = message.content.iter().enumerate();
+    rest.extend(parts.filter(|(_, block)| !is_result(block)).map(|(part, block)| (block, part, None)));
+    if rest.is_empty() && message.content.iter().any(is_result) {
         return;
     }
     list.object(|out| match message.role {
-        Role::Assistant => write_assistant(out, &rest, message.plain, index, verdicts),
-        Role::System | Role::Developer => write_turn(out, "system", &rest, message.plain, index, verdicts),
-        Role::User | Role::Tool => write_turn(out, "user", &rest, message.plain, index, verdicts),
+        Role::Assistant => write_assistant(out, &rest, message.plain, place, verdicts),
+        Role::System | Role::Developer => write_turn(out, "system", &rest, message.plain, place, verdicts),
+        Role::User | Role::Tool => write_turn(out, "user", &rest, message.plain, place, verdicts),
     });
 }
 
 /// Names what the caller says of a message or a block and OpenAI has no place for. Members of an assistant's blocks are left: they came with
 /// an answer. Cache hints are left too: OpenAI caches by itself.
-fn check_members(message: &Message<'_>, index: usize, verdicts: &mut Verdicts<'_>) {
+fn check_members(message: &Message<'_>, place: Place, verdicts: &mut Verdicts<'_>) {
     for (name, _) in message.extra.iter().filter(|(_, raw)| raw.get() != "null") {
-        verdicts.unsupported(&format!("messages[{index}].{name}"));
+        verdicts.unsupported(&place.member(name));
     }
     if message.role == Role::Assistant {
         return;
     }
     for (part, block) in message.content.iter().enumerate() {
         for (name, _) in block.extra.iter().filter(|(_, raw)| raw.get() != "null") {
-            verdicts.unsupported(&format!("messages[{index}].content[{part}].{name}"));
+            verdicts.unsupported(&format!("{}.{name}", place.part(part)));
         }
+    }
+}
+
+/// The name of a block's place.
+fn at(place: Place, part: usize, inner: Option<usize>) -> String {
+    let part = place.part(part);
+    match inner {
+        Some(inner) => format!("{part}.content[{inner}]"),
+        None => part,
     }
 }
 
 fn write_turn(
     out: &mut Object<'_>,
     role: &str,
-    blocks: &[&Block<'_>],
+    blocks: &[Placed<'_, '_>],
     plain: bool,
-    index: usize,
+    place: Place,
     verdicts: &mut Verdicts<'_>,
 ) {
     out.str("role", role);
     if plain {
-        return write_text_content(out, blocks, true);
+        let blocks: Vec<_> = blocks.iter().map(|(block, ..)| *block).collect();
+        return write_text_content(out, &blocks, true);
     }
     out.array("content", |parts| {
-        for (part, block) in blocks.iter().enumerate() {
+        for (block, part, inner) in blocks {
             match is_part(block) {
                 true => write_part(parts, block, false),
-                false => verdicts.impossible(format!("messages[{index}].content[{part}]")),
+                false => verdicts.impossible(at(place, *part, *inner)),
             }
         }
     });
@@ -82,25 +100,28 @@ fn write_turn(
 
 fn write_assistant(
     out: &mut Object<'_>,
-    blocks: &[&Block<'_>],
+    blocks: &[Placed<'_, '_>],
     plain: bool,
-    index: usize,
+    place: Place,
     verdicts: &mut Verdicts<'_>,
 ) {
     out.str("role", "assistant");
-    let texts: Vec<&Block<'_>> =
-        blocks.iter().copied().filter(|block| matches!(block.kind, BlockKind::Text { .. })).collect();
+    let is_text = |block: &&Block<'_>| matches!(block.kind, BlockKind::Text { .. });
+    let texts: Vec<&Block<'_>> = blocks.iter().map(|(block, ..)| *block).filter(is_text).collect();
+    let has_calls = blocks.iter().any(|(block, ..)| matches!(block.kind, BlockKind::ToolCall(_)));
     match texts.len() {
-        0 => out.json("content", "null"),
+        0 if has_calls => out.json("content", "null"),
+        // OpenAI refuses a turn without either.
+        0 => out.str("content", ""),
         count => write_text_content(out, &texts, plain || count == 1),
     }
     let mut calls = Vec::new();
-    for (part, block) in blocks.iter().enumerate() {
+    for (block, part, inner) in blocks {
         match &block.kind {
             BlockKind::ToolCall(call) => calls.push(call),
             // OpenAI's API takes no reasoning back.
             BlockKind::Text { .. } | BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. } => {}
-            _ => verdicts.impossible(format!("messages[{index}].content[{part}]")),
+            _ => verdicts.impossible(at(place, *part, *inner)),
         }
     }
     if !calls.is_empty() {

@@ -1,13 +1,13 @@
 //! The tools a model may call.
 
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use ziggurat_core::Dialect;
 
 use super::{super::decode::FUNCTION, parts::write_inner};
 use crate::{
     Request, Text, Tool, ToolChoice,
     encode::Verdicts,
+    names::short_hash,
     read::{document, wire_object},
     write::{Array, Object},
 };
@@ -119,9 +119,7 @@ pub fn shorten_tool_name<'a>(name: &Text<'a>) -> Text<'a> {
     while !plain.is_char_boundary(end) {
         end -= 1;
     }
-    let digest = Sha256::digest(plain.as_bytes());
-    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}_{hash}", &plain[..end]).into()
+    format!("{}_{}", &plain[..end], short_hash(&plain)).into()
 }
 
 /// Longest name of a function in bytes, by OpenAI's API reference.

@@ -13,7 +13,7 @@ use ziggurat_core::{AttemptHandle, Body, BoxError, CallEnd, Dialect, Outcome, Pr
 use ziggurat_dialect::{decode_error, sse};
 
 use crate::{
-    broke_off, not_an_event,
+    broke_off, is_presentable, not_an_event,
     reader::{Reader, State, Verdict},
     scan::scan,
     too_long, truncated,
@@ -42,6 +42,10 @@ pub struct MeteredBody {
     ending: Option<Outcome>,
     /// Ends the call when this body has ended or goes: dropped last.
     call: Option<CallEnd>,
+    /// Bytes that came behind the terminator.
+    behind: usize,
+    /// Bytes of comments, blanks and empty events since the last event.
+    idle: usize,
 }
 
 /// What a [`MeteredBody`] does beside reading.
@@ -90,6 +94,8 @@ impl MeteredBody {
             handle,
             ending: None,
             call: None,
+            behind: 0,
+            idle: 0,
         }
     }
 
@@ -102,6 +108,13 @@ impl MeteredBody {
 
     /// Reads one chunk; whole events go to the queue.
     fn take(&mut self, chunk: Bytes) {
+        if self.reader.state == State::Done {
+            self.behind += chunk.len();
+            if self.behind > MAX_BEHIND {
+                self.inner = None;
+                return;
+            }
+        }
         let mut run = Run { chunk: chunk.clone(), range: 0..0 };
         self.frames.push(chunk);
         let mut problem = None;
@@ -112,6 +125,12 @@ impl MeteredBody {
                     break;
                 }
                 Ok(sse::Frame::Event(event)) => match self.read(&event.data) {
+                    Verdict::Forward if self.reader.state == State::Failed => {
+                        // Nothing follows an error: the upstream is left.
+                        self.inner = None;
+                        run.add(presentable(event, self.options.dialect), &mut self.queue);
+                        break;
+                    }
                     Verdict::Forward => event.raw,
                     Verdict::Correct(json) => corrected(&event, &json),
                     Verdict::Withhold => continue,
@@ -127,8 +146,15 @@ impl MeteredBody {
                     }
                     raw
                 }
-                Ok(sse::Frame::Idle(raw)) => raw,
+                Ok(sse::Frame::Idle(raw)) => {
+                    self.idle += raw.len();
+                    raw
+                }
             };
+            if self.idle > self.options.max_event {
+                problem = Some(too_long(self.options.max_event));
+                break;
+            }
             run.add(raw, &mut self.queue);
         }
         run.flush(&mut self.queue);
@@ -182,6 +208,8 @@ impl MeteredBody {
     }
 
     fn read(&mut self, data: &[u8]) -> Verdict {
+        // An event without data counts with the blanks.
+        self.idle = if data.is_empty() { self.idle + EMPTY_EVENT } else { 0 };
         let before = self.reader.state;
         let verdict = self.reader.event(data, self.options.hide_usage, self.handle.as_mut());
         // At the terminator, not at the end of the bytes: callers leave as soon as they have seen it.
@@ -228,6 +256,20 @@ impl MeteredBody {
 
     fn push(&mut self, bytes: Bytes) {
         self.queue.push_back(Frame::data(bytes));
+    }
+}
+
+/// Most bytes that are read behind the terminator, for the sake of the connection.
+const MAX_BEHIND: usize = 64 << 10;
+
+/// What an event without data counts for, in bytes.
+const EMPTY_EVENT: usize = 8;
+
+/// An error event as it may go to the caller.
+fn presentable(event: sse::Event, dialect: Dialect) -> Bytes {
+    match is_presentable(&event.data, dialect) {
+        true => event.raw,
+        false => decode_error(None, &event.data).to_event(dialect).into(),
     }
 }
 

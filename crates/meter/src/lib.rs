@@ -9,5 +9,5 @@ mod scan;
 
 pub use body::{MeteredBody, Options};
 pub use feed::{feed, feed_response};
-pub use problem::{broke_off, not_an_event, too_long, truncated, unreadable};
+pub use problem::{broke_off, is_presentable, not_an_event, too_long, truncated, unreadable};
 pub use run::{is_event_stream, run};

@@ -2,7 +2,30 @@
 
 use std::{error::Error, io};
 
-use ziggurat_core::{BoxError, Cause, CollectError, Problem};
+use serde_json::Value;
+use ziggurat_core::{BoxError, Cause, CollectError, Dialect, Problem};
+use ziggurat_dialect::scrub;
+
+/// Whether an error of a provider's may pass as it is to a caller of its dialect: it has the dialect's shape, and not a word that is the
+/// operator's alone.
+#[must_use]
+pub fn is_presentable(error: &[u8], dialect: Dialect) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(error) else { return false };
+    let message = value.pointer("/error/message").and_then(Value::as_str);
+    let typed = value.get("type").is_some_and(|kind| kind == "error");
+    typed == (dialect == Dialect::Anthropic)
+        && message.is_some_and(|message| !message.is_empty())
+        && is_clean(&value)
+}
+
+fn is_clean(value: &Value) -> bool {
+    match value {
+        Value::String(text) => scrub(text) == *text,
+        Value::Array(list) => list.iter().all(is_clean),
+        Value::Object(members) => members.values().all(is_clean),
+        _ => true,
+    }
+}
 
 /// The problem of a stream that ends before its terminator.
 #[must_use]

@@ -134,11 +134,12 @@ async fn an_event_that_is_no_json_ends_the_stream_in_an_error() {
 }
 
 #[tokio::test]
-async fn an_error_event_passes_and_no_terminator_follows_it() {
+async fn an_error_event_passes_and_nothing_follows_it() {
     let error = "data: {\"id\":\"c\",\"error\":{\"code\":502,\"message\":\"gone\"},\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n";
-    let text = [&*chat("Hi"), error, CHAT_USAGE].concat();
-    let (out, attempt) =
-        pass_listened(Options::new(Dialect::OpenAi), [Step::data(text.clone()), Step::data(DONE)]).await;
+    let text = [&*chat("Hi"), error].concat();
+    let behind = [&*chat("more"), CHAT_USAGE, CHAT_FINISH].concat();
+    let steps = [Step::data(text.clone() + &behind), Step::data(DONE)];
+    let (out, attempt) = pass_listened(Options::new(Dialect::OpenAi), steps).await;
     assert_eq!(out, text);
     assert_eq!(attempt.outcome, Some(Outcome::Failed));
 
@@ -149,10 +150,11 @@ async fn an_error_event_passes_and_no_terminator_follows_it() {
     assert_eq!(out, text);
     assert_eq!(attempt.outcome, Some(Outcome::Failed));
 
-    // Without `type` and without `error`: the shapes of other servers.
+    // Without `type` and without `error`: the shapes of other servers, told in that of the caller's.
     for error in ["data: {\"message\":\"gone\",\"code\":500}\n\n", "data: {\"detail\":\"gone\"}\n\n"] {
         let out = pass(Options::new(Dialect::OpenAi), [Step::data([error, DONE].concat())]).await;
-        assert_eq!(out, error);
+        assert!(out.starts_with("data: {\"error\":{\"message\":\"gone\",\"type\":\"server_error\""), "{out}");
+        assert_eq!(out.matches("data:").count(), 1);
     }
 }
 
@@ -195,4 +197,43 @@ async fn trailers_come_last_and_only_behind_a_whole_answer() {
     let finished = [&*chat("Hi"), CHAT_FINISH].concat();
     assert_eq!(pass(finished.clone()).await, (finished + DONE, Some(trailers.clone())));
     assert_eq!(pass(chat("Hi")).await, (chat("Hi") + &truncated(Dialect::OpenAi), None));
+}
+
+#[tokio::test]
+async fn an_error_event_is_told_without_the_operators_words() {
+    let error = "data: {\"error\":{\"message\":\"see https://internal.host/x for sk-upstream-1\",\"type\":\"server_error\"}}\n\n";
+    let out = pass(Options::new(Dialect::OpenAi), [Step::data(chat("Hi") + error)]).await;
+    let said = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
+    assert!(said.starts_with("data: {\"error\":{\"message\":\"see [URL] for [key]\""), "{said}");
+
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"sk-ant-upstream\"}}\n\n";
+    let out = pass(Options::new(Dialect::Anthropic), [Step::data(MESSAGE_START.to_owned() + error)]).await;
+    let said = out.strip_prefix(MESSAGE_START).expect("what came before is kept");
+    assert_eq!(
+        said,
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"[key]\"}}\n\n"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_nothing_is_stopped() {
+    for nothing in [": x\n\n", "\n", "data:\n\n"] {
+        let mut options = Options::new(Dialect::OpenAi);
+        options.max_event = 1 << 10;
+        let flood = nothing.repeat(2 << 10);
+        let out = pass(options, [Step::data(chat("Hi")), Step::data(flood), Step::data(DONE)]).await;
+        assert!(
+            out.contains("more than 1024 bytes") && !out.contains("[DONE]"),
+            "{nothing:?}: {}",
+            out.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_floods_behind_the_terminator_is_left() {
+    let whole = [&*chat("Hi"), CHAT_FINISH, DONE].concat();
+    let flood = (0..100).map(|_| Step::data(": x\n\n".repeat(1 << 10)));
+    let out = pass(Options::new(Dialect::OpenAi), [Step::data(whole)].into_iter().chain(flood)).await;
+    assert!(out.len() < 128 << 10, "{}", out.len());
 }

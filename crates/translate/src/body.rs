@@ -25,6 +25,8 @@ pub struct TranslatedBody {
     max_event: usize,
     /// Bytes that came behind the answer's end.
     behind: usize,
+    /// Bytes of comments, blanks and empty events since the last event.
+    idle: usize,
 }
 
 /// Where the decoder's events go.
@@ -39,6 +41,8 @@ struct Writer {
     refused: bool,
     /// The terminator or an error was written.
     over: bool,
+    /// It was an error.
+    failed: bool,
     /// How the attempt ended, to be recorded once the subscribers were asked about what came with it.
     ending: Option<Outcome>,
 }
@@ -65,10 +69,12 @@ impl TranslatedBody {
                 handle,
                 refused: false,
                 over: false,
+                failed: false,
                 ending: None,
             },
             max_event: config.max_event,
             behind: 0,
+            idle: 0,
         }
     }
 
@@ -78,13 +84,28 @@ impl TranslatedBody {
             && let Some(frame) = self.frames.next()
         {
             match frame {
-                Ok(sse::Frame::Event(event)) => self.event(&event.data),
+                Ok(sse::Frame::Event(event)) => {
+                    // An event without data counts with the blanks.
+                    self.idle = if event.data.is_empty() { self.idle + event.raw.len() } else { 0 };
+                    self.event(&event.data);
+                }
                 // Comments of the provider's are its own business; they still show that it lives.
-                Ok(sse::Frame::Idle(raw)) if raw.contains(&b':') => self.writer.encode(&Event::Ping),
-                Ok(sse::Frame::Idle(_)) => {}
+                Ok(sse::Frame::Idle(raw)) => {
+                    self.idle += raw.len();
+                    if raw.contains(&b':') {
+                        self.writer.encode(&Event::Ping);
+                    }
+                }
                 Ok(sse::Frame::Other(raw)) => self.bare(&raw),
                 Err(_) => self.fail(too_long(self.max_event), Outcome::Failed),
             }
+            if self.idle > self.max_event {
+                self.fail(too_long(self.max_event), Outcome::Failed);
+            }
+        }
+        if self.writer.failed {
+            // Nothing follows an error: the upstream is left.
+            self.inner = None;
         }
     }
 
@@ -207,6 +228,7 @@ impl Writer {
             self.ending = feed(handle, event, &mut self.refused);
         }
         self.over = matches!(event, Event::End | Event::Error(_));
+        self.failed = matches!(event, Event::Error(_));
         match event {
             Event::Open { choice, block, opening: Opening::ToolCall { id, name } }
                 if !self.names.is_empty() =>

@@ -30,6 +30,9 @@ pub(crate) struct Expected {
     /// Whether it was asked for by us.
     pub(crate) hide_usage: bool,
     pub(crate) names: ToolNames,
+    /// The model's name in the caller's words, and at the provider.
+    pub(crate) asked: String,
+    pub(crate) model: String,
 }
 
 // ===== impl Outgoing =====
@@ -50,6 +53,8 @@ impl Outgoing {
             include_usage: asked,
             hide_usage: false,
             names: ToolNames::default(),
+            asked: call.model().unwrap_or_default().to_owned(),
+            model: target.model().to_owned(),
         };
         let (parts, body) = request.into_parts();
         let body = match expected.caller == expected.provider {
@@ -138,8 +143,7 @@ fn translate(call: &Call, target: &Target, names: &mut ToolNames) -> Result<Byte
     }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
     let encoding = Encoding::new(target.model(), target.params());
-    encode_request(target.dialect(), &request, &encoding, &mut out)
-        .map_err(|refused| refuse(refused, target))?;
+    encode_request(target.dialect(), &request, &encoding, &mut out).map_err(refuse)?;
     Ok(out.into())
 }
 
@@ -148,14 +152,13 @@ fn malformed(error: Malformed) -> Rejection {
     if error.path.is_empty() { problem.into() } else { problem.param(error.path).into() }
 }
 
-fn refuse(refused: Refused, target: &Target) -> Rejection {
+fn refuse(refused: Refused) -> Rejection {
     match refused {
         Refused::Unsupported(names) => {
             let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let message = format!(
-                "{} does not support {list}; set `drop_params` to leave out what can be left out, or name it in \
-                 `allowed_openai_params` to pass it on",
-                target.provider()
+                "this model does not support {list}; set `drop_params` to leave out what can be left out, or name it in \
+                 `allowed_openai_params` to pass it on"
             );
             let first = names.into_iter().next().unwrap_or_default();
             Problem::new(Cause::InvalidRequest, message).param(first).code("unsupported_parameter").into()

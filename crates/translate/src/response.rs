@@ -2,13 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
-use serde_json::Value;
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
 use ziggurat_dialect::{
     decode_answer_error, decode_error, decode_response, encode_response, openai::correct_usage, retry_after,
-    scrub,
 };
-use ziggurat_meter::{MeteredBody, Options, feed_response, unreadable};
+use ziggurat_meter::{MeteredBody, Options, feed_response, is_presentable, unreadable};
 
 use crate::{
     body::TranslatedBody,
@@ -29,7 +27,9 @@ pub(crate) async fn translate(
     let mut extensions = std::mem::take(&mut parts.extensions);
     if let Some(rejection) = extensions.remove::<Rejection>() {
         // A layer of ours refused, in the words of the provider's API.
-        end(&mut handle, Outcome::Failed);
+        if let Some(handle) = handle.take() {
+            handle.withdraw();
+        }
         return rejection.into_response(expected.caller);
     }
     // None was asked for; what is encoded all the same cannot be read, nor bounded.
@@ -78,9 +78,17 @@ async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config
         Some(b"false") => Some(false),
         _ => None,
     };
+    // The caller knows the model by the name it asked for.
+    if hides_model(expected) {
+        problem.message = problem.message.replace(&expected.model, &expected.asked);
+    }
     let error = parts.status.is_client_error() || parts.status.is_server_error();
     let mut response = problem.into_response(expected.caller);
-    if error && expected.caller == expected.provider && is_native(&bytes, expected.caller) {
+    if error
+        && expected.caller == expected.provider
+        && is_presentable(&bytes, expected.caller)
+        && !names_model(&bytes, expected)
+    {
         *response.status_mut() = parts.status;
         *response.body_mut() = Body::from(bytes);
     }
@@ -88,21 +96,13 @@ async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config
     response
 }
 
-/// Whether a body is an error object of the dialect, without a word that is the operator's alone.
-fn is_native(body: &[u8], dialect: Dialect) -> bool {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
-    let message = value.pointer("/error/message").and_then(Value::as_str);
-    let shaped = dialect != Dialect::Anthropic || value.get("type").is_some_and(|kind| kind == "error");
-    shaped && message.is_some_and(|message| !message.is_empty()) && is_clean(&value)
+/// Whether the model's name at the provider is one that the caller does not know; a name of a letter or two would be found in any word.
+fn hides_model(expected: &Expected) -> bool {
+    expected.asked != expected.model && expected.model.len() > 3
 }
 
-fn is_clean(value: &Value) -> bool {
-    match value {
-        Value::String(text) => scrub(text) == *text,
-        Value::Array(list) => list.iter().all(is_clean),
-        Value::Object(members) => members.values().all(is_clean),
-        _ => true,
-    }
+fn names_model(body: &[u8], expected: &Expected) -> bool {
+    hides_model(expected) && std::str::from_utf8(body).is_ok_and(|body| body.contains(&expected.model))
 }
 
 /// Longest error body that is read.
@@ -243,18 +243,15 @@ fn respond(parts: &Parts, body: Body, kind: &'static str, expected: &Expected) -
     response
 }
 
-/// Hands on what speaks of this answer, and nothing that speaks of the operator's account. Limits are told in the provider's own words, which
-/// only a caller of its dialect knows.
+/// Hands on what speaks of this answer, and nothing that speaks of the operator's account: its limits are not the caller's.
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, expected: &Expected) {
     const HINTS: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
     const SAME: &[&str] = &["request-id", "x-request-id", "openai-processing-ms", "openai-version"];
-    const SAME_PREFIXES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
     let same = expected.caller == expected.provider;
     for (name, value) in from {
         let name: &HeaderName = name;
         let word = name.as_str();
-        let mine =
-            same && (SAME.contains(&word) || SAME_PREFIXES.iter().any(|prefix| word.starts_with(prefix)));
+        let mine = same && SAME.contains(&word);
         if mine || (HINTS.contains(&word) && is_hint(value)) {
             to.insert(name.clone(), value.clone());
         }

@@ -34,7 +34,7 @@ async fn what_the_target_does_not_take_is_named_in_a_400() {
     );
     assert_eq!(
         error["message"],
-        "anthropic does not support `logit_bias`, `seed`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on"
+        "this model does not support `logit_bias`, `seed`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on"
     );
 }
 

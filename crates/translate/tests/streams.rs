@@ -130,6 +130,22 @@ async fn a_line_without_end_is_stopped_at_the_limit() {
 }
 
 #[tokio::test]
+async fn a_flood_of_nothing_is_stopped() {
+    for (caller, provider) in DIRECTIONS {
+        for nothing in [": x\n\n", "\n", "data:\n\n"] {
+            let layer = TranslateLayer::new().target(target(provider)).max_event(1 << 10);
+            let steps = [Step::data(": x\n\n".to_owned() + &nothing.repeat(2 << 10))];
+            let exchange = exchange_through(layer, post(caller, hello(caller, true)), events(steps)).await;
+            let body = exchange.body;
+            assert!(
+                body.contains("more than 1024 bytes") && !body.contains("[DONE]"),
+                "{caller:?} {nothing:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_limits_are_the_layers() {
     let layer = || TranslateLayer::new().target(target(OPENAI)).max_event(200).max_response(300);
     let long = chat(&"x".repeat(200));

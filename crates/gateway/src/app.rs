@@ -97,7 +97,8 @@ impl App {
                 response
             }
             Route::Nothing => {
-                let message = format!("nothing answers at {} {}", request.method(), request.uri().path());
+                let message =
+                    format!("nothing answers at {} {}", request.method(), beginning(request.uri().path()));
                 Rejection::new(Cause::NotFound, message).into_response(dialect)
             }
         }

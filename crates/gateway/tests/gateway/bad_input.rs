@@ -284,7 +284,7 @@ async fn what_the_other_dialect_cannot_say() {
             invalid(
                 "",
                 "",
-                "openai does not support `top_k`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on",
+                "this model does not support `top_k`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on",
             ),
         ),
         (
@@ -302,7 +302,7 @@ async fn what_the_other_dialect_cannot_say() {
             invalid(
                 "seed",
                 "unsupported_parameter",
-                "anthropic does not support `seed`, `logit_bias`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on",
+                "this model does not support `seed`, `logit_bias`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on",
             ),
         ),
     ];

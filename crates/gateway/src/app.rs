@@ -89,7 +89,11 @@ impl App {
             }
             Route::Readiness => json(StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
             Route::Models => models::list(&self.config.model_names(), request.headers()),
-            Route::Call => aside(is_large(request.body()), self.call(dialect, request)).await,
+            // The bytes are awaited here: aside, each wait would wander to another thread, with buffers of its own.
+            Route::Call => match Call::collect(request, &self.limits).await {
+                Ok(request) => aside(is_large(request.body()), self.call(dialect, request)).await,
+                Err(rejection) => rejection.into_response(dialect),
+            },
             Route::WrongMethod { allow } => {
                 let message = format!("{} answers to {allow} only", request.uri().path());
                 let mut response = Rejection::new(Cause::MethodNotAllowed, message).into_response(dialect);

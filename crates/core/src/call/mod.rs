@@ -85,12 +85,27 @@ impl Call {
             request.extensions_mut().insert(call.clone());
             return Ok((request, call));
         }
+        let mut request = Self::collect(request, limits).await?;
+        let bytes = request.body_mut().as_bytes().cloned().unwrap_or_default();
+        *request.body_mut() = Body::empty();
+        let call = Self::replace(&mut request, bytes)?;
+        Ok((request, call))
+    }
+
+    /// The part of [`Call::read`] that waits: checks the headers and collects a JSON body under the limit, and looks at none of it yet. For
+    /// hosts that read large bodies on another thread.
+    ///
+    /// # Errors
+    /// A [`Rejection`] for its content type, its length, or its early end.
+    pub async fn collect(request: Request<Body>, limits: &Limits) -> Result<Request<Body>, Rejection> {
+        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
+        if !operation.takes_json() || Self::of(&request).is_some() {
+            return Ok(request);
+        }
         check_headers(request.headers(), limits)?;
         let (parts, body) = request.into_parts();
         let bytes = body.collect_within(limits.body).await.map_err(refuse_body)?;
-        let mut request = Request::from_parts(parts, Body::empty());
-        let call = Self::replace(&mut request, bytes)?;
-        Ok((request, call))
+        Ok(Request::from_parts(parts, Body::from(bytes)))
     }
 
     /// The attached call, when it still counts: when its bytes are the body's own and the request still means the same (a router

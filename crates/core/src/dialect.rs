@@ -48,6 +48,18 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether a model answers with tokens of text, as many as it is allowed.
+    #[must_use]
+    pub const fn generates_text(self) -> bool {
+        matches!(self, Self::Chat | Self::Messages | Self::Responses | Self::Completions)
+    }
+
+    /// Whether a provider charges for it.
+    #[must_use]
+    pub const fn is_billed(self) -> bool {
+        !matches!(self, Self::CountTokens | Self::Models | Self::Other)
+    }
+
     /// Reads the operation, the dialect and the model named in the path, from method and path.
     ///
     /// Known paths count with and without `/v1`, behind any prefix that ends in it (OpenRouter's `/api/v1`), and under Azure's

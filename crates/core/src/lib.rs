@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod clock;
 mod credential;
 mod dialect;
 mod error;
@@ -10,19 +11,26 @@ mod meter;
 mod principal;
 mod problem;
 mod respond_error;
+mod scope;
 mod served;
+mod shards;
 mod target;
 mod usage;
+mod usd;
 
 pub use body::{Body, CollectError};
 pub use call::{Call, Edit, Field, Limits};
+pub use clock::Clock;
 pub use credential::{Credential, CredentialError, HeaderKey, NoCredential};
 pub use dialect::{Dialect, Operation};
-pub use error::BoxError;
+pub use error::{BoxError, Unsent, is_timeout};
 pub use meter::{Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, Outcome, Subscriber};
 pub use principal::Principal;
 pub use problem::{Cause, Problem, Rejection, RetryClass};
 pub use respond_error::{RespondError, RespondErrorLayer};
+pub use scope::{Account, Budget, Calendar, Limit, Measure, Scope, ScopeKind, Window};
 pub use served::{CacheStatus, Served};
+pub use shards::{Full, Idle, Locked, Shards};
 pub use target::{ParamPolicy, Plan, Target, TargetError};
 pub use usage::{Convention, Usage};
+pub use usd::{ParseUsdError, Usd};

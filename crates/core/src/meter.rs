@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Request;
+use http::{Request, StatusCode};
 
 use crate::{Rejection, Target, Usage};
 
@@ -23,6 +23,8 @@ struct State {
     opened: u64,
     /// Shared, so that asking them on every event of a stream allocates nothing.
     subscribers: Arc<[Arc<dyn Subscriber>]>,
+    /// The call's layer has let go: the call ends with its last open attempt.
+    closing: bool,
     ended: bool,
 }
 
@@ -34,6 +36,8 @@ struct Slot {
 }
 
 /// Ends the call when it is dropped: held by the layer that made the [`Meter`], in its future first, in its response body then.
+///
+/// An attempt that is still open then, as a layer reads its answer on after the caller has left, defers the end until it ends too.
 #[must_use = "dropping it ends the call"]
 pub struct CallEnd(Meter);
 
@@ -45,6 +49,8 @@ pub struct Attempt {
     pub target: Option<TargetId>,
     /// Whether anything may have reached the provider: if so, it may have been billed.
     pub sent: bool,
+    /// The status with which it was answered; `None` while, or when, there is no answer.
+    pub status: Option<StatusCode>,
     /// Whether content (text, reasoning, a tool call) has been given on.
     pub content_begun: bool,
     /// Bytes of content seen so far: text, reasoning and tool-call arguments as they stand in JSON. A base for estimates while a
@@ -72,7 +78,7 @@ pub enum Outcome {
     Truncated,
     /// The provider failed, by status or by an error in its stream.
     Failed,
-    /// A subscriber of ours stopped it.
+    /// We stopped it: a subscriber, or a layer that ended it with a [`Rejection`].
     Stopped,
     /// The caller left.
     Cancelled,
@@ -109,7 +115,7 @@ pub trait Subscriber: Send + Sync + 'static {
         Decision::Go
     }
 
-    /// Told exactly once, when the call has ended in whatever way; attempts that were still open are [`Outcome::Cancelled`].
+    /// Told exactly once, when the call has ended in whatever way and no attempt is open any more.
     fn on_end(&self, attempts: &[Attempt]) {
         let _ = attempts;
     }
@@ -199,6 +205,22 @@ impl Meter {
         AttemptHandle { meter: self.clone(), id, attempt, changed: false, waiting: Vec::new() }
     }
 
+    /// Tells the end, once, if the call is closing and no attempt is open.
+    fn end_if_over(&self) {
+        let (subscribers, attempts) = {
+            let mut state = self.state();
+            let open = state.slots.iter().any(|slot| slot.attempt.outcome.is_none());
+            if state.ended || !state.closing || open {
+                return;
+            }
+            state.ended = true;
+            (std::mem::take(&mut state.subscribers), state.attempts())
+        };
+        for subscriber in subscribers.iter() {
+            subscriber.on_end(&attempts);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; if it did, the counts would still be the best there are.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -223,17 +245,8 @@ impl State {
 
 impl Drop for CallEnd {
     fn drop(&mut self) {
-        let (subscribers, attempts) = {
-            let mut state = self.0.state();
-            state.ended = true;
-            for slot in &mut state.slots {
-                slot.attempt.outcome.get_or_insert(Outcome::Cancelled);
-            }
-            (std::mem::take(&mut state.subscribers), state.attempts())
-        };
-        for subscriber in subscribers.iter() {
-            subscriber.on_end(&attempts);
-        }
+        self.0.state().closing = true;
+        self.0.end_if_over();
     }
 }
 
@@ -249,6 +262,19 @@ impl AttemptHandle {
     /// Records that from here on the provider may have been reached.
     pub fn sent(&mut self) {
         self.attempt.sent = true;
+        let _nobody_asked = self.publish();
+    }
+
+    /// Records that nothing reached the provider after all, as an error said ([`Unsent`](crate::Unsent)): undoes
+    /// [`AttemptHandle::sent`], and what [`Meter::presume`] assumed.
+    pub fn unsent(&mut self) {
+        self.attempt.sent = false;
+        let _nobody_asked = self.publish();
+    }
+
+    /// Records the status of the answer.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.attempt.status = Some(status);
         let _nobody_asked = self.publish();
     }
 
@@ -308,12 +334,16 @@ impl AttemptHandle {
 
     /// Records the end; a later one changes nothing.
     pub fn end(&mut self, outcome: Outcome) {
-        self.attempt.outcome.get_or_insert(outcome);
-        let _nobody_asked = self.publish();
+        if self.attempt.outcome.is_none() {
+            self.attempt.outcome = Some(outcome);
+            let _nobody_asked = self.publish();
+            self.meter.end_if_over();
+        }
     }
 
     /// Takes the attempt off the record: it turned out that none was made.
     pub fn withdraw(self) {
+        // Dropping what is left of it looks whether the call is over.
         self.meter.state().slots.retain(|slot| slot.id != self.id);
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::{Budget, Limit};
+
 /// Who makes the call, and what they may use: written as a request extension by `auth`, or by the host that authenticated the
 /// caller itself. Ids are opaque; `None` means not known, never 'everyone'.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub struct Principal {
     pub tags: Arc<[Arc<str>]>,
     /// The models the caller may name; `None` allows every model. An entry may end in `*`.
     pub models: Option<Arc<[Arc<str>]>>,
+    /// The budgets that apply, the most specific first.
+    pub budgets: Arc<[Budget]>,
+    /// The limits that apply, the most specific first.
+    pub limits: Arc<[Limit]>,
 }
 
 impl Principal {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{Body, Dialect, json::write_string};
+use crate::{Body, Dialect, error::chain, json::write_string};
 
 /// Why a call cannot be answered, whoever found out: the one vocabulary for refusals of ours and failures of a provider's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -294,6 +294,12 @@ impl Rejection {
     #[must_use]
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self(Box::new(Problem::new(cause, message)))
+    }
+
+    /// The refusal in an error's chain of sources: a body may fail with one (a deadline's, say), and it is told as it is.
+    #[must_use]
+    pub fn find_in<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+        chain(error).find_map(|error| error.downcast_ref())
     }
 
     /// What the caller is told.

@@ -5,7 +5,6 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -17,13 +16,12 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection, call::find_rejection};
+use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection, is_timeout};
 
 /// Turns the errors of the services inside into responses in the caller's dialect: axum wants `Error = Infallible`.
 ///
 /// By default a timeout answers 504 and anything else 502, without a word of the error's own: it may name hosts. A
-/// [`Rejection`] anywhere in the error's chain of sources answers as itself. A timeout is an [`io::Error`] of that kind or, as
-/// tower's and tokio's, an error named `Elapsed`, anywhere in the chain.
+/// [`Rejection`] anywhere in the error's chain of sources answers as itself. What a timeout is says [`is_timeout`].
 #[derive(Clone)]
 pub struct RespondErrorLayer {
     explain: Explain,
@@ -69,7 +67,7 @@ impl RespondErrorLayer {
     #[must_use]
     pub fn with(explain: impl Fn(&(dyn Error + 'static)) -> Problem + Send + Sync + 'static) -> Self {
         Self {
-            explain: Arc::new(move |error| match find_rejection(error) {
+            explain: Arc::new(move |error| match Rejection::find_in(error) {
                 Some(rejection) => Answer::Rejection(rejection.clone()),
                 None => Answer::Problem(explain(error)),
             }),
@@ -187,20 +185,11 @@ impl Answer {
 }
 
 fn standard(error: &(dyn Error + 'static)) -> Problem {
-    let mut chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    match chain.any(is_timeout) {
+    match is_timeout(error) {
         true => Problem::new(Cause::Timeout, "the upstream did not answer in time"),
         false => {
             Problem::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
         }
-    }
-}
-
-fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<io::Error>() {
-        Some(error) => error.kind() == io::ErrorKind::TimedOut,
-        // The types are tower's and tokio's, on which this crate does not depend; their `Debug` shows no more than the name.
-        None => format!("{error:?}").starts_with("Elapsed"),
     }
 }
 

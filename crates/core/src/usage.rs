@@ -33,6 +33,10 @@ pub struct Usage {
     pub audio_input: Option<u64>,
     /// Output audio tokens.
     pub audio_output: Option<u64>,
+    /// Input image tokens.
+    pub image_input: Option<u64>,
+    /// Output image tokens.
+    pub image_output: Option<u64>,
     /// Web searches the provider ran.
     pub web_searches: Option<u64>,
 }
@@ -64,6 +68,8 @@ impl Usage {
             reasoning: None,
             audio_input: None,
             audio_output: None,
+            image_input: None,
+            image_output: None,
             web_searches: None,
         }
     }
@@ -110,6 +116,8 @@ impl Usage {
         take(&mut self.reasoning, later.reasoning);
         take(&mut self.audio_input, later.audio_input);
         take(&mut self.audio_output, later.audio_output);
+        take(&mut self.image_input, later.image_input);
+        take(&mut self.image_output, later.image_output);
         take(&mut self.web_searches, later.web_searches);
     }
 

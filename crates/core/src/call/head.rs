@@ -94,6 +94,8 @@ fields! {
     User = "user",
     /// Metadata: tags, Anthropic's user id.
     Metadata = "metadata",
+    /// The service tier asked for: it has a price of its own.
+    ServiceTier = "service_tier",
 }
 
 const FIELDS: usize = Field::ALL.len();

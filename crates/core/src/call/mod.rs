@@ -182,6 +182,16 @@ impl Call {
         fields.iter().filter_map(|&field| self.field(field)?.parse().ok()).max()
     }
 
+    /// The field in which this call's API takes a cap of the output.
+    #[must_use]
+    pub fn output_cap_field(&self) -> Field {
+        match (self.dialect(), self.operation()) {
+            (Dialect::OpenAi, Operation::Chat) => Field::MaxCompletionTokens,
+            (Dialect::OpenAi, Operation::Responses) => Field::MaxOutputTokens,
+            _ => Field::MaxTokens,
+        }
+    }
+
     /// How many answers are asked for: 1 in Anthropic's API, which knows no `n`.
     #[must_use]
     pub fn n(&self) -> u64 {
@@ -367,16 +377,11 @@ fn refuse_body(error: CollectError) -> Rejection {
         CollectError::TooLarge { limit } => {
             Rejection::new(Cause::TooLarge, format!("the request body is larger than {limit} bytes"))
         }
-        CollectError::Failed(source) => match find_rejection(source.as_ref()) {
+        CollectError::Failed(source) => match Rejection::find_in(source.as_ref()) {
             Some(rejection) => rejection.clone(),
             None => Rejection::new(Cause::InvalidRequest, "the request body ended before it was complete"),
         },
     }
-}
-
-/// A refusal of ours in an error's chain of sources: a body may fail with one (a deadline's, say), and it is passed on as it is.
-pub(crate) fn find_rejection<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Rejection> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// A field is to blame.

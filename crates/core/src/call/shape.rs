@@ -79,7 +79,7 @@ fn check_type(operation: Operation, field: Field, json: &str) -> Result<(), Reje
         Field::N => Expect::Count(MAX_N),
         Field::Temperature | Field::TopP | Field::PresencePenalty | Field::FrequencyPenalty => Expect::Number,
         Field::TopK | Field::Seed | Field::TopLogprobs => Expect::Integer,
-        Field::ReasoningEffort | Field::User => Expect::String,
+        Field::ReasoningEffort | Field::User | Field::ServiceTier => Expect::String,
         Field::System | Field::Stop => Expect::StringOrArray,
         Field::ToolChoice => Expect::StringOrObject,
         Field::Input | Field::Prompt => Expect::Anything,

@@ -148,6 +148,21 @@ fn subscribers_are_asked_before_each_attempt_with_the_earlier_ones() {
 }
 
 #[test]
+fn what_did_not_reach_the_provider_was_not_sent() {
+    let (meter, end, recorder) = call();
+    for mut handle in [open(&meter, None), meter.presume()] {
+        handle.sent();
+        assert!(meter.attempts().iter().all(|attempt| attempt.sent || attempt.outcome.is_some()));
+        handle.unsent();
+        handle.end(Outcome::Failed);
+    }
+    recorder.take();
+    drop(end);
+    let unsent = Attempt { outcome: Some(Outcome::Failed), ..Attempt::default() };
+    assert_eq!(recorder.take(), [Seen::End(vec![unsent.clone(), unsent])]);
+}
+
+#[test]
 fn a_stopped_attempt_is_not_made() {
     let (meter, end, recorder) = call();
     recorder.next(Decision::Stop(stop()));
@@ -301,29 +316,27 @@ fn the_first_outcome_stands() {
 }
 
 #[test]
-fn the_end_comes_once_and_open_attempts_were_cancelled() {
+fn the_end_comes_once_with_the_last_open_attempt() {
     let (meter, end, recorder) = call();
     let mut done = open(&meter, None);
     done.end(Outcome::Complete);
     let mut running = open(&meter, None);
     running.content(3);
-    assert_eq!(progress(&mut running), Poll::Ready(Ok(())));
-    recorder.take();
     drop(end);
+    // Somebody reads the answer on, though the caller has left.
+    assert_eq!(progress(&mut running), Poll::Ready(Ok(())));
     let complete = Attempt { outcome: Some(Outcome::Complete), ..Attempt::default() };
-    let cancelled = Attempt {
-        content_begun: true,
-        content_bytes: 3,
-        outcome: Some(Outcome::Cancelled),
-        ..Attempt::default()
-    };
+    let mut cancelled = Attempt { content_begun: true, content_bytes: 3, ..Attempt::default() };
+    let seen = recorder.take();
+    assert_eq!(seen.last(), Some(&Seen::Progress(cancelled.clone())));
+    drop(running);
+    cancelled.outcome = Some(Outcome::Cancelled);
     let told = vec![complete, cancelled];
     assert_eq!(recorder.take(), [Seen::End(told.clone())]);
     // Nothing is asked, told or put on record after the end.
-    running.content(4);
-    assert_eq!(progress(&mut running), Poll::Ready(Ok(())));
-    running.end(Outcome::Complete);
-    drop((running, done));
+    done.content(4);
+    assert_eq!(progress(&mut done), Poll::Ready(Ok(())));
+    drop(done);
     assert_eq!(recorder.take(), []);
     assert_eq!(meter.attempts(), told);
 }

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::{io, sync::Mutex};
 
 use futures_util::future::{Ready, ready};
 use tower::{ServiceExt, service_fn};

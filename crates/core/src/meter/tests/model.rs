@@ -10,6 +10,7 @@ enum Step {
     Open,
     OpenStopped,
     Sent(usize),
+    Unsent(usize),
     Content(usize, usize),
     Usage(usize, u64),
     Progress(usize),
@@ -33,6 +34,7 @@ struct Entry {
 #[derive(Default)]
 struct Model {
     entries: Vec<Entry>,
+    closing: bool,
     ended: bool,
     expected: Vec<Seen>,
 }
@@ -80,10 +82,20 @@ impl Model {
     }
 
     fn finish(&mut self, at: usize, outcome: Outcome) {
-        if let Some(entry) = self.entry(at) {
-            entry.known.outcome.get_or_insert(outcome);
+        let Some(entry) = self.entry(at) else { return };
+        if entry.known.outcome.is_none() {
+            entry.known.outcome = Some(outcome);
+            self.publish(at);
+            self.end_if_over();
         }
-        self.publish(at);
+    }
+
+    fn end_if_over(&mut self) {
+        let records = self.records();
+        if self.closing && !self.ended && records.iter().all(|record| record.outcome.is_some()) {
+            self.ended = true;
+            self.expected.push(Seen::End(records));
+        }
     }
 }
 
@@ -96,6 +108,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             3 => Just(Step::Open),
             1 => Just(Step::OpenStopped),
             2 => at().prop_map(Step::Sent),
+            1 => at().prop_map(Step::Unsent),
             4 => (at(), 0..100_usize).prop_map(|(at, bytes)| Step::Content(at, bytes)),
             3 => (at(), 0..100_u64).prop_map(|(at, tokens)| Step::Usage(at, tokens)),
             5 => at().prop_map(Step::Progress),
@@ -133,6 +146,13 @@ fn run(meter: &Meter, end: &mut Option<CallEnd>, recorder: &Recorder, model: &mu
                 model.publish(at);
             }
         }
+        Step::Unsent(at) => {
+            if let Some(Entry { handle: Some(handle), known, .. }) = model.entry(at) {
+                handle.unsent();
+                known.sent = false;
+                model.publish(at);
+            }
+        }
         Step::Content(at, bytes) => {
             if let Some(Entry { handle: Some(handle), known, changed, .. }) = model.entry(at) {
                 handle.content(bytes);
@@ -164,12 +184,8 @@ fn run(meter: &Meter, end: &mut Option<CallEnd>, recorder: &Recorder, model: &mu
         }
         Step::EndCall => {
             if end.take().is_some() {
-                model.ended = true;
-                for record in model.entries.iter_mut().filter_map(|entry| entry.record.as_mut()) {
-                    record.outcome.get_or_insert(Outcome::Cancelled);
-                }
-                let told = Seen::End(model.records());
-                model.expected.push(told);
+                model.closing = true;
+                model.end_if_over();
             }
         }
     }
@@ -201,7 +217,9 @@ proptest! {
             run(&meter, &mut end, &recorder, &mut model, step);
             prop_assert_eq!(meter.attempts(), model.records());
         }
-        model.entries.clear();
+        for at in 0..model.entries.len() {
+            run(&meter, &mut end, &recorder, &mut model, &Step::Drop(at));
+        }
         let seen = recorder.take();
         prop_assert_eq!(seen.iter().filter(|seen| matches!(seen, Seen::End(_))).count(), 1);
         prop_assert_eq!(seen, model.expected);

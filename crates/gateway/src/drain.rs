@@ -1,7 +1,7 @@
 //! The stages of a stop, and how everyone learns of them.
 
 use tokio::sync::watch;
-use ziggurat_core::{Cause, Rejection};
+use ziggurat_core::{Cause, Problem, Rejection};
 
 /// How far a stop has come. Stages only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub(crate) fn channel() -> (Drainer, Drain) {
 
 /// What a call is told that is cut.
 pub(crate) fn shutting_down() -> Rejection {
-    Rejection::new(Cause::Overloaded, "the gateway is shutting down")
+    Problem::new(Cause::Overloaded, "the gateway is shutting down").code("shutting_down").into()
 }
 
 // ===== impl Drainer =====

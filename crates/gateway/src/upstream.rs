@@ -13,13 +13,16 @@ use std::{
 use http::{Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        self, Client,
+        connect::{CaptureConnection, HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::crypto::aws_lc_rs;
 use tokio::time::timeout;
 use tower::Service;
-use ziggurat_core::{Body, BoxError, Target};
+use ziggurat_core::{Body, BoxError, Target, Unsent};
 
 use crate::{
     deadline::Idle,
@@ -121,17 +124,23 @@ impl Service<Request<Body>> for Upstream {
     }
 }
 
-async fn send(pool: Arc<Pool>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let own = request.extensions().get().map(|OwnTimeout(own)| *own);
     let target = request.extensions().get::<Target>().cloned();
+    let connection = capture_connection(&mut request);
     let sent = timeout(own.unwrap_or(pool.timeouts.answer), pool.client.request(request));
     let answered = tokio::select! {
         answered = sent => answered,
-        () = pool.drain.clone().reached(Stage::Cutting) => return Err(shutting_down().into()),
+        () = pool.drain.clone().reached(Stage::Cutting) => {
+            return Err(given_up(shutting_down(), &connection));
+        }
     };
     let answer = match answered {
-        Ok(answer) => answer.map_err(BoxError::from),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()),
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
+            Err(given_up(late, &connection))
+        }
     };
     let answer = answer.inspect_err(|error| {
         let deployment = target.as_ref().map_or("", Target::deployment);
@@ -140,6 +149,19 @@ async fn send(pool: Arc<Pool>, request: Request<Body>) -> Result<Response<Body>,
     })?;
     let idle = own.unwrap_or(pool.timeouts.idle);
     Ok(answer.map(|body| Body::new(Idle::new(body, idle, pool.drain.clone()))))
+}
+
+/// An error of the client's; without a connection (its own time limit included) nothing was sent.
+fn failed(error: legacy::Error) -> BoxError {
+    if error.is_connect() { Unsent::new(error).into() } else { error.into() }
+}
+
+/// Why we no longer wait, be it for the connection or for the answer.
+fn given_up(why: impl Into<BoxError>, connection: &CaptureConnection) -> BoxError {
+    match *connection.connection_metadata() {
+        Some(_) => why.into(),
+        None => Unsent::new(why).into(),
+    }
 }
 
 // ===== impl Bounded =====
@@ -180,7 +202,85 @@ const MAX_BUFFER: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use ziggurat_core::{Rejection, is_timeout};
+
     use super::*;
+    use crate::drain;
+
+    /// What is said of a call to this URL: whether it was not sent, and whether it is a timeout. Times are in milliseconds.
+    async fn error_of(url: String, connect: u64, answer: u64) -> (bool, bool) {
+        let timeouts = Timeouts {
+            connect: Duration::from_millis(connect),
+            answer: Duration::from_millis(answer),
+            idle: LONG,
+        };
+        let (_drainer, drain) = drain::channel();
+        let upstream = Upstream::http(timeouts, drain).expect("has a crypto provider");
+        let request = Request::post(url).body(Body::from("{}")).expect("is a request");
+        let error = tower::ServiceExt::oneshot(upstream, request).await.expect_err("is not answered");
+        (Unsent::is_in(&*error), is_timeout(&*error))
+    }
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let addr = listener.local_addr().expect("is bound");
+        (listener, addr)
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nothing_was_sent() {
+        // A port that was free a moment ago.
+        let (_, gone) = listen().await;
+        assert_eq!(error_of(format!("http://{gone}"), 60_000, 60_000).await, (true, false));
+        // Where nobody says a word of TLS, whichever limit comes first.
+        let (_silent, addr) = listen().await;
+        for (connect, answer) in [(100, 60_000), (60_000, 100)] {
+            assert_eq!(error_of(format!("https://{addr}"), connect, answer).await, (true, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_was_sent() {
+        let (listener, addr) = listen().await;
+        assert_eq!(error_of(format!("http://{addr}"), 60_000, 100).await, (false, true));
+        let closing = async {
+            loop {
+                drop(listener.accept().await);
+            }
+        };
+        tokio::select! {
+            said = error_of(format!("http://{addr}"), 60_000, 60_000) => assert_eq!(said, (false, false)),
+            () = closing => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_stop_cuts_was_sent_if_there_was_a_connection() {
+        for (scheme, unsent) in [("http", false), ("https", true)] {
+            let (listener, addr) = listen().await;
+            let timeouts = Timeouts { connect: LONG, answer: LONG, idle: LONG };
+            let (drainer, drain) = drain::channel();
+            let upstream = Upstream::http(timeouts, drain).expect("has a crypto provider");
+            let request = Request::post(format!("{scheme}://{addr}")).body(Body::from("{}"));
+            let cut = async {
+                let (mut stream, _) = listener.accept().await.expect("connects");
+                // The first byte of the request, or of TLS.
+                assert!(stream.read_u8().await.is_ok());
+                drainer.advance(Stage::Cutting);
+                stream
+            };
+            let sent = tower::ServiceExt::oneshot(upstream, request.expect("is a request"));
+            let (answer, _stream) = tokio::join!(sent, cut);
+            let error = answer.expect_err("is cut");
+            assert_eq!(Unsent::is_in(&*error), unsent, "{scheme}");
+            assert_eq!(Rejection::find_in(&*error), Some(&shutting_down()));
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
     async fn connecting_is_bounded_as_a_whole() {

@@ -316,7 +316,10 @@ impl HttpBody for MeteredBody {
                     Ok(chunk) => this.take(chunk),
                     Err(other) => this.trailers = Some(other),
                 },
-                Some(Err(error)) => this.fail(&broke_off(&error), Outcome::Truncated),
+                Some(Err(error)) => {
+                    let broken = broke_off(&error);
+                    this.fail(&broken.problem, broken.outcome);
+                }
                 None => this.finish(),
             }
         }

@@ -1,6 +1,8 @@
 //! From decoded events into the record of an attempt.
 
-use ziggurat_core::{AttemptHandle, Outcome};
+use std::any::Any;
+
+use ziggurat_core::{AttemptHandle, BoxError, Outcome, Rejection, Unsent};
 use ziggurat_dialect::{Arguments, BlockKind, Delta, Event, FinishReason, Opening, Response, Scope};
 
 /// Feeds one decoded event of a stream into the attempt it belongs to. Where the event ends the answer, it gives how: to be recorded
@@ -56,6 +58,23 @@ pub fn feed_response(handle: &mut AttemptHandle, response: &Response<'_>) -> Out
         handle.usage(&spent.counts);
     }
     whole(refused)
+}
+
+/// Records that there is no answer but an error of the service inside: [`Outcome::Stopped`] where a [`Rejection`] is in its chain of
+/// sources, else [`Outcome::Failed`]; and not sent where [`Unsent`] is.
+///
+/// Only a [`BoxError`] is looked into, and an `Unsent` or a `Rejection` that is the error itself: of all others nothing is known, not
+/// even that they are errors.
+pub fn feed_error<E: 'static>(handle: &mut AttemptHandle, error: &E) {
+    let error: &dyn Any = error;
+    let (unsent, refused) = match error.downcast_ref::<BoxError>() {
+        Some(error) => (Unsent::is_in(error.as_ref()), Rejection::find_in(error.as_ref()).is_some()),
+        None => (error.is::<Unsent>(), error.is::<Rejection>()),
+    };
+    if unsent {
+        handle.unsent();
+    }
+    handle.end(if refused { Outcome::Stopped } else { Outcome::Failed });
 }
 
 pub(crate) const fn whole(refused: bool) -> Outcome {

@@ -2,12 +2,14 @@
 
 mod body;
 mod feed;
+mod peek;
 mod problem;
 mod reader;
 mod run;
 mod scan;
 
 pub use body::{MeteredBody, Options};
-pub use feed::{feed, feed_response};
-pub use problem::{broke_off, is_presentable, not_an_event, too_long, truncated, unreadable};
-pub use run::{is_event_stream, run};
+pub use feed::{feed, feed_error, feed_response};
+pub use peek::{Peeked, peek};
+pub use problem::{Broken, broke_off, is_presentable, not_an_event, too_long, truncated, unreadable};
+pub use run::run;

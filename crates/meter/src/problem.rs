@@ -1,10 +1,19 @@
 //! What goes wrong with a provider's answer on its way, in words for the caller.
 
-use std::{error::Error, io};
-
+use http::Response;
 use serde_json::Value;
-use ziggurat_core::{BoxError, Cause, CollectError, Dialect, Problem};
+use ziggurat_core::{Body, BoxError, Cause, CollectError, Dialect, Outcome, Problem, Rejection, is_timeout};
 use ziggurat_dialect::scrub;
+
+/// An answer that ended before its own end: what the caller is told, and how the attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Broken {
+    /// For the caller.
+    pub problem: Problem,
+    /// [`Outcome::Stopped`] where a layer of ours ended it.
+    pub outcome: Outcome,
+}
 
 /// Whether an error of a provider's may pass as it is to a caller of its dialect: it has the dialect's shape, and not a word that is the
 /// operator's alone.
@@ -46,36 +55,65 @@ pub fn not_an_event() -> Problem {
     Problem::new(Cause::Upstream, "the provider sent an event that is no JSON of its dialect")
 }
 
-/// The problem of a stream whose transport failed.
+/// The end of a stream whose transport failed.
 #[must_use]
-pub fn broke_off(error: &BoxError) -> Problem {
-    match timed_out(error) {
-        true => Problem::new(Cause::Timeout, "the provider's stream stalled"),
-        false => truncated(),
+pub fn broke_off(error: &BoxError) -> Broken {
+    match Rejection::find_in(error.as_ref()) {
+        Some(rejection) => rejection.clone().into(),
+        None if is_timeout(error.as_ref()) => Broken {
+            problem: Problem::new(Cause::Timeout, "the provider's stream stalled"),
+            outcome: Outcome::Truncated,
+        },
+        None => Broken { problem: truncated(), outcome: Outcome::Truncated },
     }
 }
 
-/// The problem of an answer that could not be collected.
+/// The end of an answer that could not be collected.
 #[must_use]
-pub fn unreadable(error: &CollectError) -> Problem {
-    match error {
+pub fn unreadable(error: &CollectError) -> Broken {
+    let problem = match error {
         CollectError::TooLarge { limit } => {
             Problem::new(Cause::Upstream, format!("the provider's answer is larger than {limit} bytes"))
         }
-        CollectError::Failed(source) if timed_out(source) => {
-            Problem::new(Cause::Timeout, "the provider's answer did not come in time")
+        CollectError::Failed(source) => match Rejection::find_in(source.as_ref()) {
+            Some(rejection) => return rejection.clone().into(),
+            None if is_timeout(source.as_ref()) => {
+                Problem::new(Cause::Timeout, "the provider's answer did not come in time")
+            }
+            None => ended_early(),
+        },
+        _ => ended_early(),
+    };
+    Broken { problem, outcome: Outcome::Truncated }
+}
+
+fn ended_early() -> Problem {
+    Problem::new(Cause::Upstream, "the provider's answer ended before it was complete")
+}
+
+// ===== impl Broken =====
+
+impl Broken {
+    /// As the whole answer, in `dialect`; a refusal of ours stays one, for outer layers to read.
+    #[must_use]
+    pub fn into_response(self, dialect: Dialect) -> Response<Body> {
+        match self.outcome {
+            Outcome::Stopped => Rejection::from(self.problem).into_response(dialect),
+            _ => self.problem.into_response(dialect),
         }
-        _ => Problem::new(Cause::Upstream, "the provider's answer ended before it was complete"),
     }
 }
 
-/// Whether an [`io::Error`] of that kind is the cause, or one of tower's or tokio's errors named `Elapsed`.
-fn timed_out(error: &BoxError) -> bool {
-    let source: &(dyn Error + 'static) = error.as_ref();
-    std::iter::successors(Some(source), |error: &&(dyn Error + 'static)| (*error).source()).any(|error| {
-        match error.downcast_ref::<io::Error>() {
-            Some(error) => error.kind() == io::ErrorKind::TimedOut,
-            None => format!("{error:?}").starts_with("Elapsed"),
-        }
-    })
+impl From<Problem> for Broken {
+    /// What the provider sent cannot be used.
+    fn from(problem: Problem) -> Self {
+        Self { problem, outcome: Outcome::Failed }
+    }
+}
+
+impl From<Rejection> for Broken {
+    /// A layer of ours ended it, in its own words.
+    fn from(rejection: Rejection) -> Self {
+        Self { problem: rejection.problem().clone(), outcome: Outcome::Stopped }
+    }
 }

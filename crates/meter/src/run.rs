@@ -1,14 +1,10 @@
 //! A call with a subscriber, from its request to the end of its response.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{Request, Response, header};
+use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Meter, Metered, Operation, Outcome, Rejection,
@@ -16,13 +12,14 @@ use ziggurat_core::{
 };
 use ziggurat_dialect::decode_response;
 
-use crate::{MeteredBody, Options, feed_response, unreadable};
+use crate::{MeteredBody, Options, Peeked, feed_error, feed_response, peek, unreadable};
 
 /// Calls `inner`, which must be ready, with `subscriber` on the call's [`Meter`]; the meter is made when there is none.
 ///
 /// The answer is read here when no inner layer does ([`Metered`]): a stream as it passes, a whole one once it is collected within
-/// `max_response` bytes. The call ends with the response's body, or when this future is dropped. Only answers to chat and messages are
-/// read, and only those of a request whose [`Call`] is attached; of all others the end is told, and nothing of what they used.
+/// `max_response` bytes; which of them it is, its first byte tells ([`peek`]). The call ends with the response's body, or when this
+/// future is dropped. Only answers to chat and messages are read, and only those of a request whose [`Call`] is attached; of all others
+/// the end is told, and nothing of what they used.
 ///
 /// # Errors
 /// Those of `inner`.
@@ -34,6 +31,7 @@ pub async fn run<S, ResBody>(
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
@@ -52,38 +50,51 @@ where
     let mut response = match inner.call(request).await {
         Ok(response) => response.map(Body::new),
         Err(error) => {
-            presumed.end(Outcome::Failed);
+            feed_error(&mut presumed, &error);
             return Err(error);
         }
     };
     if response.extensions().get::<Rejection>().is_some() {
         // Refused by a layer of ours: what was tried before that, it has recorded itself.
         presumed.withdraw();
-        return Ok(response.map(|body| Body::new(EndingBody { body, end })));
+        return Ok(response.map(|body| body.guarded(end)));
     }
     if response.extensions_mut().insert(Metered).is_some() {
-        return Ok(response.map(|body| Body::new(EndingBody { body, end })));
+        return Ok(response.map(|body| body.guarded(end)));
     }
     let success = response.status().is_success();
     let call = call.filter(|_| success && !response.headers().contains_key(header::CONTENT_ENCODING));
     let Some(call) = call else {
         presumed.end(if success { Outcome::Complete } else { Outcome::Failed });
-        return Ok(response.map(|body| Body::new(EndingBody { body, end })));
+        return Ok(response.map(|body| body.guarded(end)));
     };
-    if is_event_stream(response.headers()) {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        let mut options = Options::new(call.dialect());
-        options.choices = call.n();
-        return Ok(response.map(|body| Body::new(MeteredBody::new(body, options, Some(presumed)).ends(end))));
-    }
-    Ok(read_whole(response, call.dialect(), presumed, end, max_response).await)
+    Ok(read(response, &call, presumed, end, max_response).await)
 }
 
-/// Whether the headers announce a stream of server-sent events.
-#[must_use]
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.trim_start().get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
+async fn read(
+    response: Response<Body>,
+    call: &Call,
+    mut handle: AttemptHandle,
+    end: CallEnd,
+    limit: usize,
+) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let body = match peek(body).await {
+        Ok(Peeked::Events(body)) => body,
+        // Half an event, or nothing: the caller, who waits for events, is told so by one.
+        Ok(Peeked::Neither(body)) if call.stream() => body,
+        Ok(Peeked::Neither(body) | Peeked::Other(body)) => {
+            return read_whole(Response::from_parts(parts, body), call.dialect(), handle, end, limit).await;
+        }
+        Err(broken) => {
+            handle.end(broken.outcome);
+            return broken.into_response(call.dialect());
+        }
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let mut options = Options::new(call.dialect());
+    options.choices = call.n();
+    Response::from_parts(parts, Body::new(MeteredBody::new(body, options, Some(handle)).ends(end)))
 }
 
 async fn read_whole(
@@ -97,8 +108,9 @@ async fn read_whole(
     let bytes = match body.collect_within(limit).await {
         Ok(bytes) => bytes,
         Err(error) => {
-            handle.end(Outcome::Truncated);
-            return unreadable(&error).into_response(dialect);
+            let broken = unreadable(&error);
+            handle.end(broken.outcome);
+            return broken.into_response(dialect);
         }
     };
     let decoded = std::str::from_utf8(&bytes).ok().and_then(|text| decode_response(dialect, text).ok());
@@ -108,34 +120,5 @@ async fn read_whole(
         return rejection.into_response(dialect);
     }
     handle.end(outcome);
-    Response::from_parts(parts, Body::new(EndingBody { body: Body::from(bytes), end }))
-}
-
-pin_project_lite::pin_project! {
-    /// Keeps the call open until the body has gone.
-    struct EndingBody {
-        #[pin]
-        body: Body,
-        end: CallEnd,
-    }
-}
-
-impl HttpBody for EndingBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Response::from_parts(parts, Body::from(bytes).guarded(end))
 }

@@ -5,7 +5,7 @@ mod support;
 use std::io;
 
 use http::{HeaderMap, HeaderValue};
-use ziggurat_core::{Dialect, Outcome};
+use ziggurat_core::{Cause, Dialect, Outcome, Rejection};
 use ziggurat_meter::Options;
 
 use crate::support::*;
@@ -97,6 +97,21 @@ async fn a_stall_is_told_as_one() {
         chat("Hi")
             + "data: {\"error\":{\"message\":\"the provider's stream stalled\",\"type\":\"server_error\",\"param\":null,\"code\":\"timeout\"}}\n\n"
     );
+}
+
+#[tokio::test]
+async fn a_refusal_of_ours_ends_the_stream_in_its_own_words() {
+    for dialect in DIALECTS {
+        let whole = stream(dialect);
+        let refusal = Rejection::new(Cause::Overloaded, "closing");
+        let expected = [whole[..whole.len() / 2].rsplit_once("\n\n").expect("has events").0, "\n\n"].concat()
+            + std::str::from_utf8(&refusal.problem().to_event(dialect)).expect("is UTF-8");
+        let failure = io::Error::other(refusal);
+        let steps = [Step::data(whole[..whole.len() / 2].to_owned()), Step::Fail(failure.into())];
+        let (out, attempt) = pass_listened(Options::new(dialect), steps).await;
+        assert_eq!(out, expected);
+        assert_eq!(attempt.outcome, Some(Outcome::Stopped));
+    }
 }
 
 #[tokio::test]

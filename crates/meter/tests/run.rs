@@ -11,17 +11,24 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tower::service_fn;
-use ziggurat_core::{Body, Call, Cause, Decision, Dialect, Limits, Meter, Metered, Outcome, Rejection};
+use ziggurat_core::{
+    Body, BoxError, Call, Cause, Decision, Dialect, Limits, Meter, Metered, Outcome, Rejection, Unsent,
+};
 use ziggurat_meter::{Options, run};
 
 use crate::support::*;
 
 const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#;
+const STREAM: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 const ANSWER: &str = r#"{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":5}}"#;
 
 async fn request(path: &str) -> Request<Body> {
+    request_of(path, CHAT).await
+}
+
+async fn request_of(path: &str, body: &'static str) -> Request<Body> {
     let request =
-        Request::post(path).header("accept-encoding", "gzip").body(Body::from(CHAT)).expect("is valid");
+        Request::post(path).header("accept-encoding", "gzip").body(Body::from(body)).expect("is valid");
     Call::read(request, &Limits::default()).await.expect("is valid").0
 }
 
@@ -202,4 +209,92 @@ async fn an_error_of_the_inner_service_is_a_failed_attempt() {
     let result = run(&mut fails, request("/v1/chat/completions").await, subscriber, 1000).await;
     assert_eq!(result.unwrap_err(), "refused");
     assert_eq!(recorder.outcomes(), [[Some(Outcome::Failed)]]);
+}
+
+/// The one attempt of a call whose inner service fails.
+async fn failed<E: 'static>(error: E) -> (bool, Option<Outcome>) {
+    let recorder: Arc<Recorder> = Arc::default();
+    let subscriber = Arc::clone(&recorder) as Arc<dyn ziggurat_core::Subscriber>;
+    let mut error = Some(error);
+    let mut fails = service_fn(|_| ready(Err::<Response<Body>, _>(error.take().expect("is called once"))));
+    let result = run(&mut fails, request("/v1/chat/completions").await, subscriber, 1000).await;
+    assert!(result.is_err());
+    let ends = recorder.ends();
+    (ends[0][0].sent, ends[0][0].outcome)
+}
+
+#[tokio::test]
+async fn what_an_error_says_of_the_attempt_is_on_record() {
+    let refusal = || Rejection::new(Cause::Overloaded, "no room");
+    let unsent = || Unsent::new("connection refused");
+    assert_eq!(failed::<BoxError>("reset".into()).await, (true, Some(Outcome::Failed)));
+    assert_eq!(failed::<BoxError>(unsent().into()).await, (false, Some(Outcome::Failed)));
+    // Further down in the chain.
+    let around = std::io::Error::other(std::io::Error::other(unsent()));
+    assert_eq!(failed::<BoxError>(around.into()).await, (false, Some(Outcome::Failed)));
+    assert_eq!(failed::<BoxError>(refusal().into()).await, (true, Some(Outcome::Stopped)));
+    assert_eq!(failed(unsent()).await, (false, Some(Outcome::Failed)));
+    assert_eq!(failed(refusal()).await, (true, Some(Outcome::Stopped)));
+}
+
+#[tokio::test]
+async fn a_stream_is_told_by_its_first_byte_whatever_its_label() {
+    let text = stream(Dialect::OpenAi);
+    let recorder: Arc<Recorder> = Arc::default();
+    let response = call(&recorder, request("/v1/chat/completions").await, |_| {
+        // Longer than a whole answer may be, and never whole.
+        let steps = [Step::data(text.clone()), Step::data(": x\n\n".repeat(300)), Step::Stall];
+        ready(Ok(respond("application/json", "").map(|_| Body::from(Scripted::new(steps)))))
+    });
+    let mut response = std::pin::pin!(response);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(response.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(recorder.progress().last().map(|attempt| attempt.content_bytes), Some(2));
+
+    // And an answer that is none.
+    let recorder: Arc<Recorder> = Arc::default();
+    let response = call(&recorder, request("/v1/chat/completions").await, |_| {
+        ready(Ok(respond("text/event-stream", ANSWER)))
+    });
+    assert_eq!(response.await.body(), ANSWER);
+    assert_eq!(recorder.outcomes(), [[Some(Outcome::Complete)]]);
+}
+
+#[tokio::test]
+async fn what_ends_before_it_begins_is_an_error_event_where_a_stream_was_asked_for() {
+    for beginning in ["", "\n\n", "dat"] {
+        for (body, expected, outcome) in [
+            (STREAM, truncated(Dialect::OpenAi), Outcome::Truncated),
+            (CHAT, beginning.to_owned(), Outcome::Failed),
+        ] {
+            let recorder = Arc::default();
+            let response = call(&recorder, request_of("/v1/chat/completions", body).await, |_| {
+                ready(Ok(respond("text/event-stream", beginning)))
+            });
+            assert!(response.await.body().ends_with(&expected), "{beginning:?}");
+            assert_eq!(recorder.outcomes(), [[Some(outcome)]], "{beginning:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_a_layer_of_ours_ends_is_told_in_its_words() {
+    // In the first frame, and behind it.
+    for skipped in [1, 0] {
+        let recorder: Arc<Recorder> = Arc::default();
+        let response = call(&recorder, request("/v1/messages").await, |_| {
+            let refusal = Rejection::new(Cause::Overloaded, "closing");
+            let steps = [Step::data("{"), Step::Fail(std::io::Error::other(refusal).into())];
+            let body = Scripted::new(steps.into_iter().skip(skipped));
+            ready(Ok(respond("application/json", "").map(|_| Body::from(body))))
+        });
+        let response = response.await;
+        assert_eq!(response.status().as_u16(), 529);
+        assert_eq!(
+            response.body(),
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"closing"}}"#
+        );
+        assert!(response.extensions().get::<Rejection>().is_some());
+        assert_eq!(recorder.outcomes(), [[Some(Outcome::Stopped)]]);
+    }
 }

@@ -199,7 +199,10 @@ impl HttpBody for TranslatedBody {
                         this.take(chunk);
                     }
                 }
-                Some(Err(error)) => this.fail(broke_off(&error), Outcome::Truncated),
+                Some(Err(error)) => {
+                    let broken = broke_off(&error);
+                    this.fail(broken.problem, broken.outcome);
+                }
                 None => this.finish(),
             }
         }

@@ -2,7 +2,6 @@
 
 mod body;
 mod layer;
-mod peek;
 mod request;
 mod response;
 mod service;

@@ -6,14 +6,9 @@ use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejec
 use ziggurat_dialect::{
     decode_answer_error, decode_error, decode_response, encode_response, openai::correct_usage, retry_after,
 };
-use ziggurat_meter::{MeteredBody, Options, feed_response, is_presentable, unreadable};
+use ziggurat_meter::{Broken, MeteredBody, Options, Peeked, feed_response, is_presentable, peek, unreadable};
 
-use crate::{
-    body::TranslatedBody,
-    layer::Config,
-    peek::{Peeked, peek},
-    request::Expected,
-};
+use crate::{body::TranslatedBody, layer::Config, request::Expected};
 
 /// Translates an answer, whatever it is.
 pub(crate) async fn translate(
@@ -47,13 +42,14 @@ pub(crate) async fn translate(
         (true, _) if encoded => Err(Problem::new(
             Cause::Upstream,
             "the provider answered in a content-encoding that was not asked for",
-        )),
+        )
+        .into()),
         (true, true) => stream(&parts, body, &expected, &mut handle, config).await,
         (true, false) => whole(&parts, body, &expected, &mut handle, config).await,
     };
-    let mut response = result.unwrap_or_else(|problem| {
-        end(&mut handle, Outcome::Failed);
-        problem.into_response(expected.caller)
+    let mut response = result.unwrap_or_else(|broken| {
+        end(&mut handle, broken.outcome);
+        broken.into_response(expected.caller)
     });
     extensions.extend(std::mem::take(response.extensions_mut()));
     *response.extensions_mut() = extensions;
@@ -116,11 +112,8 @@ async fn whole(
     expected: &Expected,
     handle: &mut Option<AttemptHandle>,
     config: &Config,
-) -> Result<Response<Body>, Problem> {
-    let bytes = body.collect_within(config.max_response).await.map_err(|error| {
-        end(handle, Outcome::Truncated);
-        unreadable(&error)
-    })?;
+) -> Result<Response<Body>, Broken> {
+    let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| undecodable(&bytes))?;
     let same = expected.caller == expected.provider;
     if same {
@@ -194,19 +187,18 @@ async fn stream(
     expected: &Expected,
     handle: &mut Option<AttemptHandle>,
     config: &Config,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, Broken> {
     // By its first byte, not by its label: recordings have streams that are labelled JSON, and errors that are labelled streams.
     let body = match peek(body).await? {
-        Peeked::Nothing => return Err(undecodable(b"")),
         Peeked::Events(body) => body,
-        Peeked::Other(body) => {
+        Peeked::Neither(body) | Peeked::Other(body) => {
             let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
-            return Err(match check_shape(&bytes, expected.provider) {
+            return Err(Broken::from(match check_shape(&bytes, expected.provider) {
                 Ok(()) => {
                     Problem::new(Cause::Upstream, "the provider answered whole where a stream was asked for")
                 }
                 Err(problem) => problem,
-            });
+            }));
         }
     };
     let body = match expected.caller == expected.provider {

@@ -13,9 +13,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{
-    Body, BoxError, Call, Cause, Meter, Metered, Operation, Outcome, Rejection, Served, Target,
-};
+use ziggurat_core::{Body, BoxError, Call, Cause, Meter, Metered, Operation, Rejection, Served, Target};
+use ziggurat_meter::feed_error;
 
 use crate::{layer::Config, request::Outgoing, response};
 
@@ -72,6 +71,7 @@ async fn run<S, ResBody>(
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
@@ -112,7 +112,7 @@ where
         Ok(answer) => answer.map(Body::new),
         Err(error) => {
             if let Some(handle) = &mut handle {
-                handle.end(Outcome::Failed);
+                feed_error(handle, &error);
             }
             return Err(error);
         }

@@ -2,10 +2,64 @@
 
 mod support;
 
-use http::{HeaderValue, Response};
-use ziggurat_core::{Body, Cause, Dialect, Metered, Outcome, Rejection, Served};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+};
+
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
+use ziggurat_core::{Body, BoxError, Cause, Dialect, Metered, Outcome, Rejection, Served, Unsent};
+use ziggurat_translate::TranslateLayer;
 
 use crate::support::*;
+
+/// The one attempt of a call whose upstream fails.
+async fn unanswered(error: impl Into<BoxError>) -> (bool, Option<Outcome>) {
+    let recorder: Arc<Recorder> = Default::default();
+    let mut request = post(OPENAI, hello(OPENAI, false));
+    let (_meter, end) = recorder.join(&mut request);
+    let error = Arc::new(Mutex::new(Some(error.into())));
+    let upstream = service_fn(move |_: Request<Body>| {
+        ready(Err::<Response<Body>, BoxError>(
+            error.lock().expect("is sound").take().expect("is called once"),
+        ))
+    });
+    let service = TranslateLayer::new().target(target(OPENAI)).layer(upstream);
+    assert!(service.oneshot(request).await.is_err());
+    drop(end);
+    let ends = recorder.ends();
+    (ends[0][0].sent, ends[0][0].outcome)
+}
+
+#[tokio::test]
+async fn what_did_not_reach_the_provider_is_an_attempt_that_was_not_sent() {
+    assert_eq!(unanswered("reset").await, (true, Some(Outcome::Failed)));
+    assert_eq!(unanswered(Unsent::new("refused")).await, (false, Some(Outcome::Failed)));
+    let around = std::io::Error::other(Unsent::new("refused"));
+    assert_eq!(unanswered(around).await, (false, Some(Outcome::Failed)));
+    assert_eq!(
+        unanswered(Rejection::new(Cause::Overloaded, "closing")).await,
+        (true, Some(Outcome::Stopped))
+    );
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_a_layer_of_ours_ends_is_told_in_its_words() {
+    for (caller, provider) in DIRECTIONS {
+        let refusal = Rejection::new(Cause::Overloaded, "closing");
+        let recorder: Arc<Recorder> = Default::default();
+        let mut request = post(caller, hello(caller, false));
+        let (_meter, end) = recorder.join(&mut request);
+        let steps = [Step::data("{"), Step::Fail(refusal.clone().into())];
+        let reply = answering(200, "application/json", Scripted::new(steps));
+        let exchange = exchange(target(provider), request, reply).await;
+        drop(end);
+        assert_eq!(exchange.body.as_bytes(), refusal.problem().to_json(caller));
+        assert_eq!(exchange.extensions.get::<Rejection>(), Some(&refusal));
+        assert_eq!(recorder.outcomes(), [[Some(Outcome::Stopped)]]);
+    }
+}
 
 async fn fail(caller: Dialect, provider: Dialect, reply: Response<Body>) -> Exchange {
     exchange(target(provider), post(caller, hello(caller, false)), reply).await

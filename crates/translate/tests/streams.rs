@@ -4,7 +4,7 @@ mod support;
 
 use std::io;
 
-use ziggurat_core::Outcome;
+use ziggurat_core::{Cause, Outcome, Rejection};
 use ziggurat_translate::TranslateLayer;
 
 use crate::support::*;
@@ -255,5 +255,33 @@ async fn an_upstream_that_goes_on_behind_its_end_is_left() {
         let steps = [Step::data(stream(provider))].into_iter().chain(flood).chain([Step::Stall]);
         let exchange = through(caller, provider, steps).await;
         assert!(exchange.body.ends_with(ending(caller)));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_ours_ends_the_stream_in_its_own_words() {
+    for (caller, provider) in DIRECTIONS {
+        let whole = stream(provider);
+        let words = whole.find("Hi").expect("has text") + 2;
+        for cut in [0, words] {
+            let refusal = Rejection::new(Cause::Overloaded, "closing");
+            let failure = io::Error::other(refusal.clone());
+            let recorder: std::sync::Arc<Recorder> = Default::default();
+            let mut request = post(caller, hello(caller, true));
+            let (_meter, end) = recorder.join(&mut request);
+            let steps = [Step::data(whole[..cut].to_owned()), Step::Fail(failure.into())];
+            let exchange = exchange(target(provider), request, events(steps)).await;
+            drop(end);
+            assert_eq!(recorder.outcomes(), [[Some(Outcome::Stopped)]], "{caller:?} {provider:?} {cut}");
+            if cut == 0 {
+                assert_eq!(exchange.status.as_u16(), if caller == ANTHROPIC { 529 } else { 503 });
+                assert_eq!(exchange.body.as_bytes(), refusal.problem().to_json(caller));
+                assert_eq!(exchange.extensions.get::<Rejection>(), Some(&refusal));
+                continue;
+            }
+            let event = String::from_utf8(refusal.problem().to_event(caller)).expect("is UTF-8");
+            assert!(exchange.body.ends_with(&event), "{}", exchange.body);
+            assert!(!exchange.body.contains(DONE) && !exchange.body.contains("upstream_truncated"));
+        }
     }
 }

@@ -10,31 +10,34 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use ziggurat_core::{Body, BoxError, Cause, Problem};
-use ziggurat_meter::broke_off;
+
+use crate::{Broken, broke_off};
 
 /// A body, by how it begins.
 #[derive(Debug)]
-pub(crate) enum Peeked {
+pub enum Peeked {
     /// As server-sent events do.
     Events(Body),
     /// As they never do: JSON, HTML, words.
     Other(Body),
-    /// It was nothing but blanks.
-    Nothing,
+    /// It ended before that showed: blanks, or the first letters of a field's name.
+    Neither(Body),
 }
 
 /// Reads until the first field name of an event shows, or that there is none, and puts all of it back.
 ///
 /// By its first bytes, not by its label: recordings have streams that are labelled JSON, and errors that are labelled streams.
-pub(crate) async fn peek(mut body: Body) -> Result<Peeked, Problem> {
+///
+/// # Errors
+/// When the body fails before that, or has 64 KiB of blanks.
+pub async fn peek(mut body: Body) -> Result<Peeked, Broken> {
     let mut read = VecDeque::new();
     let mut start = Vec::new();
     let mut blanks = 0;
     loop {
         let frame = match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             Some(frame) => frame.map_err(|error| broke_off(&error))?,
-            None if start.is_empty() => return Ok(Peeked::Nothing),
-            None => return Ok(Peeked::Other(Body::new(Resumed { read, body }))),
+            None => return Ok(Peeked::Neither(Body::new(Resumed { read, body }))),
         };
         let Ok(data) = frame.into_data() else { continue };
         for byte in &data {
@@ -55,7 +58,7 @@ pub(crate) async fn peek(mut body: Body) -> Result<Peeked, Problem> {
         }
         if blanks > MAX_BLANKS {
             let message = "the provider's stream begins with nothing but blanks";
-            return Err(Problem::new(Cause::Upstream, message));
+            return Err(Problem::new(Cause::Upstream, message).into());
         }
     }
 }
@@ -101,7 +104,14 @@ impl HttpBody for Resumed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        let read = self.read.iter().map(|data| data.len() as u64).sum::<u64>();
+        let rest = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
     }
 }
 
@@ -127,5 +137,12 @@ mod tests {
             assert_eq!(begins_event(start.as_bytes()), events, "{start}");
         }
         assert_eq!(begins_event(b"\xEF\xBB"), None);
+    }
+
+    #[test]
+    fn what_was_read_counts_in_the_length() {
+        let read = [Bytes::from("abc"), Bytes::from("d")].into();
+        let resumed = Resumed { read, body: Body::from("efg") };
+        assert_eq!((resumed.size_hint().exact(), resumed.is_end_stream()), (Some(7), false));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ziggurat_core::{Dialect, ParamPolicy};
 
-use crate::{BlockKind, Request, Role};
+use crate::{BlockKind, Request};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,7 @@ pub enum Refused {
 pub(crate) struct Verdicts<'e> {
     policy: &'e ParamPolicy,
     refused: Vec<String>,
+    invalid: Option<Refused>,
 }
 
 /// Where a message stands in the caller's own words.
@@ -69,12 +70,7 @@ impl<'e> Encoding<'e> {
 
 impl Place {
     pub(crate) fn of(request: &Request<'_>, index: usize) -> Self {
-        let has_system = request.dialect == Dialect::Anthropic
-            && request
-                .messages
-                .first()
-                .is_some_and(|first| first.role == Role::System && first.extra.is_empty());
-        match (has_system, index) {
+        match (request.system_apart, index) {
             (true, 0) => Self::System,
             (true, index) => Self::Message(index - 1),
             (false, index) => Self::Message(index),
@@ -149,7 +145,7 @@ impl std::error::Error for Refused {}
 
 impl<'e> Verdicts<'e> {
     pub(crate) const fn new(policy: &'e ParamPolicy) -> Self {
-        Self { policy, refused: Vec::new() }
+        Self { policy, refused: Vec::new(), invalid: None }
     }
 
     /// The target does not take this parameter.
@@ -168,7 +164,16 @@ impl<'e> Verdicts<'e> {
         self.refused.push(name.into());
     }
 
+    /// The value of this field cannot be carried; of several, the first is told.
+    pub(crate) fn invalid(&mut self, message: impl Into<String>, param: impl Into<String>) {
+        self.invalid.get_or_insert_with(|| Refused::invalid(message, param));
+    }
+
     pub(crate) fn finish(self) -> Result<(), Refused> {
-        if self.refused.is_empty() { Ok(()) } else { Err(Refused::Unsupported(self.refused)) }
+        match self.invalid {
+            Some(invalid) => Err(invalid),
+            None if self.refused.is_empty() => Ok(()),
+            None => Err(Refused::Unsupported(self.refused)),
+        }
     }
 }

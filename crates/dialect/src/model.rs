@@ -17,6 +17,8 @@ pub struct Request<'a> {
     pub model: Option<Text<'a>>,
     /// The conversation, system messages in their place.
     pub messages: Vec<Message<'a>>,
+    /// Whether the first message stood outside of them, as Anthropic's `system` does.
+    pub system_apart: bool,
     /// The tools the model may call.
     pub tools: Vec<Tool<'a>>,
     /// Whether it must.

@@ -255,13 +255,16 @@ pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>, own: bool) {
                 out.bool("is_error", *error);
             }
         }
+        BlockKind::Image { source, .. } | BlockKind::File { source, .. } if !own => {
+            write_media(out, block, source);
+        }
         BlockKind::Image { source, .. } => {
             out.str("type", "image");
-            write_source(out, source, "image/png", own.then_some(&block.extra));
+            write_source(out, source, &block.extra);
         }
         BlockKind::File { source, name } => {
             out.str("type", "document");
-            write_source(out, source, "application/pdf", own.then_some(&block.extra));
+            write_source(out, source, &block.extra);
             out.text_if("title", name.as_ref());
         }
         BlockKind::Native { .. } => {}
@@ -271,6 +274,67 @@ pub(super) fn write_block(out: &mut Object<'_>, block: &Block<'_>, own: bool) {
         &block.extra,
         |name| if own { !name.starts_with(SOURCE) } else { is_anthropic_member(name) },
     );
+}
+
+/// Writes media that came in other words: what it is, the type of its bytes says before the part that it stood in. An image has no title.
+fn write_media(out: &mut Object<'_>, block: &Block<'_>, source: &Source<'_>) {
+    let media = match source {
+        // Bytes without a type are a file's.
+        Source::Base64 { media_type, .. } => Some(media_type.as_ref().and_then(Media::of).unwrap_or(PDF)),
+        _ => None,
+    };
+    let is_image = media.map_or(matches!(block.kind, BlockKind::Image { .. }), |media| media.is_image);
+    out.str("type", if is_image { "image" } else { "document" });
+    out.object("source", |out| match (source, media) {
+        (Source::Base64 { data, .. }, Some(media)) => {
+            out.str("type", "base64");
+            out.str("media_type", media.name);
+            out.text("data", data);
+        }
+        _ => write_source_members(out, source),
+    });
+    if let BlockKind::File { name, .. } = &block.kind
+        && !is_image
+    {
+        out.text_if("title", name.as_ref());
+    }
+}
+
+/// A type of bytes that Anthropic takes; from its API reference.
+#[derive(Clone, Copy)]
+pub(super) struct Media {
+    name: &'static str,
+    is_image: bool,
+}
+
+const PDF: Media = Media { name: "application/pdf", is_image: false };
+
+impl Media {
+    /// By its name, whose case and parameters say nothing more.
+    pub(super) fn of(media_type: &Text<'_>) -> Option<Self> {
+        let text = media_type.decode().to_ascii_lowercase();
+        let image = |name| Some(Self { name, is_image: true });
+        match text.split(';').next().unwrap_or_default().trim() {
+            "image/png" => image("image/png"),
+            // The second is no registered type, and common.
+            "image/jpeg" | "image/jpg" => image("image/jpeg"),
+            "image/gif" => image("image/gif"),
+            "image/webp" => image("image/webp"),
+            "application/pdf" => Some(PDF),
+            _ => None,
+        }
+    }
+}
+
+/// Blocks that Anthropic takes: it refuses blank text, and reasoning without a signature.
+pub(super) fn is_sendable(block: &Block<'_>) -> bool {
+    match &block.kind {
+        BlockKind::Text { text, .. } | BlockKind::Refusal(text) => !text.is_blank(),
+        BlockKind::Thinking { signature, .. } => {
+            signature.as_ref().is_some_and(|signature| !signature.is_empty())
+        }
+        _ => true,
+    }
 }
 
 /// Stands before the names of a source's members among those of its block.
@@ -290,6 +354,7 @@ fn write_result(out: &mut Object<'_>, content: &[Block<'_>], plain: bool, own: b
             match &block.kind {
                 BlockKind::Native { dialect: Dialect::Anthropic, raw, .. } => list.json(raw.get()),
                 BlockKind::Native { .. } => {}
+                _ if !own && !is_sendable(block) => {}
                 _ => list.object(|out| write_block(out, block, own)),
             }
         }
@@ -311,10 +376,10 @@ fn write_input(out: &mut Object<'_>, arguments: &Arguments<'_>) {
     }
 }
 
-fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str, extra: Option<&Extra<'_>>) {
+fn write_source(out: &mut Object<'_>, source: &Source<'_>, extra: &Extra<'_>) {
     out.object("source", |out| {
-        write_source_members(out, source, default_type);
-        for (name, raw) in extra.into_iter().flatten() {
+        write_source_members(out, source);
+        for (name, raw) in extra {
             if let Some(name) = name.strip_prefix(SOURCE) {
                 out.json(name, raw.get());
             }
@@ -322,14 +387,11 @@ fn write_source(out: &mut Object<'_>, source: &Source<'_>, default_type: &str, e
     });
 }
 
-fn write_source_members(out: &mut Object<'_>, source: &Source<'_>, default_type: &str) {
+fn write_source_members(out: &mut Object<'_>, source: &Source<'_>) {
     match source {
         Source::Base64 { media_type, data } => {
             out.str("type", "base64");
-            match media_type {
-                Some(media_type) => out.text("media_type", media_type),
-                None => out.str("media_type", default_type),
-            }
+            out.text_if("media_type", media_type.as_ref());
             out.text("data", data);
         }
         Source::Url(url) => {

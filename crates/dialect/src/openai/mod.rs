@@ -1,6 +1,7 @@
 //! OpenAI's Chat Completions, and what its many relatives make of it.
 
 mod correct;
+mod legacy;
 mod request;
 mod response;
 mod stream;

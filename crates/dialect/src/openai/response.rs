@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
 use super::{
-    finish_reason, finish_word, read_usage,
+    finish_reason, finish_word, legacy, read_usage,
     request::{arguments, is_call, write_call, write_joined},
     usage::write_usage,
 };
@@ -39,6 +39,7 @@ wire_object! {
         reasoning: &'a RawValue = "reasoning",
         thinking_blocks: Vec<&'a RawValue> = "thinking_blocks",
         tool_calls: Vec<&'a RawValue> = "tool_calls",
+        function_call: &'a RawValue = "function_call",
     }
     struct WireCall {
         id: Text<'a> = "id",
@@ -62,19 +63,26 @@ wire_object! {
 pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
     let wire: WireResponse<'_> = document(json)?;
     let choices = wire.choices.ok_or_else(|| Malformed::new("missing field", "choices"))?;
+    let id = wire.id.as_ref();
+    let choices = choices.into_iter().enumerate().map(|(position, wire)| decode_choice(position, wire, id));
     Ok(Response {
+        choices: choices.collect::<Result<_, _>>()?,
         dialect: Dialect::OpenAi,
         id: wire.id,
         model: wire.model,
         // Some relatives give fractions.
         created: stated(wire.created),
-        choices: choices.into_iter().enumerate().map(decode_choice).collect::<Result<_, _>>()?,
         usage: wire.usage.and_then(read_usage),
         extra: wire.extra,
     })
 }
 
-fn decode_choice((position, wire): (usize, WireChoice<'_>)) -> Result<Choice<'_>, Malformed> {
+fn decode_choice<'a>(
+    position: usize,
+    wire: WireChoice<'a>,
+    id: Option<&Text<'_>>,
+) -> Result<Choice<'a>, Malformed> {
+    let index = stated(wire.index).unwrap_or(position as u64);
     let message = wire.message.unwrap_or_default();
     let mut content = Vec::new();
     for raw in message.thinking_blocks.into_iter().flatten() {
@@ -97,19 +105,20 @@ fn decode_choice((position, wire): (usize, WireChoice<'_>)) -> Result<Choice<'_>
     if let Some(refusal) = message.refusal {
         content.push(Block::new(BlockKind::Refusal(refusal)));
     }
-    for (position, raw) in message.tool_calls.into_iter().flatten().enumerate() {
+    let calls = message.tool_calls.unwrap_or_default();
+    if let Some(raw) = message.function_call {
+        // Beside calls it says one of them again.
+        match legacy::block(raw, id, index).filter(|_| calls.is_empty()) {
+            Some(call) => content.push(call),
+            None => message_extra.push((legacy::MEMBER.into(), raw)),
+        }
+    }
+    for (position, raw) in calls.into_iter().enumerate() {
         let call = decode_call(raw);
         content.push(call.map_err(|error| error.within(&format!("choices.message.tool_calls[{position}]")))?);
     }
     let finish = wire.finish_reason.map(finish);
-    Ok(Choice {
-        index: stated(wire.index).unwrap_or(position as u64),
-        content,
-        finish,
-        logprobs: wire.logprobs,
-        extra: wire.extra,
-        message_extra,
-    })
+    Ok(Choice { index, content, finish, logprobs: wire.logprobs, extra: wire.extra, message_extra })
 }
 
 /// A `finish_reason` of OpenAI's.
@@ -235,9 +244,11 @@ fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     write_content(out, &choice.content, own);
     write_reasoning(out, &choice.content);
     write_citations(out, &choice.content);
-    if choice.content.iter().any(is_call) {
+    out.raw_if(legacy::MEMBER, choice.content.iter().find_map(legacy::origin));
+    let is_listed = |block: &&Block<'_>| is_call(block) && legacy::origin(block).is_none();
+    if choice.content.iter().any(|block| is_listed(&block)) {
         out.array("tool_calls", |list| {
-            for block in choice.content.iter().filter(|block| is_call(block)) {
+            for block in choice.content.iter().filter(is_listed) {
                 match &block.kind {
                     BlockKind::ToolCall(call) => {
                         list.object(|out| write_call(out, call, &block.extra, false))

@@ -64,6 +64,53 @@ fn calls_are_blocks_and_decide_why_it_stopped() {
 }
 
 #[test]
+fn a_legacy_call_is_a_block_with_an_id_of_its_own() {
+    let function = json!({ "name": "f", "arguments": "{\"x\":1}" });
+    let asked = json!({ "content": null, "function_call": function });
+    let block = json!({ "type": "tool_use", "id": "call_ef734621", "name": "f", "input": { "x": 1 } });
+    assert_eq!(message(&asked, "function_call"), json!([[block], "tool_use"]));
+    // Some say `stop` of it.
+    assert_eq!(message(&asked, "stop")[1], "tool_use");
+    let with_text = json!({ "content": "a", "function_call": function });
+    assert_eq!(message(&with_text, "function_call")[0], json!([text("a"), block]));
+    let next = json!({ "id": "d", "choices": [{ "message": asked, "finish_reason": "function_call" }] });
+    assert_ne!(translate(&next)["content"][0]["id"], block["id"]);
+}
+
+#[test]
+fn a_legacy_call_that_is_none_or_is_said_twice_is_no_block() {
+    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "" } });
+    let function = json!({ "name": "f", "arguments": "" });
+    let twice = json!({ "content": null, "tool_calls": [call], "function_call": function });
+    assert_eq!(
+        message(&twice, "tool_calls")[0],
+        json!([{ "type": "tool_use", "id": "a", "name": "f", "input": {} }])
+    );
+    // Snowflake's answers without a call.
+    for none in [json!({ "name": "", "arguments": "" }), json!({}), json!("f"), json!(null)] {
+        let asked = json!({ "content": "a", "function_call": none });
+        assert_eq!(message(&asked, "stop"), json!([[text("a")], "end_turn"]), "{none}");
+    }
+}
+
+#[test]
+fn a_legacy_call_stays_as_it_is_for_an_openai_caller() {
+    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "" } });
+    let function = json!({ "name": "f", "arguments": "{}", "new": 1 });
+    for message in [
+        json!({ "role": "assistant", "content": null, "function_call": function }),
+        json!({ "role": "assistant", "content": null, "tool_calls": [call], "function_call": function }),
+        json!({ "role": "assistant", "content": "a", "function_call": { "name": "", "arguments": "" } }),
+    ] {
+        let body = json!({
+            "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{ "index": 0, "message": message, "finish_reason": "function_call" }],
+        });
+        assert_eq!(answer(Dialect::OpenAi, Dialect::OpenAi, &body), body);
+    }
+}
+
+#[test]
 fn every_reason_to_finish_has_its_word() {
     for (reason, word) in [
         ("stop", "end_turn"),

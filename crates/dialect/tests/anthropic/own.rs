@@ -57,6 +57,13 @@ fn an_anthropic_request_stays_as_it_is() {
 }
 
 #[test]
+fn a_system_message_ahead_of_all_others_is_no_system_prompt() {
+    let messages = json!([{ "role": "system", "content": "s" }, { "role": "user", "content": "a" }]);
+    unchanged(Dialect::Anthropic, &json!({ "model": "claude-x", "messages": messages }));
+    unchanged(Dialect::Anthropic, &json!({ "model": "claude-x", "system": "t", "messages": messages }));
+}
+
+#[test]
 fn an_openai_request_stays_as_it_is() {
     let hint = json!({ "type": "ephemeral" });
     unchanged(

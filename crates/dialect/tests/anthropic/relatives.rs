@@ -163,6 +163,11 @@ fn legacy_function_calls_are_handed_on_as_they_are() {
     assert!(stream.contains(r#""delta":{"function_call":{"name":"f","arguments":""}}"#), "{stream}");
     assert!(stream.contains(r#""delta":{"function_call":{"arguments":"{}"}}"#), "{stream}");
     assert!(stream.contains(r#""finish_reason":"function_call""#), "{stream}");
+    assert!(!stream.contains("tool_calls"), "{stream}");
+    // What is no call is handed on too.
+    let empty = r#"{"id":"c","choices":[{"index":0,"delta":{"function_call":{"name":"","arguments":""}}}]}"#;
+    let stream = translate(&[empty, FINISH, "[DONE]"]);
+    assert!(stream.contains(r#""delta":{"function_call":{"name":"","arguments":""}}"#), "{stream}");
 }
 
 #[test]

@@ -193,6 +193,23 @@ fn places_are_the_callers_own() {
 }
 
 #[test]
+fn a_system_message_ahead_of_all_others_counts_as_one() {
+    let file = json!({ "type": "image", "source": { "type": "file", "file_id": "f" } });
+    let result = json!({ "type": "tool_result", "tool_use_id": "u", "content": "r" });
+    let mut asked = json!({ "messages": [
+        { "role": "system", "content": [{ "type": "text", "text": "s", "new": 1 }] },
+        user(&json!([text("a"), file])),
+    ] });
+    let names = ["messages[0].content[0].new", "messages[1].content[1]"];
+    assert_eq!(ask_with(&ParamPolicy::default(), "gpt-4o", &asked), refused(&names));
+    asked["messages"][1]["content"][1] = result;
+    let Err(Refused::Invalid { param, .. }) = ask_with(&dropping(), "gpt-4o", &asked) else {
+        panic!("is refused")
+    };
+    assert_eq!(param, "messages[1].content[1].tool_use_id");
+}
+
+#[test]
 fn parameters_have_other_names() {
     let parameters = json!({
         "temperature": 0.5, "top_p": 0.9, "stop_sequences": ["a"], "stream": true, "metadata": { "user_id": "u" },

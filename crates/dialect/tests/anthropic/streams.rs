@@ -110,6 +110,47 @@ fn thoughts_text_and_calls_are_blocks_one_after_another() {
 }
 
 #[test]
+fn a_legacy_call_is_a_block() {
+    let piece = |piece: Value| delta(&json!({ "function_call": piece }));
+    let events = translate(&[
+        delta(
+            &json!({ "role": "assistant", "content": null, "function_call": { "name": "f", "arguments": "" } }),
+        ),
+        piece(json!({ "arguments": "{\"x\":" })),
+        piece(json!({ "arguments": "1}" })),
+        finish("function_call"),
+    ]);
+    let block = json!({ "type": "tool_use", "id": "call_ef734621", "name": "f", "input": {} });
+    let grow = |text: &str| {
+        let delta = json!({ "type": "input_json_delta", "partial_json": text });
+        json!({ "type": "content_block_delta", "index": 0, "delta": delta })
+    };
+    assert_eq!(
+        events[1..events.len() - 2],
+        [
+            json!({ "type": "content_block_start", "index": 0, "content_block": block }),
+            grow("{\"x\":"),
+            grow("1}"),
+            json!({ "type": "content_block_stop", "index": 0 }),
+        ]
+    );
+    assert_eq!(events[events.len() - 2]["delta"]["stop_reason"], "tool_use");
+}
+
+#[test]
+fn a_legacy_call_that_is_none_or_is_said_twice_is_no_block() {
+    let events = translate(&[
+        delta(&json!({ "content": "a", "function_call": { "name": "", "arguments": "" } })),
+        delta(&json!({ "function_call": "f" })),
+        call(&json!({ "index": 0, "id": "t", "function": { "name": "f", "arguments": "{}" } })),
+        delta(&json!({ "function_call": { "name": "f", "arguments": "{}" } })),
+        finish("tool_calls"),
+    ]);
+    let kinds: Vec<_> = events.iter().filter_map(|event| event["content_block"]["type"].as_str()).collect();
+    assert_eq!(kinds, ["text", "tool_use"]);
+}
+
+#[test]
 fn a_refusal_is_text() {
     let events = translate(&[delta(&json!({ "refusal": "no" })), finish("stop")]);
     assert_eq!(events[2]["delta"], json!({ "type": "text_delta", "text": "no" }));

@@ -97,6 +97,23 @@ fn every_tool_choice_has_its_counterpart() {
 }
 
 #[test]
+fn a_choice_without_tools_says_nothing_or_is_named() {
+    for choice in ["auto", "none"] {
+        assert_eq!(ask(&json!({ "tool_choice": choice })), json!({ "max_tokens": 64_000 }));
+    }
+    let named = json!({ "type": "function", "function": { "name": "f" } });
+    for (choice, tools) in [(json!("required"), json!(null)), (named, json!([]))] {
+        let refused = ask_with(&dropping(), &json!({ "tool_choice": choice, "tools": tools }));
+        let Err(Refused::Invalid { message, param }) = refused else { panic!("is refused") };
+        assert_eq!(param, "tool_choice");
+        assert_eq!(message, "`tool_choice` asks for a call, and there are no `tools`");
+    }
+    // A search is a tool.
+    let search = json!({ "tool_choice": "required", "web_search_options": {} });
+    assert_eq!(ask(&search)["tool_choice"], json!({ "type": "any" }));
+}
+
+#[test]
 fn one_call_at_a_time_is_asked_for() {
     let serial = json!({ "tools": [tool("f")], "parallel_tool_calls": false });
     assert_eq!(ask(&serial)["tool_choice"], json!({ "type": "auto", "disable_parallel_tool_use": true }));

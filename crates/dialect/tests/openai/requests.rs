@@ -96,9 +96,43 @@ fn blank_text_is_left_out_and_a_prefill_ends_in_no_white_space() {
             { "role": "assistant", "content": [text("so:")] },
         ])
     );
-    // Nothing else is there: the provider says what it thinks of it.
-    let empty = json!([{ "role": "user", "content": "" }]);
-    assert_eq!(conversation(&empty)[1], json!([{ "role": "user", "content": [text("")] }]));
+}
+
+#[test]
+fn a_user_who_says_nothing_says_so() {
+    for content in [json!(""), json!(" \n\t"), json!([]), json!(null), json!([text(""), text(" ")])] {
+        let messages = json!([
+            { "role": "user", "content": "a" },
+            { "role": "assistant", "content": "b" },
+            { "role": "user", "content": content },
+        ]);
+        let said = json!({ "role": "user", "content": [text("[empty message]")] });
+        assert_eq!(conversation(&messages)[1][2], said, "{content}");
+    }
+}
+
+#[test]
+fn an_operator_who_says_nothing_is_left_out() {
+    let messages = json!([
+        { "role": "system", "content": "" },
+        { "role": "user", "content": "a" },
+        { "role": "system", "content": [text(" ")] },
+    ]);
+    let said = json!([{ "role": "user", "content": [text("a")] }]);
+    for model in ["claude-sonnet-4-5", "claude-opus-5"] {
+        let body = ask(model, &messages).expect("is not refused");
+        assert_eq!((&body["system"], &body["messages"]), (&json!(null), &said));
+    }
+}
+
+#[test]
+fn blank_text_of_a_tool_is_left_out() {
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "" } });
+    let messages = json!([
+        { "role": "assistant", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": [text(""), text("a"), text(" ")] },
+    ]);
+    assert_eq!(conversation(&messages)[1][1]["content"][0]["content"], json!([text("a")]));
 }
 
 #[test]
@@ -137,7 +171,6 @@ fn files_are_documents() {
     let messages = json!([{ "role": "user", "content": [
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" } },
         { "type": "file", "file": { "file_data": "AA==" } },
-        { "type": "file", "file": { "file_id": "file_1" } },
     ] }]);
     let source = json!({ "type": "base64", "media_type": "application/pdf", "data": "AA==" });
     assert_eq!(
@@ -145,9 +178,75 @@ fn files_are_documents() {
         json!([
             { "type": "document", "source": source, "title": "a.pdf" },
             { "type": "document", "source": source },
-            { "type": "document", "source": { "type": "file", "file_id": "file_1" } },
         ])
     );
+}
+
+#[test]
+fn a_file_of_openais_is_named_and_not_dropped_by_any_policy() {
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "" } });
+    let file = json!({ "type": "file", "file": { "file_id": "file-1", "filename": "a.pdf" } });
+    let messages = json!([
+        { "role": "user", "content": [text("a"), file] },
+        { "role": "assistant", "tool_calls": [call] },
+        { "role": "tool", "tool_call_id": "c", "content": [file] },
+    ]);
+    let asked = json!({ "model": "m", "messages": messages });
+    let refused = request(Dialect::OpenAi, Dialect::Anthropic, "claude-sonnet-4-5", &dropping(), &asked);
+    let names = ["messages[0].content[1].file.file_id", "messages[2].content[0].file.file_id"];
+    assert_eq!(refused, Err(Refused::Unsupported(names.map(str::to_owned).to_vec())));
+}
+
+#[test]
+fn what_the_bytes_are_their_type_says_in_any_case_and_before_the_part() {
+    let messages = |url: &str| {
+        json!([{ "role": "user", "content": [
+            { "type": "image_url", "image_url": { "url": url } },
+            { "type": "file", "file": { "filename": "a", "file_data": url } },
+        ] }])
+    };
+    for (url, media_type) in [
+        ("DATA:image/png;base64,AA==", "image/png"),
+        ("data:image/png;charset=utf-8;base64,AA==", "image/png"),
+        ("data:IMAGE/GIF;a=b;c=\"d\";BASE64,AA==", "image/gif"),
+        ("data:image/jpg;base64,AA==", "image/jpeg"),
+        ("data:image/webp;base64,AA==", "image/webp"),
+    ] {
+        let source = json!({ "type": "base64", "media_type": media_type, "data": "AA==" });
+        let image = json!({ "type": "image", "source": source });
+        assert_eq!(conversation(&messages(url))[1][0]["content"], json!([image, image]), "{url}");
+    }
+    let source = json!({ "type": "base64", "media_type": "application/pdf", "data": "AA==" });
+    let document = json!({ "type": "document", "source": source });
+    let mut named = document.clone();
+    named["title"] = json!("a");
+    let url = "data:application/pdf;base64,AA==";
+    assert_eq!(conversation(&messages(url))[1][0]["content"], json!([document, named]));
+}
+
+#[test]
+fn bytes_that_are_neither_image_nor_document_are_named() {
+    let expected = "this model takes JPEG, PNG, GIF and WebP images and PDF documents, not";
+    let image = |url: &str| json!({ "type": "image_url", "image_url": { "url": url } });
+    let file = |data: &str| json!({ "type": "file", "file": { "file_data": data } });
+    for (part, place, found) in [
+        (image("data:application/zip;base64,AA"), "image_url.url", "application/zip"),
+        (image("data:image/svg+xml;base64,AA"), "image_url.url", "image/svg+xml"),
+        (image("data:;base64,AA"), "image_url.url", ""),
+        (file("data:text/plain;charset=x;base64,AA"), "file.file_data", "text/plain;charset=x"),
+    ] {
+        let messages = json!([{ "role": "user", "content": [text("a"), part] }]);
+        let refused = ask("claude-sonnet-4-5", &messages).expect_err("is refused");
+        let Refused::Invalid { message, param } = refused else { panic!("{refused}") };
+        assert_eq!(
+            (message, param),
+            (format!("{expected} {found:?}"), format!("messages[0].content[1].{place}"))
+        );
+    }
+    // What another provider of OpenAI's dialect takes is not ours to say.
+    let asked = json!({ "model": "m", "messages": [{ "role": "user", "content": [file("data:a/b;x=y;base64,AA")] }] });
+    let own = request(Dialect::OpenAi, Dialect::OpenAi, "m", &ParamPolicy::default(), &asked);
+    assert_eq!(own, Ok(asked));
 }
 
 #[test]

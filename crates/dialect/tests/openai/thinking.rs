@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::Refused;
 
-use crate::common::request;
+use crate::common::{dropping, request};
 
 fn ask(model: &str, parameters: &Value) -> Result<Value, Refused> {
     let mut asked = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }] });
@@ -75,6 +75,90 @@ fn anthropics_own_setting_is_carried_as_it_is() {
     let thinking = json!({ "type": "enabled", "budget_tokens": 2048, "new": true });
     let asked = json!({ "thinking": thinking, "max_tokens": 4000 });
     assert_eq!(ask(ADAPTIVE, &asked), Ok(json!([4000, thinking, null])));
+}
+
+fn ask_all(policy: &ParamPolicy, model: &str, parameters: &Value) -> Result<Value, Refused> {
+    let mut asked = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }] });
+    let members = asked.as_object_mut().expect("is an object");
+    members.extend(parameters.as_object().expect("is an object").clone());
+    request(Dialect::OpenAi, Dialect::Anthropic, model, policy, &asked)
+}
+
+fn refused(names: &[&str]) -> Result<Value, Refused> {
+    Err(Refused::Unsupported(names.iter().map(|name| (*name).to_owned()).collect()))
+}
+
+#[test]
+fn beside_thinking_the_sampling_loses() {
+    let enabled = json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 }, "max_tokens": 4000 });
+    for (model, thinks) in [
+        (BUDGET, json!({ "reasoning_effort": "low" })),
+        (ADAPTIVE, json!({ "reasoning_effort": "low" })),
+        (ADAPTIVE, enabled),
+    ] {
+        let mut asked = thinks.clone();
+        let members = asked.as_object_mut().expect("is an object");
+        members.extend(
+            json!({ "temperature": 0.5, "top_p": 0.9, "top_k": 5 }).as_object().expect("is one").clone(),
+        );
+        let policy = ParamPolicy::default();
+        assert_eq!(ask_all(&policy, model, &asked), refused(&["temperature", "top_p", "top_k"]));
+        let alone = ask_all(&policy, model, &thinks).expect("is not refused");
+        assert_ne!(alone["thinking"], json!(null));
+        assert_eq!(ask_all(&dropping(), model, &asked), Ok(alone));
+    }
+}
+
+#[test]
+fn sampling_that_thinking_allows_stays() {
+    let asked = json!({ "reasoning_effort": "low", "temperature": 1.0, "top_p": 0.95, "top_k": null });
+    let body = ask_all(&ParamPolicy::default(), BUDGET, &asked).expect("is not refused");
+    assert_eq!((&body["temperature"], &body["top_p"]), (&json!(1.0), &json!(0.95)));
+    // More than Anthropic's most is its most, which is what thinking wants.
+    let asked = json!({ "reasoning_effort": "low", "temperature": 1.5 });
+    let body = ask_all(&ParamPolicy::default(), BUDGET, &asked).expect("is not refused");
+    assert_eq!(body["temperature"], json!(1));
+}
+
+#[test]
+fn without_thinking_nothing_loses() {
+    let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
+    for (model, thinks_not) in [
+        (BUDGET, json!({})),
+        (BUDGET, json!({ "reasoning_effort": "none" })),
+        (BUDGET, json!({ "thinking": { "type": "disabled" } })),
+        ("claude-3-5-haiku-latest", json!({ "reasoning_effort": "high" })),
+    ] {
+        let mut asked = json!({ "temperature": 0.5, "top_p": 0.5, "top_k": 5, "tools": tools, "tool_choice": "required" });
+        let members = asked.as_object_mut().expect("is an object");
+        members.extend(thinks_not.as_object().expect("is an object").clone());
+        let body = ask_all(&ParamPolicy::default(), model, &asked).expect("is not refused");
+        let found = json!([body["temperature"], body["top_p"], body["top_k"], body["tool_choice"]]);
+        assert_eq!(found, json!([0.5, 0.5, 5, { "type": "any" }]), "{thinks_not}");
+    }
+}
+
+#[test]
+fn where_a_tool_is_forced_the_thinking_loses() {
+    let named = json!({ "type": "function", "function": { "name": "f" } });
+    for choice in [json!("required"), named] {
+        let mut asked = json!({
+            "tools": [{ "type": "function", "function": { "name": "f" } }], "tool_choice": choice, "temperature": 0.5,
+        });
+        let alone = ask_all(&ParamPolicy::default(), BUDGET, &asked);
+        asked["reasoning_effort"] = json!("low");
+        assert_eq!(ask_all(&ParamPolicy::default(), BUDGET, &asked), refused(&["reasoning_effort"]));
+        assert_eq!(ask_all(&dropping(), BUDGET, &asked), alone);
+        asked["reasoning_effort"].take();
+        asked["thinking"] = json!({ "type": "adaptive" });
+        assert_eq!(ask_all(&ParamPolicy::default(), BUDGET, &asked), refused(&["thinking"]));
+        assert_eq!(ask_all(&dropping(), BUDGET, &asked), alone);
+    }
+    let asked = json!({
+        "tools": [{ "type": "function", "function": { "name": "f" } }], "tool_choice": "auto", "reasoning_effort": "low",
+    });
+    let body = ask_all(&ParamPolicy::default(), BUDGET, &asked).expect("is not refused");
+    assert_ne!(body["thinking"], json!(null));
 }
 
 #[test]

@@ -57,7 +57,7 @@ mod openai {
     use super::*;
 
     fn part() -> impl Strategy<Value = Value> {
-        let url = prop_oneof![Just("https://example.com/a"), Just("data:a/b;base64,AA+/")];
+        let url = prop_oneof![Just("https://example.com/a"), Just("data:image/png;base64,AA+/")];
         prop_oneof![
             object((text(), hint()).prop_map(|(text, hint)| json!({ "type": "text", "text": text, "cache_control": hint }))),
             object((url, option::of(word())).prop_map(|(url, detail)| {
@@ -65,9 +65,9 @@ mod openai {
                 super::without_nulls(&mut image);
                 json!({ "type": "image_url", "image_url": image })
             })),
-            object((word(), any::<bool>()).prop_map(|(name, by_id)| match by_id {
+            object((word(), prop::bool::weighted(0.1)).prop_map(|(name, by_id)| match by_id {
                 true => json!({ "type": "file", "file": { "file_id": name } }),
-                false => json!({ "type": "file", "file": { "filename": name, "file_data": "data:a/b;base64,AA" } }),
+                false => json!({ "type": "file", "file": { "filename": name, "file_data": "data:application/pdf;a=b;base64,AA" } }),
             })),
             object(Just(json!({ "type": "input_audio", "input_audio": { "data": "AA", "format": "wav" } }))),
         ]
@@ -165,12 +165,16 @@ mod openai {
         let word = || {
             prop_oneof![Just("stop"), Just("length"), Just("tool_calls"), Just("content_filter"), Just("odd")]
         };
-        let message = object((option::of(text()), option::of(text()), option::of(text()), vec(call(), 0..3)).prop_map(
-            |(content, refusal, reasoning, calls)| {
+        let legacy = object(
+            (word(), text()).prop_map(|(name, arguments)| json!({ "name": name, "arguments": arguments })),
+        );
+        let called = (vec(call(), 0..3), option::weighted(0.2, legacy));
+        let message = object((option::of(text()), option::of(text()), option::of(text()), called).prop_map(
+            |(content, refusal, reasoning, (calls, legacy))| {
                 let calls: Vec<Value> = calls.into_iter().map(|mut call| { call["cache_control"].take(); super::without_nulls(&mut call); call }).collect();
                 let reasoning = reasoning.filter(|reasoning| !reasoning.is_empty());
                 let calls = (!calls.is_empty()).then_some(calls);
-                json!({ "role": "assistant", "content": content, "refusal": refusal, "reasoning_content": reasoning, "tool_calls": calls })
+                json!({ "role": "assistant", "content": content, "refusal": refusal, "reasoning_content": reasoning, "tool_calls": calls, "function_call": legacy })
             },
         ));
         let choice = object((message, option::of(word()), option::of(any_object())).prop_map(|(message, reason, logprobs)| {

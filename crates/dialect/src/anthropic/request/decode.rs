@@ -99,6 +99,7 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
     }
     if let Some(system) = wire.system {
         let (content, plain) = blocks(system, "system")?;
+        request.system_apart = true;
         request.messages.push(Message { role: Role::System, content, plain, name: None, extra: Vec::new() });
     }
     for (index, message) in wire.messages.into_iter().flatten().enumerate() {

@@ -4,6 +4,7 @@ mod conversation;
 mod thinking;
 mod tools;
 
+use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
 pub(crate) use self::thinking::thinking_effort;
@@ -34,7 +35,7 @@ pub fn encode_request(
     }
     let facts = facts(encoding.model);
     let mut verdicts = Verdicts::new(encoding.policy);
-    let thinking = Thinking::of(request, &facts)?;
+    let thinking = Thinking::of(request, &facts, &mut verdicts)?;
     object(out, |body| {
         body.str("model", encoding.model);
         match own {
@@ -42,7 +43,7 @@ pub fn encode_request(
             false => write_conversation(body, request, &facts, &mut verdicts),
         }
         body.number_if("max_tokens", thinking.max_tokens);
-        write_sampling(body, request);
+        write_sampling(body, request, !own && thinking.is_sent(), &mut verdicts);
         write_tools(body, request, &mut verdicts);
         let has_output = thinking.write(body, request, &mut verdicts);
         let has_metadata = write_metadata(body, request);
@@ -54,15 +55,22 @@ pub fn encode_request(
     verdicts.finish()
 }
 
-fn write_sampling(body: &mut Object<'_>, request: &Request<'_>) {
-    if let Some(raw) = request.temperature {
+/// Writes how to sample. Anthropic's models that think take no temperature but 1, no `top_k` and no `top_p` below 0.95 (its guide to extended
+/// thinking, feature compatibility): beside thinking, `thinks`, it is these that lose.
+fn write_sampling(body: &mut Object<'_>, request: &Request<'_>, thinks: bool, verdicts: &mut Verdicts<'_>) {
+    let number = |raw: &RawValue| raw.get().parse::<f64>().ok();
+    let below = |raw: &RawValue, least: f64| number(raw).is_some_and(|number| number < least);
+    let mut passes =
+        |name: &str, clashes: bool| !(thinks && clashes) || verdicts.unsupported(name) == Verdict::Pass;
+    if let Some(raw) = request.temperature
+        && passes("temperature", below(raw, 1.0))
+    {
         // OpenAI's range ends at 2, Anthropic's at 1.
-        let above = request.dialect != Dialect::Anthropic
-            && raw.get().parse::<f64>().is_ok_and(|temperature| temperature > 1.0);
+        let above = request.dialect != Dialect::Anthropic && number(raw).is_some_and(|number| number > 1.0);
         body.json("temperature", if above { "1" } else { raw.get() });
     }
-    body.raw_if("top_p", request.top_p);
-    body.raw_if("top_k", request.top_k);
+    body.raw_if("top_p", request.top_p.filter(|raw| passes("top_p", below(raw, 0.95))));
+    body.raw_if("top_k", request.top_k.filter(|_| passes("top_k", true)));
     if !request.stop.is_empty() {
         body.array("stop_sequences", |list| request.stop.iter().for_each(|stop| list.text(stop)));
     }

@@ -275,18 +275,26 @@ pub(super) const FILE: &str = "file.";
 /// Where a URL of an image's points: `None` when it is none that we know.
 fn media<'a>(url: &Text<'a>) -> Option<Source<'a>> {
     let text = url.decode();
-    if let Some(rest) = text.strip_prefix("data:") {
-        let head_end = rest.find(',')?;
-        let media_type = rest[..head_end].strip_suffix(";base64")?.to_owned();
+    if is_data_url(&text) {
+        let head = &text[DATA.len()..text.find(',')?];
+        let (media_type, encoding) = head.rsplit_once(';')?;
         let (_, data) = url.split_once(',')?;
-        return Some(Source::Base64 { media_type: Some(media_type.into()), data });
+        let media_type = Some(media_type.to_owned().into());
+        return encoding.eq_ignore_ascii_case("base64").then_some(Source::Base64 { media_type, data });
     }
     is_http_url(&text).then(|| Source::Url(url.clone()))
 }
 
+/// Schemes have no case (RFC 3986, section 3.1).
+fn is_data_url(text: &str) -> bool {
+    text.get(..DATA.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(DATA))
+}
+
+const DATA: &str = "data:";
+
 fn file<'a>(wire: WireFile<'a>, at: impl Fn() -> String) -> Result<BlockKind<'a>, Malformed> {
     let source = match (wire.file_data, wire.file_id) {
-        (Some(data), _) => match data.decode().starts_with("data:") {
+        (Some(data), _) => match is_data_url(&data.decode()) {
             true => media(&data).ok_or_else(|| {
                 Malformed::new("expected a base64 data URL", format!("{}.file.file_data", at()))
             })?,

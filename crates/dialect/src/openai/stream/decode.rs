@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
-use super::super::{read_usage, response};
+use super::super::{legacy, read_usage, response};
 use crate::{
     BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
     anthropic::decode_thinking_block,
@@ -42,6 +42,7 @@ wire_object! {
         reasoning: &'a RawValue = "reasoning",
         thinking_blocks: Vec<&'a RawValue> = "thinking_blocks",
         tool_calls: Vec<&'a RawValue> = "tool_calls",
+        function_call: &'a RawValue = "function_call",
     }
     struct WireCall {
         index: Count = "index",
@@ -71,6 +72,8 @@ struct ChoiceState {
     calls: Vec<(u64, u64)>,
     /// Calls that are no function's, by their index in the deltas.
     others: Vec<u64>,
+    /// The block of the legacy call.
+    legacy: Option<u64>,
     finished: bool,
 }
 
@@ -135,7 +138,8 @@ impl StreamDecoder {
         // Azure's first chunk has no id, no model and no choice: the first that has one counts.
         if !self.started && (named || !choices.is_empty()) {
             self.started = true;
-            sink(Event::Start { id: chunk.id, model: chunk.model, created: stated(chunk.created) });
+            let id = chunk.id.clone();
+            sink(Event::Start { id, model: chunk.model, created: stated(chunk.created) });
         }
         let groq = chunk.x_groq.map(|raw| ("x_groq".into(), raw));
         for (name, raw) in chunk.extra.into_iter().chain(groq) {
@@ -145,7 +149,7 @@ impl StreamDecoder {
             }
         }
         for choice in choices {
-            self.choice(choice, sink);
+            self.choice(choice, chunk.id.as_ref(), sink);
         }
         // Groq's is usage alone where there is no other.
         let groq = || document::<WireGroq<'a>>(chunk.x_groq?.get()).ok()?.usage;
@@ -155,7 +159,12 @@ impl StreamDecoder {
         }
     }
 
-    fn choice<'a>(&mut self, wire: WireChoice<'a>, sink: &mut impl FnMut(Event<'a>)) {
+    fn choice<'a>(
+        &mut self,
+        wire: WireChoice<'a>,
+        answer: Option<&Text<'_>>,
+        sink: &mut impl FnMut(Event<'a>),
+    ) {
         let index = stated(wire.index).unwrap_or(0);
         for (name, raw) in wire.extra {
             if self.changed(Some(index), &name, raw) {
@@ -171,8 +180,12 @@ impl StreamDecoder {
                 &mut self.choices[last]
             }
         };
-        if let Some(delta) = wire.delta {
+        if let Some(mut delta) = wire.delta {
+            let legacy = delta.function_call.take();
             state.delta(delta, sink);
+            if let Some(raw) = legacy {
+                state.function_call(raw, answer, sink);
+            }
         }
         if let Some(raw) = wire.logprobs {
             sink(Event::Logprobs { choice: index, raw });
@@ -226,7 +239,15 @@ pub(crate) fn truncated() -> Problem {
 
 impl ChoiceState {
     const fn new(index: u64) -> Self {
-        Self { index, open: None, next_block: 0, calls: Vec::new(), others: Vec::new(), finished: false }
+        Self {
+            index,
+            open: None,
+            next_block: 0,
+            calls: Vec::new(),
+            others: Vec::new(),
+            legacy: None,
+            finished: false,
+        }
     }
 
     fn delta<'a>(&mut self, wire: WireDelta<'a>, sink: &mut impl FnMut(Event<'a>)) {
@@ -368,7 +389,39 @@ impl ChoiceState {
                 block
             }
         };
-        let Some(raw) = function.arguments else { return };
+        self.arguments(function.arguments, block, sink);
+    }
+
+    /// A piece of a legacy call.
+    fn function_call<'a>(
+        &mut self,
+        raw: &'a RawValue,
+        answer: Option<&Text<'_>>,
+        sink: &mut impl FnMut(Event<'a>),
+    ) {
+        let choice = self.index;
+        let function = legacy::read(raw).unwrap_or_default();
+        let name = function.name.filter(|name| !name.is_empty());
+        let block = match (self.legacy, name) {
+            (Some(block), _) => block,
+            (None, Some(name)) if self.calls.is_empty() => {
+                let (mark, raw) = (legacy::MARK.into(), RawValue::TRUE);
+                sink(Event::Extra { choice: Some(choice), scope: Scope::Block, name: mark, raw });
+                let id = legacy::id(answer, choice);
+                let block = self.begin(Kind::Call, Opening::ToolCall { id, name }, sink);
+                *self.legacy.insert(block)
+            }
+            // Without a name it is no call, and beside calls it says one of them again.
+            _ => {
+                let (choice, name) = (Some(choice), legacy::MEMBER.into());
+                return sink(Event::Extra { choice, scope: Scope::Delta, name, raw });
+            }
+        };
+        self.arguments(function.arguments, block, sink);
+    }
+
+    fn arguments<'a>(&mut self, raw: Option<&'a RawValue>, block: u64, sink: &mut impl FnMut(Event<'a>)) {
+        let Some(raw) = raw else { return };
         let text = Text::from_json(raw.get()).unwrap_or_else(|| raw.get().into());
         if !text.is_empty() {
             // Should calls interleave after all, a delta names a block that is closed already: its index still tells whose it is.

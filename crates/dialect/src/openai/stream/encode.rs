@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
-use super::super::{response::write_finish, usage::write_usage};
+use super::super::{legacy, response::write_finish, usage::write_usage};
 use crate::{
     Delta, Event, Opening, Scope, Spent, sse,
     write::{Object, join_lines, object},
@@ -29,6 +29,8 @@ struct ChoiceState {
     calls: Vec<(u64, bool)>,
     /// Blocks that are reasoning, in the order that numbers them.
     thoughts: Vec<u64>,
+    /// The block that is a legacy call.
+    legacy: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,13 @@ impl StreamEncoder {
     fn open(&mut self, choice: u64, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
         let extra: Vec<_> = self.block_extra.extract_if(.., |(of, ..)| *of == choice).collect();
         match opening {
+            Opening::ToolCall { name, .. } if extra.iter().any(|(_, member, _)| member == legacy::MARK) => {
+                self.state(choice, out).legacy = Some(block);
+                self.function_call(choice, out, |function| {
+                    function.text("name", name);
+                    function.str("arguments", "");
+                });
+            }
             Opening::ToolCall { id, name } => {
                 let state = self.state(choice, out);
                 state.calls.push((block, false));
@@ -150,7 +159,16 @@ impl StreamEncoder {
         }
     }
 
+    fn function_call(&mut self, choice: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+        self.choice(choice, out, |delta| delta.object(legacy::MEMBER, members), |_| {});
+    }
+
     fn delta(&mut self, choice: u64, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        if let Delta::Arguments(text) = delta
+            && self.state(choice, out).legacy == Some(block)
+        {
+            return self.function_call(choice, out, |function| function.text("arguments", text));
+        }
         let index = match delta {
             Delta::Arguments(_) => match self.call(choice, block, out) {
                 Some(call) => call,
@@ -242,7 +260,12 @@ impl StreamEncoder {
         let position = match self.choices.iter().position(|choice| choice.index == index) {
             Some(position) => position,
             None => {
-                self.choices.push(ChoiceState { index, calls: Vec::new(), thoughts: Vec::new() });
+                self.choices.push(ChoiceState {
+                    index,
+                    calls: Vec::new(),
+                    thoughts: Vec::new(),
+                    legacy: None,
+                });
                 self.write_choice(
                     index,
                     out,

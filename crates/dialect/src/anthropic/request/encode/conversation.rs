@@ -4,10 +4,10 @@ use ziggurat_core::Dialect;
 
 use super::super::super::{
     models::Facts,
-    response::{is_anthropic_member, write_block},
+    response::{Media, is_anthropic_member, is_sendable, write_block},
 };
 use crate::{
-    Block, BlockKind, Message, Request, Role, Text,
+    Block, BlockKind, Message, Request, Role, Source, Text,
     encode::Verdicts,
     model::CALL,
     write::{Array, Object},
@@ -17,8 +17,7 @@ use crate::{
 pub(super) fn write_own_conversation(body: &mut Object<'_>, request: &Request<'_>) {
     let mut messages = &request.messages[..];
     if let [first, rest @ ..] = messages
-        && first.role == Role::System
-        && first.extra.is_empty()
+        && request.system_apart
     {
         messages = rest;
         write_own_content(body, "system", first);
@@ -75,7 +74,8 @@ pub(super) fn write_conversation(
     verdicts: &mut Verdicts<'_>,
 ) {
     let (system, mut turns) = turns(request, facts, verdicts);
-    if !system.is_empty() {
+    let says_something = |blocks: &[Placed<'_, '_>]| blocks.iter().any(|(block, _)| is_sendable(block));
+    if says_something(&system) {
         body.array("system", |list| write_blocks(list, &system, false, verdicts));
     }
     body.array("messages", |list| {
@@ -83,15 +83,24 @@ pub(super) fn write_conversation(
         for (index, turn) in turns.iter_mut().enumerate() {
             turn.blocks.sort_by_key(|(block, _)| !matches!(block.kind, BlockKind::ToolResult { .. }));
             let prefill = index == last && turn.role == "assistant";
-            if turn.role != "assistant" || turn.blocks.iter().any(|(block, _)| is_sendable(block)) {
-                list.object(|message| {
-                    message.str("role", turn.role);
-                    message.array("content", |list| write_blocks(list, &turn.blocks, prefill, verdicts));
-                });
+            let silent = !says_something(&turn.blocks);
+            if silent && turn.role != "user" {
+                continue;
             }
+            list.object(|message| {
+                message.str("role", turn.role);
+                message.array("content", |list| match silent {
+                    true => list.object(|out| write_block(out, &Block::text(EMPTY.into()), false)),
+                    false => write_blocks(list, &turn.blocks, prefill, verdicts),
+                });
+            });
         }
     });
 }
+
+/// What a user's turn says that says nothing: Anthropic refuses it empty, and without it the turns around it would be another conversation.
+/// LiteLLM puts a sentence there too.
+const EMPTY: &str = "[empty message]";
 
 fn turns<'r, 'a>(
     request: &'r Request<'a>,
@@ -132,22 +141,10 @@ fn check_members(message: &Message<'_>, index: usize, verdicts: &mut Verdicts<'_
     }
 }
 
-/// Blocks that Anthropic takes: it refuses blank text, and reasoning without a signature.
-fn is_sendable(block: &Block<'_>) -> bool {
-    match &block.kind {
-        BlockKind::Text { text, .. } | BlockKind::Refusal(text) => !text.is_blank(),
-        BlockKind::Thinking { signature, .. } => {
-            signature.as_ref().is_some_and(|signature| !signature.is_empty())
-        }
-        _ => true,
-    }
-}
-
 fn write_blocks(list: &mut Array<'_>, blocks: &[Placed<'_, '_>], prefill: bool, verdicts: &mut Verdicts<'_>) {
-    // What is empty is left out, unless nothing would be left: then the provider's own refusal says so.
     let last = blocks.iter().rposition(|(block, _)| is_sendable(block));
     for (position, (block, (message, part))) in blocks.iter().enumerate() {
-        if last.is_some() && !is_sendable(block) {
+        if !is_sendable(block) {
             continue;
         }
         check_block(block, *message, *part, verdicts);
@@ -167,6 +164,7 @@ fn write_blocks(list: &mut Array<'_>, blocks: &[Placed<'_, '_>], prefill: bool, 
 
 /// Names what a block holds and Anthropic has no place for. A call's members are left, as an assistant message's are.
 fn check_block(block: &Block<'_>, message: usize, part: usize, verdicts: &mut Verdicts<'_>) {
+    let member = |name: &str| format!("messages[{message}].content[{part}].{name}");
     match &block.kind {
         BlockKind::Native { dialect: Dialect::OpenAi, kind, .. } => {
             let list = if kind.decode().starts_with(CALL) { "tool_calls" } else { "content" };
@@ -179,11 +177,25 @@ fn check_block(block: &Block<'_>, message: usize, part: usize, verdicts: &mut Ve
             }
         }
         BlockKind::ToolCall(_) => return,
+        // Another provider's id means nothing to this one.
+        BlockKind::File { source: Source::File(_), .. } => verdicts.impossible(member("file.file_id")),
+        BlockKind::File { source, .. } => check_source(source, || member("file.file_data"), verdicts),
+        BlockKind::Image { source, .. } => check_source(source, || member("image_url.url"), verdicts),
         _ => {}
     }
     for (name, raw) in &block.extra {
         if raw.get() != "null" && !is_anthropic_member(name) {
-            verdicts.unsupported(&format!("messages[{message}].content[{part}].{name}"));
+            verdicts.unsupported(&member(name));
         }
+    }
+}
+
+/// Bytes must be of a type that Anthropic takes; `member` is where the caller has them.
+fn check_source(source: &Source<'_>, member: impl Fn() -> String, verdicts: &mut Verdicts<'_>) {
+    if let Source::Base64 { media_type: Some(media_type), .. } = source
+        && Media::of(media_type).is_none()
+    {
+        let takes = "this model takes JPEG, PNG, GIF and WebP images and PDF documents";
+        verdicts.invalid(format!("{takes}, not {:?}", media_type.decode()), member());
     }
 }

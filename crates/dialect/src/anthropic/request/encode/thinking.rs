@@ -5,8 +5,8 @@ use ziggurat_core::Dialect;
 
 use super::super::super::models::{Facts, ThinkingForm};
 use crate::{
-    Format, Refused, Request, Text,
-    encode::Verdicts,
+    Format, Refused, Request, Text, ToolChoice,
+    encode::{Verdict, Verdicts},
     read::{Count, document, stated, wire_object},
     write::Object,
 };
@@ -30,11 +30,49 @@ enum ThinkingOut<'r> {
 }
 
 impl<'r, 'a> Thinking<'r, 'a> {
-    pub(super) fn of(request: &'r Request<'a>, facts: &Facts) -> Result<Self, Refused> {
+    /// Anthropic's models do not think where a tool is forced (its guide to extended thinking, tool choice): it is the thinking that loses,
+    /// as the caller may rely on the call.
+    pub(super) fn of(
+        request: &'r Request<'a>,
+        facts: &Facts,
+        verdicts: &mut Verdicts<'_>,
+    ) -> Result<Self, Refused> {
+        let thinking = Self::asked(request, facts)?;
+        let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
+        if request.dialect == Dialect::Anthropic || !is_forced || !thinking.is_sent() {
+            return Ok(thinking);
+        }
+        let name =
+            if matches!(thinking.thinking, ThinkingOut::Raw(_)) { "thinking" } else { "reasoning_effort" };
+        Ok(match verdicts.unsupported(name) {
+            Verdict::Pass => thinking,
+            Verdict::Leave => Self::without(request, facts),
+        })
+    }
+
+    /// Whether the model is told to think.
+    pub(super) fn is_sent(&self) -> bool {
+        match &self.thinking {
+            ThinkingOut::None => false,
+            ThinkingOut::Raw(raw) => {
+                let wire: WireThinking<'_> = document(raw.get()).unwrap_or_default();
+                wire.kind.is_none_or(|kind| kind != *"disabled")
+            }
+            ThinkingOut::Budget(_) | ThinkingOut::Adaptive => true,
+        }
+    }
+
+    fn without(request: &Request<'_>, facts: &Facts) -> Self {
+        let cap = request.max_output_tokens;
+        let max_tokens =
+            if request.dialect == Dialect::Anthropic { cap } else { cap.or(Some(facts.max_output)) };
+        Self { max_tokens, thinking: ThinkingOut::None, effort: None }
+    }
+
+    fn asked(request: &'r Request<'a>, facts: &Facts) -> Result<Self, Refused> {
         let cap = request.max_output_tokens;
         let own = request.dialect == Dialect::Anthropic;
-        let max_tokens = if own { cap } else { cap.or(Some(facts.max_output)) };
-        let mut out = Self { max_tokens, thinking: ThinkingOut::None, effort: None };
+        let mut out = Self::without(request, facts);
         let Some(reasoning) = &request.reasoning else { return Ok(out) };
         if own || reasoning.thinking.is_some() {
             out.thinking = reasoning.thinking.map_or(ThinkingOut::None, ThinkingOut::Raw);

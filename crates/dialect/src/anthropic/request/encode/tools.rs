@@ -29,6 +29,10 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
     let choice = match &request.tool_choice {
         // Without tools these say nothing, and Anthropic refuses them.
         None | Some(ToolChoice::Auto | ToolChoice::None) if !own && request.tools.is_empty() => return,
+        Some(ToolChoice::Required | ToolChoice::Function(_)) if !own && request.tools.is_empty() => {
+            return verdicts
+                .invalid("`tool_choice` asks for a call, and there are no `tools`", "tool_choice");
+        }
         None if serial => &ToolChoice::Auto,
         None => return,
         Some(choice) => choice,

@@ -7,9 +7,11 @@ use ziggurat_testkit::Ending;
 use crate::{
     client::Raw,
     harness::{Ended, Gateway, Scene, soon, until},
-    samples::{Api, CHAT, DIRECTIONS, ask, failed},
+    samples::{Api, CHAT, DIRECTIONS, Error, ask, failed},
     scripted::{Call, Scripted, read_text},
 };
+
+const STOPPING: Error = failed("overloaded_error", "shutting_down", "the gateway is shutting down");
 
 /// A stream of which the client has the first word.
 async fn open(upstream: &Scripted, gateway: &Gateway, caller: Api, provider: Api) -> (Raw, Call) {
@@ -108,17 +110,10 @@ async fn what_is_still_open_at_the_limit_is_cut_with_an_error() {
         while let Some(chunk) = raw.chunk().await {
             rest += &chunk;
         }
-        // In the words of meter, which knows of streams that break off and not yet why.
-        let cut = failed(
-            "api_error",
-            "upstream_truncated",
-            "the provider's stream ended before the answer was complete",
-        );
-        assert_eq!(rest, caller.error_event(cut));
+        assert_eq!(rest, caller.error_event(STOPPING));
         assert!(call.is_left().await);
     }
-    let stopping = failed("overloaded_error", "overloaded", "the gateway is shutting down");
-    waiting.answer().await.is(503, &Api::OpenAi.error(stopping));
+    waiting.answer().await.is(503, &Api::OpenAi.error(STOPPING));
     assert!(unanswered.is_left().await);
     let ended = gateway.ended().await;
     assert_eq!(ended.code, Some(0));

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     future::Future,
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -117,6 +118,11 @@ impl Gateway {
         self.ended().await
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id().unwrap())).unwrap().count()
+    }
+
     /// Resident memory, in bytes, now and at its highest.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
@@ -217,6 +223,37 @@ pub(crate) async fn run(config: &str, args: &[&str], env: &[(&str, &str)]) -> En
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
+
+/// How many connections of `wanted` a test may hold, after raising this process's limit, which gateways inherit, if need be. Fewer are
+/// said on standard error.
+pub(crate) fn room_for(wanted: usize) -> usize {
+    if soft_limit() < wanted + SPARE_DESCRIPTORS {
+        let limit = format!("--nofile={}:", wanted + SPARE_DESCRIPTORS);
+        let pid = std::process::id().to_string();
+        // Where it is missing or may not, the limit stands.
+        let _ = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).output();
+    }
+    let soft = soft_limit();
+    let count = wanted.min(soft.saturating_sub(SPARE_DESCRIPTORS).max(soft / 2));
+    if count < wanted {
+        // Not by a macro, whose words nobody sees while the test passes.
+        let line =
+            format!("ONLY {count} connections instead of {wanted}: no more than {soft} files may be open\n");
+        io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    count
+}
+
+/// How many files and sockets this process may have open.
+fn soft_limit() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    // `unlimited` is no number.
+    soft.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
+}
+
+/// Descriptors for all else: what tests beside this one have open.
+const SPARE_DESCRIPTORS: usize = 1000;
 
 /// What has to happen, and soon.
 #[track_caller]

@@ -250,8 +250,8 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// A number from a provider, which is untrusted: below zero is zero, a fraction is cut off, what is no number or out of range was not
-/// stated.
+/// A number from a provider, which is untrusted: what is no number, below zero or out of range was not stated, as a zero would be a
+/// statement; a fraction is rounded up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) Option<u64>);
 
@@ -261,7 +261,7 @@ impl<'de> Deserialize<'de> for Count {
         let fraction = || text.parse::<f64>().ok().filter(|_| text.ends_with(|c: char| c.is_ascii_digit()));
         Ok(Self(match text.parse() {
             Ok(number) => Some(number),
-            Err(_) => fraction().filter(|number| *number < EXACT).map(|number| number.max(0.0) as u64),
+            Err(_) => fraction().filter(|number| (0.0..EXACT).contains(number)).map(|number| number.ceil() as u64),
         }))
     }
 }
@@ -350,10 +350,10 @@ mod tests {
             assert_eq!(whole(json), None, "{json}");
         }
         let count = |json| serde_json::from_str::<Count>(json).ok().and_then(|n| n.0);
-        for (json, number) in [("7", 7), ("-3", 0), ("-0.5", 0), ("12.9", 12)] {
+        for (json, number) in [("7", 7), ("-0", 0), ("12.1", 13)] {
             assert_eq!(count(json), Some(number), "{json}");
         }
-        for json in ["1e300", "18446744073709551616", "\"7\"", "{}", "true"] {
+        for json in ["-3", "-0.5", "1e300", "18446744073709551616", "\"7\"", "{}", "true"] {
             assert_eq!(count(json), None, "{json}");
         }
     }

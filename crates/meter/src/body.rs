@@ -10,12 +10,11 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use ziggurat_core::{AttemptHandle, Body, BoxError, CallEnd, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{decode_error, sse};
+use ziggurat_dialect::sse;
 
 use crate::{
-    broke_off, is_presentable, not_an_event,
+    Broken, Confidential, broke_off, not_an_event,
     reader::{Reader, State, Verdict},
-    scan::scan,
     too_long, truncated,
 };
 
@@ -32,6 +31,7 @@ pub struct MeteredBody {
     frames: sse::Decoder,
     reader: Reader,
     options: Options,
+    confidential: Confidential,
     /// What has been read and is to be given on: parts of one chunk, and what was kept from earlier ones.
     queue: VecDeque<Frame<Bytes>>,
     /// The upstream's trailers, which come last.
@@ -44,7 +44,7 @@ pub struct MeteredBody {
     call: Option<CallEnd>,
     /// Bytes that came behind the terminator.
     behind: usize,
-    /// Bytes of comments, blanks and empty events since the last event.
+    /// Bytes of comments, blanks and blocks without data since the last event.
     idle: usize,
 }
 
@@ -89,6 +89,7 @@ impl MeteredBody {
             frames: sse::Decoder::new(options.max_event),
             reader: Reader::new(options.dialect, handle.is_some(), options.choices),
             options,
+            confidential: Confidential::default(),
             queue: VecDeque::new(),
             trailers: None,
             handle,
@@ -106,6 +107,13 @@ impl MeteredBody {
         self
     }
 
+    /// Keeps this out of the provider's error events.
+    #[must_use]
+    pub fn withholds(mut self, confidential: Confidential) -> Self {
+        self.confidential = confidential;
+        self
+    }
+
     /// Reads one chunk; whole events go to the queue.
     fn take(&mut self, chunk: Bytes) {
         if self.reader.state == State::Done {
@@ -117,78 +125,116 @@ impl MeteredBody {
         }
         let mut run = Run { chunk: chunk.clone(), range: 0..0 };
         self.frames.push(chunk);
-        let mut problem = None;
+        let mut broken: Option<Broken> = None;
         while let Some(frame) = self.frames.next() {
-            let raw = match frame {
-                Err(_) => {
-                    problem = Some(too_long(self.options.max_event));
-                    break;
-                }
-                Ok(sse::Frame::Event(event)) => match self.read(&event.data) {
-                    Verdict::Forward if self.reader.state == State::Failed => {
-                        // Nothing follows an error: the upstream is left.
-                        self.inner = None;
-                        run.add(presentable(event, self.options.dialect), &mut self.queue);
-                        break;
-                    }
-                    Verdict::Forward => event.raw,
-                    Verdict::Correct(json) => corrected(&event, &json),
-                    Verdict::Withhold => continue,
-                    Verdict::Broken => {
-                        problem = Some(not_an_event());
-                        break;
-                    }
-                },
-                Ok(sse::Frame::Other(raw)) => {
-                    problem = self.bare_error(&raw);
-                    if problem.is_some() {
-                        break;
-                    }
-                    raw
-                }
-                Ok(sse::Frame::Idle(raw)) => {
-                    self.idle += raw.len();
-                    raw
-                }
+            let Ok(frame) = frame else {
+                broken = Some(too_long(self.options.max_event).into());
+                break;
             };
+            let judged = self.judge(frame);
             if self.idle > self.options.max_event {
-                problem = Some(too_long(self.options.max_event));
+                broken = Some(too_long(self.options.max_event).into());
                 break;
             }
-            run.add(raw, &mut self.queue);
+            match judged {
+                Ok(Some(raw)) => run.add(raw, &mut self.queue),
+                Ok(None) => {}
+                Err(found) => {
+                    broken = Some(*found);
+                    break;
+                }
+            }
+            if self.reader.state == State::Failed {
+                // Nothing follows an error: the upstream is left.
+                self.inner = None;
+                break;
+            }
         }
         run.flush(&mut self.queue);
-        if let Some(problem) = problem {
-            self.fail(&problem, Outcome::Failed);
+        if let Some(broken) = broken {
+            self.fail(&broken.problem, broken.outcome);
         }
+    }
+
+    /// What is given on of a frame, if anything; or why the stream ends in its place.
+    fn judge(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, Box<Broken>> {
+        let behind = self.reader.state == State::Done;
+        match frame {
+            sse::Frame::Idle(raw) => {
+                self.idle += raw.len();
+                Ok(Some(raw))
+            }
+            // Behind the terminator there is nothing to say: it is read for the connection's sake.
+            _ if behind => Ok(None),
+            sse::Frame::Event(event) => self.event(event),
+            sse::Frame::Other(raw) => {
+                self.idle += raw.len();
+                match self.confidential.bare_error(&raw) {
+                    Some(problem) => Err(Box::new(problem.into())),
+                    None => Ok(has_fields_only(&raw).then_some(raw)),
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: sse::Event) -> Result<Option<Bytes>, Box<Broken>> {
+        // By the standard an event without data is none: it counts with the blanks.
+        self.idle = if event.data.trim_ascii().is_empty() { self.idle + event.raw.len() } else { 0 };
+        match self.read(&event.data) {
+            Verdict::Forward if self.reader.state == State::Failed => Ok(Some(self.presentable(event))),
+            Verdict::Forward => Ok(Some(event.raw)),
+            Verdict::Correct(json) => Ok(Some(corrected(&event, &json))),
+            Verdict::Withhold => Ok(None),
+            Verdict::Broken => Err(Box::new(not_an_event().into())),
+            Verdict::Empty => Err(Box::new(Broken { problem: truncated(), outcome: Outcome::Truncated })),
+        }
+    }
+
+    /// An error event as it may go to the caller.
+    fn presentable(&self, event: sse::Event) -> Bytes {
+        let dialect = self.options.dialect;
+        match self.confidential.is_presentable(&event.data, dialect) && self.is_plain(&event.raw) {
+            true => event.raw,
+            false => self.confidential.decode_error(None, &event.data).to_event(dialect).into(),
+        }
+    }
+
+    /// Whether an event has its name and its data, and not a line more.
+    fn is_plain(&self, raw: &[u8]) -> bool {
+        sse_lines(raw).all(|line| {
+            let name = line.strip_prefix(b"event:").map(std::str::from_utf8);
+            line.is_empty()
+                || line.starts_with(b"data:")
+                || name.is_some_and(|name| name.is_ok_and(|name| self.confidential.is_clean_text(name)))
+        })
     }
 
     /// The upstream's bytes have ended.
     fn finish(&mut self) {
         self.inner = None;
         match self.frames.finish() {
-            Some(frame) if self.reader.state == State::Done => self.push(frame.into_raw()),
+            Some(frame @ sse::Frame::Idle(_)) if self.reader.state == State::Done => {
+                self.push(frame.into_raw());
+            }
             // Some leave out the last blank line; what is no whole event is not given on.
             Some(sse::Frame::Event(event)) if !event.data.trim_ascii().is_empty() => {
-                let raw = match self.read(&event.data) {
-                    Verdict::Forward => Some(event.raw),
-                    Verdict::Correct(json) => Some(corrected(&event, &json)),
-                    Verdict::Withhold | Verdict::Broken => None,
-                };
-                if let Some(raw) = raw {
-                    let missing: &[u8] = match raw.last() {
-                        Some(b'\n') => b"\n",
+                if let Ok(Some(raw)) = self.judge(sse::Frame::Event(event)) {
+                    let missing: &[u8] = match &raw[..] {
+                        [.., b'\n', b'\n'] => b"",
+                        [.., b'\n'] => b"\n",
                         // A lone line feed would be the second half of one line end.
-                        Some(b'\r') => b"\r\n",
+                        [.., b'\r'] => b"\r\n",
                         _ => b"\n\n",
                     };
                     self.push(raw);
-                    self.push(Bytes::from_static(missing));
+                    if !missing.is_empty() {
+                        self.push(Bytes::from_static(missing));
+                    }
                 }
             }
-            Some(sse::Frame::Other(raw)) => {
-                if let Some(problem) = self.bare_error(&raw) {
-                    self.fail(&problem, Outcome::Failed);
+            Some(frame @ sse::Frame::Other(_)) => {
+                if let Err(broken) = self.judge(frame) {
+                    self.fail(&broken.problem, broken.outcome);
                 }
             }
             Some(sse::Frame::Event(_) | sse::Frame::Idle(_)) | None => {}
@@ -208,8 +254,6 @@ impl MeteredBody {
     }
 
     fn read(&mut self, data: &[u8]) -> Verdict {
-        // An event without data counts with the blanks.
-        self.idle = if data.is_empty() { self.idle + EMPTY_EVENT } else { 0 };
         let before = self.reader.state;
         let verdict = self.reader.event(data, self.options.hide_usage, self.handle.as_mut());
         // At the terminator, not at the end of the bytes: callers leave as soon as they have seen it.
@@ -220,12 +264,6 @@ impl MeteredBody {
             State::Running => {}
         }
         verdict
-    }
-
-    /// The problem that lines tell which are no event: some report an error as plain JSON in mid-stream.
-    fn bare_error(&self, raw: &[u8]) -> Option<Problem> {
-        let facts = scan(std::str::from_utf8(raw).ok()?, &mut |_| {})?;
-        (self.reader.state == State::Running && facts.error).then(|| decode_error(None, raw))
     }
 
     /// Ends the stream with an error event, unless it has had one or is whole.
@@ -262,15 +300,17 @@ impl MeteredBody {
 /// Most bytes that are read behind the terminator, for the sake of the connection.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// What an event without data counts for, in bytes.
-const EMPTY_EVENT: usize = 8;
+/// Whether lines without data are what the standard has beside it, and not words of another kind: those are nobody's to read.
+fn has_fields_only(raw: &[u8]) -> bool {
+    sse_lines(raw).all(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        // The last is a comment's.
+        matches!(name, b"event" | b"id" | b"retry" | b"")
+    })
+}
 
-/// An error event as it may go to the caller.
-fn presentable(event: sse::Event, dialect: Dialect) -> Bytes {
-    match is_presentable(&event.data, dialect) {
-        true => event.raw,
-        false => decode_error(None, &event.data).to_event(dialect).into(),
-    }
+fn sse_lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    raw.split(|byte| matches!(byte, b'\n' | b'\r'))
 }
 
 /// An event with other data, all else as it was.

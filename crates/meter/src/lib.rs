@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod body;
+mod confidential;
 mod feed;
 mod peek;
 mod problem;
@@ -9,7 +10,8 @@ mod run;
 mod scan;
 
 pub use body::{MeteredBody, Options};
+pub use confidential::Confidential;
 pub use feed::{feed, feed_error, feed_response};
 pub use peek::{Peeked, peek};
-pub use problem::{Broken, broke_off, is_presentable, not_an_event, too_long, truncated, unreadable};
+pub use problem::{Broken, broke_off, not_an_event, too_long, truncated, unreadable};
 pub use run::run;

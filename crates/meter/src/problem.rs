@@ -1,9 +1,7 @@
 //! What goes wrong with a provider's answer on its way, in words for the caller.
 
 use http::Response;
-use serde_json::Value;
 use ziggurat_core::{Body, BoxError, Cause, CollectError, Dialect, Outcome, Problem, Rejection, is_timeout};
-use ziggurat_dialect::scrub;
 
 /// An answer that ended before its own end: what the caller is told, and how the attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,27 +11,6 @@ pub struct Broken {
     pub problem: Problem,
     /// [`Outcome::Stopped`] where a layer of ours ended it.
     pub outcome: Outcome,
-}
-
-/// Whether an error of a provider's may pass as it is to a caller of its dialect: it has the dialect's shape, and not a word that is the
-/// operator's alone.
-#[must_use]
-pub fn is_presentable(error: &[u8], dialect: Dialect) -> bool {
-    let Ok(value) = serde_json::from_slice::<Value>(error) else { return false };
-    let message = value.pointer("/error/message").and_then(Value::as_str);
-    let typed = value.get("type").is_some_and(|kind| kind == "error");
-    typed == (dialect == Dialect::Anthropic)
-        && message.is_some_and(|message| !message.is_empty())
-        && is_clean(&value)
-}
-
-fn is_clean(value: &Value) -> bool {
-    match value {
-        Value::String(text) => scrub(text) == *text,
-        Value::Array(list) => list.iter().all(is_clean),
-        Value::Object(members) => members.values().all(is_clean),
-        _ => true,
-    }
 }
 
 /// The problem of a stream that ends before its terminator.

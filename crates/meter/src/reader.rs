@@ -20,6 +20,8 @@ pub(crate) struct Reader {
     /// Decodes for a listener.
     decoder: Option<StreamDecoder>,
     refused: bool,
+    /// Whether anything of an answer was seen.
+    begun: bool,
     /// How many answers must end.
     choices: u64,
     /// Which have.
@@ -47,6 +49,8 @@ pub(crate) enum Verdict {
     Withhold,
     /// The bytes are no event.
     Broken,
+    /// A terminator with no answer ahead of it.
+    Empty,
 }
 
 // ===== impl Reader =====
@@ -57,6 +61,7 @@ impl Reader {
             dialect,
             decoder: listened.then(|| StreamDecoder::new(dialect)),
             refused: false,
+            begun: false,
             choices: choices.clamp(1, MAX_CHOICES),
             finished: Vec::new(),
             state: State::Running,
@@ -70,8 +75,8 @@ impl Reader {
         hide_usage: bool,
         handle: Option<&mut AttemptHandle>,
     ) -> Verdict {
-        // By the standard an event without data is none; and what comes behind the terminator is nobody's business.
-        if self.state == State::Done || data.trim_ascii().is_empty() {
+        // By the standard an event without data is none.
+        if data.trim_ascii().is_empty() {
             return Verdict::Forward;
         }
         if self.dialect == Dialect::OpenAi && data.trim_ascii() == b"[DONE]" {
@@ -133,6 +138,9 @@ impl Reader {
         if self.state == State::Failed {
             return Verdict::Withhold;
         }
+        if !self.begun {
+            return Verdict::Empty;
+        }
         self.state = State::Done;
         Verdict::Forward
     }
@@ -141,18 +149,19 @@ impl Reader {
         match facts.kind {
             Some("\"message_stop\"") => return self.terminator(),
             Some("\"error\"") => self.state = State::Failed,
-            None if facts.error => self.state = State::Failed,
-            _ => {}
+            None if facts.error || facts.complains() => self.state = State::Failed,
+            Some("\"ping\"") => {}
+            _ => self.begun = true,
         }
         Verdict::Forward
     }
 
     fn openai(&mut self, facts: &Facts<'_>, hide_usage: bool) -> Verdict {
-        let chunk = facts.id || facts.usage || facts.choices.is_some();
-        if facts.error || (!chunk && facts.complaint) {
+        if facts.error || facts.complains() {
             self.state = State::Failed;
             return Verdict::Forward;
         }
+        self.begun |= facts.choices.unwrap_or(0) > 0;
         match hide_usage && facts.usage && facts.choices.unwrap_or(0) == 0 {
             true => Verdict::Withhold,
             false => Verdict::Forward,

@@ -54,6 +54,7 @@ where
             return Err(error);
         }
     };
+    presumed.answered(response.status());
     if response.extensions().get::<Rejection>().is_some() {
         // Refused by a layer of ours: what was tried before that, it has recorded itself.
         presumed.withdraw();

@@ -21,6 +21,15 @@ pub(crate) struct Facts<'a> {
     pub(crate) choices: Option<usize>,
 }
 
+// ===== impl Facts =====
+
+impl Facts<'_> {
+    /// Whether it speaks as error bodies do, and not as a part of an answer.
+    pub(crate) const fn complains(&self) -> bool {
+        self.complaint && !self.usage && self.choices.is_none()
+    }
+}
+
 /// Reads one event's data and tells `ended` which choices have a `finish_reason`; `None` when it is no JSON object.
 pub(crate) fn scan<'a>(text: &'a str, ended: &mut impl FnMut(u64)) -> Option<Facts<'a>> {
     let mut scanner = Scanner { text, at: 0 };

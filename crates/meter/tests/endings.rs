@@ -5,8 +5,8 @@ mod support;
 use std::io;
 
 use http::{HeaderMap, HeaderValue};
-use ziggurat_core::{Cause, Dialect, Outcome, Rejection};
-use ziggurat_meter::Options;
+use ziggurat_core::{Body, Cause, Dialect, Outcome, Problem, Rejection};
+use ziggurat_meter::{Confidential, MeteredBody, Options};
 
 use crate::support::*;
 
@@ -122,8 +122,39 @@ async fn what_fails_behind_the_terminator_changes_nothing() {
         assert_eq!(out, stream(dialect));
         assert_eq!(attempt.outcome, Some(Outcome::Complete));
     }
-    let behind = stream(Dialect::OpenAi) + "data: no JSON\n\n: bye";
-    assert_eq!(pass(Options::new(Dialect::OpenAi), [Step::data(behind.clone())]).await, behind);
+}
+
+#[tokio::test]
+async fn behind_the_terminator_only_signs_of_life_are_given_on() {
+    let behind = "\n: x\n\ndata: {\"error\":{\"message\":\"at https://internal.host\"}}\n\nevent: ping\n\n<html>sk-upstream\n\n\n: y\n\ndata: no JSON\n\n: bye";
+    for dialect in DIALECTS {
+        let text = stream(dialect) + behind;
+        for size in [1, 7, usize::MAX] {
+            let scripted = Scripted::chunked(&text.clone().into(), size);
+            let (out, _) = read_body(MeteredBody::new(scripted.into(), Options::new(dialect), None)).await;
+            assert_eq!(out, stream(dialect) + "\n: x\n\n\n: y\n\n: bye", "{size}");
+        }
+        // What it lacks at its end makes it none the better.
+        let text = stream(dialect) + "data: {\"error\":{\"message\":\"sk-upstream\"}}\n";
+        assert_eq!(pass(Options::new(dialect), [Step::data(text)]).await, stream(dialect));
+    }
+}
+
+#[tokio::test]
+async fn a_terminator_alone_is_a_cut_answer() {
+    let usage = CHAT_USAGE.to_owned();
+    for (dialect, ahead, end) in [
+        (Dialect::OpenAi, String::new(), DONE),
+        (Dialect::OpenAi, usage, DONE),
+        (Dialect::Anthropic, "event: ping\ndata: {\"type\":\"ping\"}\n\n".to_owned(), MESSAGE_STOP),
+    ] {
+        for end in [end, end.trim_end()] {
+            let (out, attempt) =
+                pass_listened(Options::new(dialect), [Step::data(ahead.clone() + end)]).await;
+            assert_eq!(out, ahead.clone() + &truncated(dialect));
+            assert_eq!(attempt.outcome, Some(Outcome::Truncated));
+        }
+    }
 }
 
 #[tokio::test]
@@ -178,8 +209,13 @@ async fn an_error_in_plain_json_becomes_an_event() {
     let bare = "{\n  \"error\": {\n    \"message\": \"quota\",\n    \"code\": 429\n  }\n}\n";
     let expected = chat("Hi")
         + "data: {\"error\":{\"message\":\"quota\",\"type\":\"rate_limit_error\",\"param\":null,\"code\":\"rate_limit_exceeded\"}}\n\n";
-    for text in [chat("Hi") + bare, chat("Hi") + bare + "\n" + CHAT_FINISH] {
-        assert_eq!(pass(Options::new(Dialect::OpenAi), [Step::data(text)]).await, expected);
+    let list = format!("[{}]\n", bare.trim_end());
+    let detail = "{\"detail\":\"quota\",\"code\":429}\n";
+    for text in [bare, &list, detail] {
+        for text in [chat("Hi") + text, chat("Hi") + text + "\n" + CHAT_FINISH] {
+            let (out, attempt) = pass_listened(Options::new(Dialect::OpenAi), [Step::data(text)]).await;
+            assert_eq!((out, attempt.outcome), (expected.clone(), Some(Outcome::Failed)));
+        }
     }
 }
 
@@ -190,7 +226,7 @@ async fn a_line_without_end_is_stopped_at_the_limit() {
     let flood = (0..50).map(|_| Step::data("x".repeat(100)));
     let scripted = Scripted::new([Step::data(chat("Hi")), Step::data("data: ")].into_iter().chain(flood));
     let dropped = scripted.dropped();
-    let body = ziggurat_meter::MeteredBody::new(ziggurat_core::Body::new(scripted), options, None);
+    let body = MeteredBody::new(Body::new(scripted), options, None);
     let (out, _) = read_body(body).await;
     let error = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
     assert_eq!(
@@ -206,8 +242,8 @@ async fn trailers_come_last_and_only_behind_a_whole_answer() {
     trailers.insert("x-checksum", HeaderValue::from_static("1"));
     let pass = |text: String| {
         let steps = [Step::data(text), Step::Trailers(trailers.clone())];
-        let body = ziggurat_core::Body::new(Scripted::new(steps));
-        read_body(ziggurat_meter::MeteredBody::new(body, Options::new(Dialect::OpenAi), None))
+        let body = Body::new(Scripted::new(steps));
+        read_body(MeteredBody::new(body, Options::new(Dialect::OpenAi), None))
     };
     let finished = [&*chat("Hi"), CHAT_FINISH].concat();
     assert_eq!(pass(finished.clone()).await, (finished + DONE, Some(trailers.clone())));
@@ -231,14 +267,104 @@ async fn an_error_event_is_told_without_the_operators_words() {
 }
 
 #[tokio::test]
+async fn an_error_event_that_lacks_its_blank_line_is_told_without_them_too() {
+    for end in ["", "\n", "\r"] {
+        let error =
+            "data: {\"error\":{\"message\":\"bad key sk-live-canary at https://internal.example/x\"}}";
+        let (out, attempt) =
+            pass_listened(Options::new(Dialect::OpenAi), [Step::data(chat("Hi") + error + end)]).await;
+        let said = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
+        assert_eq!(
+            said,
+            "data: {\"error\":{\"message\":\"bad key [key] at [URL]\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_error\"}}\n\n"
+        );
+        assert_eq!(attempt.outcome, Some(Outcome::Failed));
+    }
+}
+
+#[tokio::test]
+async fn an_error_event_passes_only_as_name_and_data() {
+    let data = "data: {\"error\":{\"message\":\"gone\"}}\n";
+    let alone = chat("Hi") + data + "\n";
+    assert_eq!(pass(Options::new(Dialect::OpenAi), [Step::data(alone.clone())]).await, alone);
+    for beside in [
+        "id: sk-upstream\n",
+        ": at https://internal.host\n",
+        "event: sk-upstream\n",
+        "note: no field\n",
+        "data\n",
+    ] {
+        for event in [[data, beside, "\n"].concat(), ["event: error\n", beside, data, "\n"].concat()] {
+            let out = pass(Options::new(Dialect::OpenAi), [Step::data(chat("Hi") + &event)]).await;
+            let said = out.strip_prefix(&chat("Hi")).expect("what came before is kept");
+            assert!(said.starts_with("data: {\"error\":{\"message\":\"gone\",\"type\":"), "{event}: {said}");
+            assert_eq!(said.lines().count(), 2, "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_another_shape_is_told_in_that_of_the_dialect() {
+    for dialect in DIALECTS {
+        let said = "data: {\"detail\":\"at https://internal.host\",\"id\":\"x\"}\n\n";
+        let start = if dialect == Dialect::Anthropic { MESSAGE_START.to_owned() } else { chat("Hi") };
+        let (out, attempt) = pass_listened(Options::new(dialect), [Step::data(start.clone() + said)]).await;
+        assert!(out.contains("\"message\":\"at [URL]\"") && out.matches("\"error\":").count() == 1, "{out}");
+        assert_eq!(attempt.outcome, Some(Outcome::Failed));
+    }
+}
+
+#[tokio::test]
+async fn what_is_confidential_is_told_in_no_error() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let confidential = || Confidential::default().secret(key).host("llm.example").model("gpt-4", "my");
+    let words = format!("no {key} for gpt-4 at llm.example, gpt-4o");
+    for dialect in DIALECTS {
+        let problem = Problem::new(Cause::Internal, words.clone());
+        let event = String::from_utf8(problem.to_event(dialect)).expect("is UTF-8");
+        let bare = String::from_utf8(problem.to_json(dialect)).expect("is UTF-8");
+        for error in [event.clone(), event.trim_end().to_owned(), bare.clone() + "\n\n", bare] {
+            let start = if dialect == Dialect::Anthropic { MESSAGE_START.to_owned() } else { chat("Hi") };
+            let body = Body::new(Scripted::new([Step::data(start.clone() + &error)]));
+            let body = MeteredBody::new(body, Options::new(dialect), None).withholds(confidential());
+            let (out, _) = read_body(body).await;
+            let expected =
+                Problem::new(Cause::Internal, "no [key] for my at [host], gpt-4o").to_event(dialect);
+            assert_eq!(out, start + std::str::from_utf8(&expected).expect("is UTF-8"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_stays_here_unless_it_is_of_the_standard() {
+    for words in
+        ["<html>502 from 10.1.2.3 sk-upstream\n</html>\n\n", "id: 1\nat https://internal.host\n\n", "{}\n\n"]
+    {
+        let text = [&*chat("Hi"), words, CHAT_FINISH, DONE].concat();
+        let out = pass(Options::new(Dialect::OpenAi), [Step::data(text.clone())]).await;
+        assert_eq!(out, text.replace(words, ""));
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_nothing_is_stopped() {
-    for nothing in [": x\n\n", "\n", "data:\n\n"] {
+    let nothing = [
+        ": x\n\n",
+        "\n",
+        "data:\n\n",
+        "data:  \n\n",
+        "event: ping\n\n",
+        "id: 1\n\n",
+        "event: xxxxxxxxxxxxxxxxxxxxxxx\ndata:\n\n",
+        "<p>\n\n",
+    ];
+    for nothing in nothing {
         let mut options = Options::new(Dialect::OpenAi);
         options.max_event = 1 << 10;
         let flood = nothing.repeat(2 << 10);
         let out = pass(options, [Step::data(chat("Hi")), Step::data(flood), Step::data(DONE)]).await;
         assert!(
-            out.contains("more than 1024 bytes") && !out.contains("[DONE]"),
+            out.contains("more than 1024 bytes") && !out.contains("[DONE]") && out.len() < 2 << 10,
             "{nothing:?}: {}",
             out.len()
         );

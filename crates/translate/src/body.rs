@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, ToolNames, decode_error, sse};
-use ziggurat_meter::{broke_off, feed, not_an_event, too_long};
+use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, ToolNames, sse};
+use ziggurat_meter::{Confidential, broke_off, feed, not_an_event, too_long, truncated};
 
 use crate::{layer::Config, request::Expected};
 
@@ -22,10 +22,11 @@ pub struct TranslatedBody {
     frames: sse::Decoder,
     decoder: StreamDecoder,
     writer: Writer,
+    confidential: Confidential,
     max_event: usize,
     /// Bytes that came behind the answer's end.
     behind: usize,
-    /// Bytes of comments, blanks and empty events since the last event.
+    /// Bytes of comments, blanks and blocks without data since the last event.
     idle: usize,
 }
 
@@ -39,6 +40,8 @@ struct Writer {
     /// Until the attempt's end is on record.
     handle: Option<AttemptHandle>,
     refused: bool,
+    /// Something of an answer was seen.
+    begun: bool,
     /// The terminator or an error was written.
     over: bool,
     /// It was an error.
@@ -68,10 +71,12 @@ impl TranslatedBody {
                 out: Vec::new(),
                 handle,
                 refused: false,
+                begun: false,
                 over: false,
                 failed: false,
                 ending: None,
             },
+            confidential: expected.confidential.clone(),
             max_event: config.max_event,
             behind: 0,
             idle: 0,
@@ -86,7 +91,8 @@ impl TranslatedBody {
             match frame {
                 Ok(sse::Frame::Event(event)) => {
                     // An event without data counts with the blanks.
-                    self.idle = if event.data.is_empty() { self.idle + event.raw.len() } else { 0 };
+                    let empty = event.data.trim_ascii().is_empty();
+                    self.idle = if empty { self.idle + event.raw.len() } else { 0 };
                     self.event(&event.data);
                 }
                 // Comments of the provider's are its own business; they still show that it lives.
@@ -96,7 +102,10 @@ impl TranslatedBody {
                         self.writer.encode(&Event::Ping);
                     }
                 }
-                Ok(sse::Frame::Other(raw)) => self.bare(&raw),
+                Ok(sse::Frame::Other(raw)) => {
+                    self.idle += raw.len();
+                    self.bare(&raw);
+                }
                 Err(_) => self.fail(too_long(self.max_event), Outcome::Failed),
             }
             if self.idle > self.max_event {
@@ -114,10 +123,12 @@ impl TranslatedBody {
         if data.trim_ascii().is_empty() {
             return;
         }
-        let writer = &mut self.writer;
-        let read = std::str::from_utf8(data)
-            .ok()
-            .and_then(|text| self.decoder.decode(text, &mut |event| writer.encode(&event)).ok());
+        let (writer, confidential) = (&mut self.writer, &self.confidential);
+        let mut write = |event: Event<'_>| match event {
+            Event::Error(problem) => writer.encode(&Event::Error(confidential.reread(problem, data))),
+            event => writer.encode(&event),
+        };
+        let read = std::str::from_utf8(data).ok().and_then(|text| self.decoder.decode(text, &mut write).ok());
         if read.is_none() {
             self.fail(not_an_event(), Outcome::Failed);
         }
@@ -125,9 +136,8 @@ impl TranslatedBody {
 
     /// Lines that are no event: nothing, unless they are the plain JSON in which some report an error in mid-stream.
     fn bare(&mut self, raw: &[u8]) {
-        let value = serde_json::from_slice::<serde_json::Value>(raw).ok();
-        if value.is_some_and(|value| value.get("error").is_some_and(|error| !error.is_null())) {
-            self.fail(decode_error(None, raw), Outcome::Failed);
+        if let Some(problem) = self.confidential.bare_error(raw) {
+            self.fail(problem, Outcome::Failed);
         }
     }
 
@@ -226,6 +236,11 @@ impl Writer {
     fn encode(&mut self, event: &Event<'_>) {
         if self.over {
             return;
+        }
+        self.begun |= matches!(event, Event::Start { .. } | Event::Open { .. } | Event::Finish { .. });
+        if matches!(event, Event::End) && !self.begun {
+            // A terminator alone is no answer.
+            return self.encode(&Event::Error(truncated()));
         }
         if let Some(handle) = &mut self.handle {
             self.ending = feed(handle, event, &mut self.refused);

@@ -9,6 +9,7 @@ use ziggurat_core::{
     json::{Cursor, Fault, find_member, key_is},
 };
 use ziggurat_dialect::{Encoding, Malformed, Refused, ToolNames, decode_request, encode_request};
+use ziggurat_meter::Confidential;
 
 /// A request ready to be sent, and what its answer has to become.
 pub(crate) struct Outgoing {
@@ -30,9 +31,8 @@ pub(crate) struct Expected {
     /// Whether it was asked for by us.
     pub(crate) hide_usage: bool,
     pub(crate) names: ToolNames,
-    /// The model's name in the caller's words, and at the provider.
-    pub(crate) asked: String,
-    pub(crate) model: String,
+    /// What of the provider's words is not the caller's.
+    pub(crate) confidential: Confidential,
 }
 
 // ===== impl Outgoing =====
@@ -53,8 +53,9 @@ impl Outgoing {
             include_usage: asked,
             hide_usage: false,
             names: ToolNames::default(),
-            asked: call.model().unwrap_or_default().to_owned(),
-            model: target.model().to_owned(),
+            confidential: Confidential::default()
+                .host(target.uri().host().unwrap_or_default())
+                .model(target.model(), call.model().unwrap_or_default()),
         };
         let (parts, body) = request.into_parts();
         let body = match expected.caller == expected.provider {
@@ -68,13 +69,24 @@ impl Outgoing {
             false => translate(call, target, &mut expected.names)?,
         };
         let mut parts = head(parts, call, target);
+        let before = parts.headers.clone();
         target.credentials().apply(&mut parts, &body).await.map_err(|error| {
             // What a source of credentials says of its failure is the operator's.
             let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
             Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
         })?;
+        expected.confidential = secrets(&parts.headers, &before)
+            .fold(expected.confidential, |confidential, secret| confidential.secret(secret));
         Ok(Self { request: Request::from_parts(parts, Body::from(body)), expected })
     }
+}
+
+/// What the credential has put into the head, and what is marked as sensitive there.
+fn secrets<'a>(headers: &'a HeaderMap, before: &HeaderMap) -> impl Iterator<Item = &'a str> {
+    let added = headers.iter().filter(|(name, value)| {
+        value.is_sensitive() || !before.get_all(*name).iter().any(|known| known == *value)
+    });
+    added.filter_map(|(_, value)| value.to_str().ok())
 }
 
 /// Whether an OpenAI caller asks for usage at the end of its stream.

@@ -3,10 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{
-    decode_answer_error, decode_error, decode_response, encode_response, openai::correct_usage, retry_after,
-};
-use ziggurat_meter::{Broken, MeteredBody, Options, Peeked, feed_response, is_presentable, peek, unreadable};
+use ziggurat_dialect::{decode_response, encode_response, openai::correct_usage, retry_after};
+use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
 use crate::{body::TranslatedBody, layer::Config, request::Expected};
 
@@ -67,38 +65,24 @@ fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome) {
 /// An answer with an error status. One of the caller's own dialect passes as it is, unless its words had to be cleaned.
 async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
-    let mut problem = decode_error(Some(parts.status), &bytes);
+    let mut problem = expected.confidential.decode_error(Some(parts.status), &bytes);
     problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
     problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
         Some(b"true") => Some(true),
         Some(b"false") => Some(false),
         _ => None,
     };
-    // The caller knows the model by the name it asked for.
-    if hides_model(expected) {
-        problem.message = problem.message.replace(&expected.model, &expected.asked);
-    }
     let error = parts.status.is_client_error() || parts.status.is_server_error();
     let mut response = problem.into_response(expected.caller);
     if error
         && expected.caller == expected.provider
-        && is_presentable(&bytes, expected.caller)
-        && !names_model(&bytes, expected)
+        && expected.confidential.is_presentable(&bytes, expected.caller)
     {
         *response.status_mut() = parts.status;
         *response.body_mut() = Body::from(bytes);
     }
     copy_headers(&parts.headers, response.headers_mut(), expected);
     response
-}
-
-/// Whether the model's name at the provider is one that the caller does not know; a name of a letter or two would be found in any word.
-fn hides_model(expected: &Expected) -> bool {
-    expected.asked != expected.model && expected.model.len() > 3
-}
-
-fn names_model(body: &[u8], expected: &Expected) -> bool {
-    hides_model(expected) && std::str::from_utf8(body).is_ok_and(|body| body.contains(&expected.model))
 }
 
 /// Longest error body that is read.
@@ -114,10 +98,10 @@ async fn whole(
     config: &Config,
 ) -> Result<Response<Body>, Broken> {
     let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| undecodable(&bytes))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| undecodable(&bytes, &expected.confidential))?;
     let same = expected.caller == expected.provider;
     if same {
-        check_shape(&bytes, expected.provider)?;
+        check_shape(&bytes, expected)?;
     }
     let corrected = (same && expected.provider == Dialect::OpenAi).then(|| correct_usage(text)).flatten();
     let passed = corrected.map_or_else(|| bytes.clone(), Bytes::from);
@@ -144,7 +128,7 @@ async fn whole(
     if same {
         return Ok(respond(parts, Body::from(passed), "application/json", expected));
     }
-    let mut response = decoded.map_err(|_| undecodable(&bytes))?;
+    let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
@@ -152,23 +136,24 @@ async fn whole(
 }
 
 /// The least that makes a body an answer of the dialect: JSON, with the list that holds what was said.
-fn check_shape(bytes: &[u8], dialect: Dialect) -> Result<(), Problem> {
+fn check_shape(bytes: &[u8], expected: &Expected) -> Result<(), Problem> {
     #[derive(serde::Deserialize)]
     struct Shape {
         choices: Option<Vec<serde::de::IgnoredAny>>,
         content: Option<Vec<serde::de::IgnoredAny>>,
     }
-    let shape: Shape = serde_json::from_slice(bytes).map_err(|_| undecodable(bytes))?;
-    let holds = match dialect {
+    let shape: Shape =
+        serde_json::from_slice(bytes).map_err(|_| undecodable(bytes, &expected.confidential))?;
+    let holds = match expected.provider {
         Dialect::Anthropic => shape.content.is_some(),
         _ => shape.choices.is_some(),
     };
-    if holds { Ok(()) } else { Err(undecodable(bytes)) }
+    if holds { Ok(()) } else { Err(undecodable(bytes, &expected.confidential)) }
 }
 
 /// The problem of a success that is none: an error in a 200, HTML, something else.
-fn undecodable(bytes: &[u8]) -> Problem {
-    decode_answer_error(bytes).unwrap_or_else(|| {
+fn undecodable(bytes: &[u8], confidential: &Confidential) -> Problem {
+    confidential.decode_answer_error(bytes).unwrap_or_else(|| {
         let what = match bytes.trim_ascii_start().first() {
             None => "nothing",
             Some(b'<') => "HTML",
@@ -193,7 +178,7 @@ async fn stream(
         Peeked::Events(body) => body,
         Peeked::Neither(body) | Peeked::Other(body) => {
             let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
-            return Err(Broken::from(match check_shape(&bytes, expected.provider) {
+            return Err(Broken::from(match check_shape(&bytes, expected) {
                 Ok(()) => {
                     Problem::new(Cause::Upstream, "the provider answered whole where a stream was asked for")
                 }
@@ -207,7 +192,8 @@ async fn stream(
             options.hide_usage = expected.hide_usage;
             options.choices = expected.choices;
             options.max_event = config.max_event;
-            Body::new(MeteredBody::new(body, options, handle.take()))
+            let confidential = expected.confidential.clone();
+            Body::new(MeteredBody::new(body, options, handle.take()).withholds(confidential))
         }
         false => Body::new(TranslatedBody::new(body, expected, config, handle.take())),
     };

@@ -117,6 +117,9 @@ where
             return Err(error);
         }
     };
+    if let Some(handle) = &mut handle {
+        handle.answered(answer.status());
+    }
     let metered = handle.is_some();
     let mut response = response::translate(answer, expected, handle, &config).await;
     if metered {

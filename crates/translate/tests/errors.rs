@@ -3,13 +3,18 @@
 mod support;
 
 use std::{
-    future::ready,
+    future::{Future, ready},
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
-use http::{HeaderValue, Request, Response};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, request::Parts};
 use tower::{Layer, ServiceExt, service_fn};
-use ziggurat_core::{Body, BoxError, Cause, Dialect, Metered, Outcome, Rejection, Served, Unsent};
+use ziggurat_core::{
+    Body, BoxError, Cause, Credential, CredentialError, Dialect, Metered, Outcome, Problem, Rejection,
+    Served, Target, Unsent,
+};
 use ziggurat_translate::TranslateLayer;
 
 use crate::support::*;
@@ -121,6 +126,71 @@ async fn words_that_are_the_operators_are_cleaned_wherever_they_stand() {
             assert!(!body.contains("internal.example") && !body.contains("sk-abc123"), "{body}");
         }
     }
+}
+
+/// A key that looks like nothing in particular, as Azure's and Mistral's do.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// One that is put on as code of the host's does.
+struct Token;
+
+impl Credential for Token {
+    fn apply<'a>(
+        &'a self,
+        parts: &'a mut Parts,
+        _body: &'a Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<(), CredentialError>> + Send + 'a>> {
+        parts
+            .headers
+            .insert("authorization", HeaderValue::from_static("Token 0123456789abcdef0123456789abcdef"));
+        Box::pin(ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn what_is_the_deployments_is_told_in_no_error() {
+    let words = format!("no {KEY} for gpt-4 at llm.example; is it x{KEY}, gpt-4o? See 'gpt-4'.");
+    let told = "no [key] for alias at [host]; is it x[key], gpt-4o? See 'alias'.";
+    for (caller, provider) in DIRECTIONS {
+        let problem = Problem::new(Cause::Internal, words.clone());
+        let json = String::from_utf8(problem.to_json(provider)).expect("is UTF-8");
+        // As it may be written too.
+        let escaped = json.replace('0', "\\u0030");
+        let event = String::from_utf8(problem.to_event(provider)).expect("is UTF-8");
+        let start = if provider == ANTHROPIC { MESSAGE_START.to_owned() } else { chat("Hi") };
+        for (status, stream, body) in [
+            (500, false, json.clone()),
+            (500, true, escaped.clone()),
+            (200, false, json.clone()),
+            (200, false, escaped.clone()),
+            (200, true, json.clone()),
+            (200, true, format!("{start}{event}")),
+            (200, true, format!("{start}data: {escaped}\n\n")),
+            (200, true, format!("{start}{}", event.trim_end())),
+            (200, true, format!("{start}{json}\n\n")),
+            (200, true, format!("{start}{{\"detail\":\"{words}\"}}\n")),
+        ] {
+            let uri = "https://llm.example/v1";
+            let target = Target::new("p", provider, "gpt-4", uri).expect("is a URL");
+            let fixed = target.clone().key(HeaderName::from_static("api-key"), KEY).expect("is a key");
+            for target in [fixed, target.credential(Token)] {
+                let request = post(caller, hello(caller, stream));
+                let exchange =
+                    exchange(target, request, answering(status, "application/json", body.clone())).await;
+                let case = format!("{caller:?} {provider:?} {status} {stream} {body}: {}", exchange.body);
+                assert!(exchange.body.contains(&format!("\"message\":\"{told}\"")), "{case}");
+                assert!(!exchange.body.contains(&KEY[1..]) && !exchange.body.contains("gpt-4 "), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_stands_twice_does_not_pass() {
+    let words = r#"{"error":{"message":"at https://internal.example/x","message":"no","type":"t"}}"#;
+    let exchange = fail(OPENAI, OPENAI, answering(500, "application/json", words)).await;
+    assert_eq!(exchange.json()["error"]["message"], "no");
+    assert!(!exchange.body.contains("internal.example"), "{}", exchange.body);
 }
 
 #[tokio::test]

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod db;
+mod error;
+mod holds;
+mod journal;
+mod record;
+mod time;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{OpenError, StoreError};
+pub use journal::{Options, SavedPosting, SqliteJournal};

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod estimate;
+mod held;
+mod layer;
+mod memory;
+mod quota;
+mod refusal;
+mod scopes;
+mod service;
+mod store;
+mod window;
+
+pub use layer::LimitLayer;
+pub use memory::MemoryStore;
+pub use quota::{Level, Quota};
+pub use service::Limited;
+pub use store::{Ask, Exceeded, Refused, Reply, Store, Taken, Ticket, Used};

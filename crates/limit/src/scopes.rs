@@ -1,0 +1,210 @@
+//! Which limits a call is under.
+
+use std::sync::Arc;
+
+use http::{Extensions, request::Parts};
+use ziggurat_core::{Account, Call, Limit, Principal, Scope, ScopeKind, Target};
+
+use crate::{Ask, layer::Config};
+
+/// Names the scopes of a request that is not read yet.
+pub(crate) type ScopesOf = Arc<dyn Fn(&Parts, &mut Vec<Scope>) + Send + Sync>;
+
+/// Names the limits of a target.
+pub(crate) type LimitsOf = Arc<dyn Fn(&Target) -> Arc<[Limit]> + Send + Sync>;
+
+/// The asks of one call, as they are gathered; amounts are put in later.
+struct Gathered<'a> {
+    config: &'a Config,
+    /// Whose own limits stand in place of the rules'.
+    principal: Option<&'a Principal>,
+    model: Option<&'a str>,
+    asks: Vec<Ask>,
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// The scopes that the host's closures name.
+    pub(crate) fn scopes_of(&self, parts: &Parts) -> Vec<Scope> {
+        let mut scopes = Vec::new();
+        for name in &self.scopes {
+            name(parts, &mut scopes);
+        }
+        scopes
+    }
+
+    /// What a call asks for: limits of the scopes that closures name, those of the principal, those of all calls, those of its target.
+    pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope]) -> Vec<Ask> {
+        let principal = extensions.get::<Principal>().filter(|_| !self.per_attempt);
+        let mut gathered = Gathered { config: self, principal, model: call.model(), asks: Vec::new() };
+        let owner = if self.knows_clients() { owner(principal, named) } else { String::new() };
+        for scope in named {
+            gathered.rules(scope);
+        }
+        if let Some(principal) = principal {
+            gathered.of_principal(principal);
+        }
+        if !self.per_attempt {
+            gathered.of_client(call, &owner);
+        }
+        gathered.of_all();
+        if let Some(target) = extensions.get::<Target>() {
+            gathered.of_target(target);
+        }
+        gathered.asks
+    }
+
+    fn has_rule(&self, kind: ScopeKind) -> bool {
+        self.rules.iter().any(|rule| rule.account.scope.kind == kind)
+    }
+
+    fn knows_clients(&self) -> bool {
+        !self.per_attempt && (self.has_rule(ScopeKind::EndUser) || self.has_rule(ScopeKind::Tag))
+    }
+}
+
+// ===== impl Gathered =====
+
+impl Gathered<'_> {
+    fn of_principal(&mut self, principal: &Principal) {
+        let ids = [
+            (ScopeKind::Key, &principal.key),
+            (ScopeKind::User, &principal.user),
+            (ScopeKind::Team, &principal.team),
+            (ScopeKind::Organisation, &principal.organisation),
+        ];
+        for (kind, id) in ids {
+            if let Some(id) = id {
+                self.rules_for(kind, || Arc::clone(id));
+            }
+        }
+        if let (Some(team), Some(user)) = (&principal.team, &principal.user) {
+            self.rules_for(ScopeKind::Member, || joined(team, user));
+        }
+        for tag in principal.tags.iter() {
+            self.rules_for(ScopeKind::Tag, || Arc::clone(tag));
+        }
+        for limit in principal.limits.iter() {
+            self.push(limit);
+        }
+    }
+
+    /// What the client says of itself. It is counted beside its key's limits, and under the name of who it belongs to: no client reaches
+    /// into the counts of another's users.
+    fn of_client(&mut self, call: &Call, owner: &str) {
+        if self.config.has_rule(ScopeKind::EndUser)
+            && let Some(user) = call.end_user()
+        {
+            self.rules_for(ScopeKind::EndUser, || joined(owner, &user));
+        }
+        if self.config.has_rule(ScopeKind::Tag) {
+            let known = self.principal.map_or(&[][..], |principal| &principal.tags);
+            for tag in call.tags().iter().take(MAX_CLIENT_TAGS) {
+                if !known.iter().any(|known| **known == **tag) {
+                    self.rules_for(ScopeKind::Tag, || joined(owner, tag));
+                }
+            }
+        }
+    }
+
+    fn of_all(&mut self) {
+        if let Some(model) = self.model {
+            self.rules_for(ScopeKind::Model, || model.into());
+        }
+        self.rules_for(ScopeKind::Gateway, || "".into());
+        for limit in &self.config.fixed {
+            self.push(limit);
+        }
+    }
+
+    fn of_target(&mut self, target: &Target) {
+        self.rules_for(ScopeKind::Deployment, || target.deployment().into());
+        self.rules_for(ScopeKind::Provider, || target.provider().into());
+        if let Some(limits) = &self.config.targets {
+            for limit in limits(target).iter() {
+                self.push(limit);
+            }
+        }
+    }
+
+    fn rules_for(&mut self, kind: ScopeKind, id: impl FnOnce() -> Arc<str>) {
+        if self.config.has_rule(kind) {
+            self.rules(&Scope::new(kind, id()));
+        }
+    }
+
+    /// Adds what the rules say of a scope; a limit of its own, of the same measure, stands in place of a rule.
+    fn rules(&mut self, scope: &Scope) {
+        let config = self.config;
+        for rule in config.rules.iter().filter(|rule| rule.account.scope.kind == scope.kind) {
+            if !self.has_own(scope, rule) {
+                self.push(&with_scope(rule, scope));
+            }
+        }
+    }
+
+    fn has_own(&self, scope: &Scope, rule: &Limit) -> bool {
+        self.principal.is_some_and(|principal| {
+            principal.limits.iter().any(|own| {
+                let theirs = &own.account.scope;
+                // A call has one end user, whatever its id is made of.
+                let same =
+                    theirs.kind == scope.kind && (scope.kind == ScopeKind::EndUser || theirs.id == scope.id);
+                same && own.measure == rule.measure
+            })
+        })
+    }
+
+    /// Adds a limit if it is for this model; an account that is there already counts once, under the smaller limit.
+    fn push(&mut self, limit: &Limit) {
+        if !limit.account.is_for(self.model) {
+            return;
+        }
+        let same = |ask: &&mut Ask| {
+            let known = &ask.limit;
+            known.measure == limit.measure && known.per == limit.per && known.account == limit.account
+        };
+        match self.asks.iter_mut().find(same) {
+            Some(ask) => ask.limit.most = ask.limit.most.min(limit.most),
+            None => {
+                if self.asks.capacity() == 0 {
+                    self.asks.reserve(MANY);
+                }
+                self.asks.push(Ask::new(limit.clone(), 0));
+            }
+        }
+    }
+}
+
+fn with_scope(rule: &Limit, scope: &Scope) -> Limit {
+    let Account { models, period, .. } = &*rule.account;
+    let mut limit = rule.clone();
+    limit.account = Arc::new(Account::new(scope.clone(), models.clone(), Arc::clone(period)));
+    limit
+}
+
+/// To whom a name that a client gives belongs: to the widest that is known of it.
+fn owner(principal: Option<&Principal>, named: &[Scope]) -> String {
+    let known = principal.and_then(|principal| {
+        principal
+            .organisation
+            .as_ref()
+            .or(principal.team.as_ref())
+            .or(principal.user.as_ref())
+            .or(principal.key.as_ref())
+    });
+    let id = known.or_else(|| named.first().map(|scope| &scope.id));
+    id.map_or_else(String::new, |id| id.to_string())
+}
+
+fn joined(owner: &str, name: &str) -> Arc<str> {
+    // The length keeps `a` + `bc` apart from `ab` + `c`.
+    format!("{}:{owner}/{name}", owner.len()).into()
+}
+
+/// Tags that are read of a call: those of its principal are not bounded by this.
+const MAX_CLIENT_TAGS: usize = 16;
+
+/// More limits than most calls are under.
+const MANY: usize = 8;

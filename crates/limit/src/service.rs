@@ -1,0 +1,202 @@
+//! The service: a call, told from top to bottom.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+use ziggurat_core::{Body, BoxError, Call, Dialect, Measure, Meter, Rejection};
+
+use crate::{
+    Ask, Quota, Refused, Reply, Taken, Ticket, Used,
+    estimate::{Answered, Estimate},
+    held::{Held, InBody},
+    layer::Config,
+    refusal,
+};
+
+/// The service of [`LimitLayer`](crate::LimitLayer).
+#[derive(Clone)]
+pub struct Limited<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+// ===== impl Limited =====
+
+impl<S> Limited<S> {
+    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Limited<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Error: 'static,
+    S::Future: Send,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The ready service goes into the future; a clone that is not ready stays.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        Box::pin(run(inner, request.map(Body::new), Arc::clone(&self.config)))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Limited<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limited").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+async fn run<S, ResBody>(
+    mut inner: S,
+    request: Request<Body>,
+    config: Arc<Config>,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let dialect = Call::dialect_of(&parts);
+    let named = config.scopes_of(&parts);
+    let read = Call::read(Request::from_parts(parts, body), &config.request).await;
+    let (request, call) = match read {
+        Ok(read) => read,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    let mut asks = config.asks(request.extensions(), &call, &named);
+    if asks.is_empty() {
+        return Ok(inner.call(request).await?.map(Body::new));
+    }
+    let estimate = config.estimate(&mut asks, &call);
+    let taken = match config.store.take(asks, config.clock.now()) {
+        Reply::Ready(answer) => answer,
+        Reply::Later(answer) => answer.await,
+    };
+    let Taken { quota, ticket, .. } = match taken {
+        Ok(taken) => taken,
+        Err(refused) => return Ok(config.refuse(&refused, dialect)),
+    };
+    let answer = match estimate {
+        Some(estimate) => corrected(&mut inner, request, ticket, estimate, &config).await,
+        None => counted(&mut inner, request, ticket, &quota, &config).await,
+    };
+    let mut response = answer?;
+    config.tell(&quota, &mut response);
+    Ok(response)
+}
+
+/// A call whose tokens are limited: what it came to is known at its end, from its [`Meter`].
+async fn corrected<S, ResBody>(
+    inner: &mut S,
+    request: Request<Body>,
+    ticket: Box<dyn Ticket>,
+    estimate: Estimate,
+    config: &Config,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let target = request.extensions().get().filter(|_| config.per_attempt).cloned();
+    let stream = Call::of(&request).is_some_and(Call::stream);
+    let held = Arc::new(Held::new(ticket, estimate.input, target, config.clock.clone()));
+    // Where an outer layer ends the call, this one may be an attempt of several: its own end is that of its body.
+    let in_body = request.extensions().get::<Meter>().map(|meter| InBody::new(&held, meter));
+    let response = ziggurat_meter::run(inner, request, Arc::clone(&held) as _, config.max_response).await?;
+    if response.extensions().get::<Rejection>().is_some() {
+        held.answered(Answered::Refused);
+    } else if response.status().is_success() && !stream {
+        held.answered(Answered::Whole);
+    }
+    Ok(match in_body {
+        Some(in_body) => response.map(|body| body.guarded(in_body)),
+        None => response,
+    })
+}
+
+/// A call whose tokens are not limited: nothing of its answer needs to be known but its end.
+async fn counted<S, ResBody>(
+    inner: &mut S,
+    request: Request<Body>,
+    ticket: Box<dyn Ticket>,
+    quota: &Quota,
+    config: &Config,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let meter = request.extensions().get::<Meter>().cloned();
+    let response = inner.call(request).await?.map(Body::new);
+    let refused = response.extensions().get::<Rejection>().is_some();
+    if refused && !meter.is_some_and(|meter| meter.attempts().iter().any(|attempt| attempt.sent)) {
+        ticket.settle(Used::new(0, None), config.clock.now());
+        return Ok(response);
+    }
+    Ok(match quota.concurrency {
+        Some(_) => response.map(|body| body.guarded(ticket)),
+        None => response,
+    })
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// Puts the amounts into the asks; gives what they were made of where tokens are among them.
+    fn estimate(&self, asks: &mut [Ask], call: &Call) -> Option<Estimate> {
+        let tokens = |ask: &Ask| !matches!(ask.limit.measure, Measure::Requests | Measure::Concurrency);
+        if !asks.iter().any(tokens) {
+            asks.iter_mut().for_each(|ask| ask.amount = 1);
+            return None;
+        }
+        let estimate = Estimate::of(call, &*self.counter, self.output_guess);
+        for ask in asks {
+            ask.amount = estimate.amount(&ask.limit);
+        }
+        Some(estimate)
+    }
+
+    fn refuse(&self, refused: &Refused, dialect: Dialect) -> Response<Body> {
+        let mut response = refusal::rejection(refused).into_response(dialect);
+        if let Refused::Exceeded(exceeded) = refused {
+            self.tell(&exceeded.quota, &mut response);
+        }
+        response
+    }
+
+    fn tell(&self, quota: &Quota, response: &mut Response<Body>) {
+        if self.headers {
+            quota.write_into(response.headers_mut());
+        }
+        response.extensions_mut().insert(*quota);
+    }
+}

@@ -32,7 +32,11 @@ pub struct MeteredBody {
     reader: Reader,
     options: Options,
     confidential: Confidential,
-    /// What has been read and is to be given on: parts of one chunk, and what was kept from earlier ones.
+    /// What was read and waits for those who listen to let it pass; empty when nobody does.
+    held: VecDeque<Frame<Bytes>>,
+    /// The part of the present chunk that is to be given on, as far as it is one slice.
+    run: Run,
+    /// What is to be given on: parts of one chunk, and what was kept from earlier ones.
     queue: VecDeque<Frame<Bytes>>,
     /// The upstream's trailers, which come last.
     trailers: Option<Frame<Bytes>>,
@@ -90,6 +94,8 @@ impl MeteredBody {
             reader: Reader::new(options.dialect, handle.is_some(), options.choices),
             options,
             confidential: Confidential::default(),
+            held: VecDeque::new(),
+            run: Run { chunk: Bytes::new(), range: 0..0 },
             queue: VecDeque::new(),
             trailers: None,
             handle,
@@ -114,7 +120,7 @@ impl MeteredBody {
         self
     }
 
-    /// Reads one chunk; whole events go to the queue.
+    /// Takes in one chunk.
     fn take(&mut self, chunk: Bytes) {
         if self.reader.state == State::Done {
             self.behind += chunk.len();
@@ -123,36 +129,56 @@ impl MeteredBody {
                 return;
             }
         }
-        let mut run = Run { chunk: chunk.clone(), range: 0..0 };
+        self.run.flush(&mut self.queue);
+        self.run = Run { chunk: chunk.clone(), range: 0..0 };
         self.frames.push(chunk);
-        let mut broken: Option<Broken> = None;
-        while let Some(frame) = self.frames.next() {
-            let Ok(frame) = frame else {
-                broken = Some(too_long(self.options.max_event).into());
-                break;
+    }
+
+    /// Reads on in what has come: to its end, or where somebody listens, one frame. Whether there was one.
+    fn advance(&mut self) -> bool {
+        let mut advanced = false;
+        while self.reader.state != State::Failed
+            && let Some(frame) = self.frames.next()
+        {
+            advanced = true;
+            let judged = match frame {
+                Ok(frame) => self.judge(frame),
+                Err(_) => Err(Box::new(too_long(self.options.max_event).into())),
             };
-            let judged = self.judge(frame);
-            if self.idle > self.options.max_event {
-                broken = Some(too_long(self.options.max_event).into());
-                break;
-            }
             match judged {
-                Ok(Some(raw)) => run.add(raw, &mut self.queue),
-                Ok(None) => {}
-                Err(found) => {
-                    broken = Some(*found);
-                    break;
+                _ if self.idle > self.options.max_event => {
+                    self.fail(&too_long(self.options.max_event), Outcome::Failed)
                 }
+                Ok(Some(raw)) => self.push(raw),
+                Ok(None) => {}
+                Err(broken) => self.fail(&broken.problem, broken.outcome),
             }
-            if self.reader.state == State::Failed {
-                // Nothing follows an error: the upstream is left.
-                self.inner = None;
+            if self.handle.is_some() {
                 break;
             }
         }
-        run.flush(&mut self.queue);
-        if let Some(broken) = broken {
-            self.fail(&broken.problem, broken.outcome);
+        if self.reader.state == State::Failed {
+            // Nothing follows an error: the upstream is left.
+            self.inner = None;
+        }
+        advanced
+    }
+
+    /// Lets pass what was held for those who listen.
+    fn admit(&mut self) {
+        while let Some(frame) = self.held.pop_front() {
+            self.pass(frame);
+        }
+        self.settle();
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(raw) => self.run.add(raw, &mut self.queue),
+            Err(trailers) => {
+                self.run.flush(&mut self.queue);
+                self.queue.push_back(trailers);
+            }
         }
     }
 
@@ -248,8 +274,10 @@ impl MeteredBody {
             State::Running => self.fail(&truncated(), Outcome::Truncated),
             State::Done | State::Failed => {}
         }
-        if self.reader.state == State::Done {
-            self.queue.extend(self.trailers.take());
+        if self.reader.state == State::Done
+            && let Some(trailers) = self.trailers.take()
+        {
+            self.hold(trailers);
         }
     }
 
@@ -278,10 +306,10 @@ impl MeteredBody {
 
     /// Ends the stream in place of what was to be given on.
     fn stop(&mut self, rejection: &Rejection) {
-        self.queue.clear();
+        self.held.clear();
         self.reader.state = State::Running;
         self.fail(rejection.problem(), Outcome::Stopped);
-        self.settle();
+        self.admit();
     }
 
     fn settle(&mut self) {
@@ -293,7 +321,15 @@ impl MeteredBody {
     }
 
     fn push(&mut self, bytes: Bytes) {
-        self.queue.push_back(Frame::data(bytes));
+        self.hold(Frame::data(bytes));
+    }
+
+    /// Gives on, once those who listen let it pass.
+    fn hold(&mut self, frame: Frame<Bytes>) {
+        match self.handle {
+            Some(_) => self.held.push_back(frame),
+            None => self.pass(frame),
+        }
     }
 }
 
@@ -337,13 +373,25 @@ impl HttpBody for MeteredBody {
         let this = &mut *self;
         loop {
             if let Some(handle) = &mut this.handle
-                && !(this.queue.is_empty() && this.ending.is_none())
+                && !(this.held.is_empty() && this.ending.is_none())
             {
-                match ready!(handle.poll_progress(cx)) {
-                    Ok(()) => this.settle(),
-                    Err(rejection) => this.stop(&rejection),
+                match handle.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => this.admit(),
+                    Poll::Ready(Err(rejection)) => this.stop(&rejection),
+                    // What was let pass before does not wait with the rest.
+                    Poll::Pending => {
+                        this.run.flush(&mut this.queue);
+                        return this
+                            .queue
+                            .pop_front()
+                            .map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
+                    }
                 }
             }
+            if this.advance() {
+                continue;
+            }
+            this.run.flush(&mut this.queue);
             if let Some(frame) = this.queue.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -367,7 +415,7 @@ impl HttpBody for MeteredBody {
 
     fn is_end_stream(&self) -> bool {
         // With a handle still there, its end is to be recorded.
-        self.inner.is_none() && self.queue.is_empty() && self.handle.is_none()
+        self.inner.is_none() && self.run.range.is_empty() && self.queue.is_empty() && self.handle.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -37,6 +37,8 @@ struct Writer {
     names: ToolNames,
     /// What has been translated and is to be given on.
     out: Vec<u8>,
+    /// How much of it those who listen have let pass.
+    admitted: usize,
     /// Until the attempt's end is on record.
     handle: Option<AttemptHandle>,
     refused: bool,
@@ -69,6 +71,7 @@ impl TranslatedBody {
                 caller: expected.caller,
                 names: expected.names.clone(),
                 out: Vec::new(),
+                admitted: 0,
                 handle,
                 refused: false,
                 begun: false,
@@ -83,11 +86,13 @@ impl TranslatedBody {
         }
     }
 
-    fn take(&mut self, chunk: Bytes) {
-        self.frames.push(chunk);
+    /// Translates what has come: to its end, or where somebody listens, one frame. Whether there was one.
+    fn advance(&mut self) -> bool {
+        let mut advanced = false;
         while !self.writer.over
             && let Some(frame) = self.frames.next()
         {
+            advanced = true;
             match frame {
                 Ok(sse::Frame::Event(event)) => {
                     // An event without data counts with the blanks.
@@ -111,11 +116,15 @@ impl TranslatedBody {
             if self.idle > self.max_event {
                 self.fail(too_long(self.max_event), Outcome::Failed);
             }
+            if self.writer.handle.is_some() {
+                break;
+            }
         }
         if self.writer.failed {
             // Nothing follows an error: the upstream is left.
             self.inner = None;
         }
+        advanced
     }
 
     fn event(&mut self, data: &[u8]) {
@@ -167,9 +176,10 @@ impl TranslatedBody {
     fn stop(&mut self, rejection: &Rejection) {
         self.inner = None;
         self.writer.over = true;
-        self.writer.out = rejection.problem().to_event(self.writer.caller);
+        self.writer.out.truncate(self.writer.admitted);
+        self.writer.out.extend(rejection.problem().to_event(self.writer.caller));
         self.writer.ending = Some(Outcome::Stopped);
-        self.writer.settle();
+        self.writer.admit();
     }
 }
 
@@ -184,12 +194,20 @@ impl HttpBody for TranslatedBody {
         let this = &mut *self;
         loop {
             if let Some(handle) = &mut this.writer.handle
-                && !(this.writer.out.is_empty() && this.writer.ending.is_none())
+                && !(this.writer.out.len() == this.writer.admitted && this.writer.ending.is_none())
             {
-                match ready!(handle.poll_progress(cx)) {
-                    Ok(()) => this.writer.settle(),
-                    Err(rejection) => this.stop(&rejection),
+                match handle.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => this.writer.admit(),
+                    Poll::Ready(Err(rejection)) => this.stop(&rejection),
+                    // What was let pass before does not wait with the rest.
+                    Poll::Pending if this.writer.admitted > 0 => {
+                        return Poll::Ready(Some(Ok(Frame::data(this.writer.give_admitted()))));
+                    }
+                    Poll::Pending => return Poll::Pending,
                 }
+            }
+            if this.advance() {
+                continue;
             }
             if !this.writer.out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(this.writer.give()))));
@@ -206,7 +224,7 @@ impl HttpBody for TranslatedBody {
                 Some(Err(_)) | None if this.writer.over => this.inner = None,
                 Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data() {
-                        this.take(chunk);
+                        this.frames.push(chunk);
                     }
                 }
                 Some(Err(error)) => {
@@ -263,12 +281,27 @@ impl Writer {
 
     /// Takes what is to be given on. A copy, so that the next events find room: cheaper than to grow anew. What is large goes as it is.
     fn give(&mut self) -> Bytes {
+        self.admitted = 0;
         if self.out.len() > KEPT {
             return std::mem::take(&mut self.out).into();
         }
         let out = Bytes::copy_from_slice(&self.out);
         self.out.clear();
         out
+    }
+
+    /// Takes what was let pass, and leaves what was not.
+    fn give_admitted(&mut self) -> Bytes {
+        let rest = self.out.split_off(self.admitted);
+        let admitted = self.give();
+        self.out = rest;
+        admitted
+    }
+
+    /// Lets everything pass that has been translated.
+    fn admit(&mut self) {
+        self.admitted = self.out.len();
+        self.settle();
     }
 
     fn settle(&mut self) {

@@ -26,6 +26,7 @@ struct State {
     /// The call's layer has let go: the call ends with its last open attempt.
     closing: bool,
     ended: bool,
+    usage_withheld: bool,
 }
 
 struct Slot {
@@ -189,6 +190,18 @@ impl Meter {
     #[must_use]
     pub fn presume(&self) -> AttemptHandle {
         self.open(Attempt { sent: true, ..Attempt::default() }, true)
+    }
+
+    /// Says that a layer of ours asked for the usage of a stream whose caller did not: whoever reads the answer takes the usage
+    /// chunk out again.
+    pub fn withhold_usage(&self) {
+        self.state().usage_withheld = true;
+    }
+
+    /// Whether the caller is not to see the usage chunk of its stream.
+    #[must_use]
+    pub fn withholds_usage(&self) -> bool {
+        self.state().usage_withheld
     }
 
     /// The attempts so far.

@@ -8,10 +8,12 @@ mod problem;
 mod reader;
 mod run;
 mod scan;
+mod usage;
 
 pub use body::{MeteredBody, Options};
 pub use confidential::Confidential;
 pub use feed::{feed, feed_error, feed_response};
 pub use peek::{Peeked, peek};
 pub use problem::{Broken, broke_off, not_an_event, too_long, truncated, unreadable};
-pub use run::run;
+pub use run::{Reading, run};
+pub use usage::{asks_for_usage, options_with_usage};

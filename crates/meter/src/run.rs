@@ -7,17 +7,48 @@ use http::{Request, Response, header};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
-    AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Meter, Metered, Operation, Outcome, Rejection,
-    Subscriber,
+    AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Field, Meter, Metered, Operation, Outcome,
+    Rejection, Subscriber,
 };
 use ziggurat_dialect::decode_response;
 
-use crate::{MeteredBody, Options, Peeked, feed_error, feed_response, peek, unreadable};
+use crate::{
+    MeteredBody, Options, Peeked, asks_for_usage, feed_error, feed_response, options_with_usage, peek,
+    unreadable,
+};
+
+/// How [`run`] reads an answer.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Longest whole answer in bytes.
+    pub max_response: usize,
+    /// Asks OpenAI's API for the usage of a stream (`stream_options.include_usage`) where the caller did not, and takes the extra
+    /// chunk out again.
+    pub ask_usage: bool,
+}
+
+// ===== impl Reading =====
+
+impl Reading {
+    /// Asks for usage, too.
+    #[must_use]
+    pub const fn ask_usage(mut self, ask: bool) -> Self {
+        self.ask_usage = ask;
+        self
+    }
+}
+
+/// Reads whole answers of so many bytes, and asks for nothing.
+impl From<usize> for Reading {
+    fn from(max_response: usize) -> Self {
+        Self { max_response, ask_usage: false }
+    }
+}
 
 /// Calls `inner`, which must be ready, with `subscriber` on the call's [`Meter`]; the meter is made when there is none.
 ///
-/// The answer is read here when no inner layer does ([`Metered`]): a stream as it passes, a whole one once it is collected within
-/// `max_response` bytes; which of them it is, its first byte tells ([`peek`]). The call ends with the response's body, or when this
+/// The answer is read here when no inner layer does ([`Metered`]), as `reading` says: a stream as it passes, a whole one once it is collected; which of them it is, its first byte tells ([`peek`]). The call ends with the response's body, or when this
 /// future is dropped. Only answers to chat and messages are read, and only those of a request whose [`Call`] is attached; of all others
 /// the end is told, and nothing of what they used.
 ///
@@ -27,7 +58,7 @@ pub async fn run<S, ResBody>(
     inner: &mut S,
     mut request: Request<Body>,
     subscriber: Arc<dyn Subscriber>,
-    max_response: usize,
+    reading: impl Into<Reading>,
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
@@ -35,8 +66,12 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
+    let reading = reading.into();
     let (meter, end) = Meter::join(&mut request);
     meter.subscribe(subscriber);
+    if reading.ask_usage {
+        ask_for_usage(&mut request, &meter);
+    }
     // Whoever made the meter reads the answer and ends the call.
     let Some(end) = end else { return Ok(inner.call(request).await?.map(Body::new)) };
     let call = Call::of(&request)
@@ -69,14 +104,14 @@ where
         presumed.end(if success { Outcome::Complete } else { Outcome::Failed });
         return Ok(response.map(|body| body.guarded(end)));
     };
-    Ok(read(response, &call, presumed, end, max_response).await)
+    Ok(read(response, &call, presumed, (meter, end), reading.max_response).await)
 }
 
 async fn read(
     response: Response<Body>,
     call: &Call,
     mut handle: AttemptHandle,
-    end: CallEnd,
+    (meter, end): (Meter, CallEnd),
     limit: usize,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
@@ -95,7 +130,21 @@ async fn read(
     parts.headers.remove(header::CONTENT_LENGTH);
     let mut options = Options::new(call.dialect());
     options.choices = call.n();
+    options.hide_usage = meter.withholds_usage();
     Response::from_parts(parts, Body::new(MeteredBody::new(body, options, Some(handle)).ends(end)))
+}
+
+/// Asks for the usage of a stream of OpenAI's API, where the caller does not.
+fn ask_for_usage(request: &mut Request<Body>, meter: &Meter) {
+    let Some(call) = Call::of(request).cloned() else { return };
+    if call.operation() != Operation::Chat || !call.stream() || asks_for_usage(&call) {
+        return;
+    }
+    let bytes = call.edit().set(Field::StreamOptions, options_with_usage(&call)).finish();
+    // It fails only for a body that a caller could not have sent; then the call goes as it came.
+    if Call::replace(request, bytes).is_ok() {
+        meter.withhold_usage();
+    }
 }
 
 async fn read_whole(

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
 use ziggurat_core::{
-    Body, Call, Cause, CredentialError, Dialect, Edit, Field, Problem, Rejection, Target,
-    json::{Cursor, Fault, find_member, key_is},
+    Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Problem, Rejection, Target,
 };
 use ziggurat_dialect::{Encoding, Malformed, Refused, ToolNames, decode_request, encode_request};
-use ziggurat_meter::Confidential;
+use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
 /// A request ready to be sent, and what its answer has to become.
 pub(crate) struct Outgoing {
@@ -44,7 +43,9 @@ impl Outgoing {
         target: &Target,
         wants_usage: bool,
     ) -> Result<Self, Rejection> {
-        let asked = asked_usage(call);
+        // What an outer layer of ours asked for is for us, not for the caller.
+        let hidden = request.extensions().get::<Meter>().is_some_and(Meter::withholds_usage);
+        let asked = asks_for_usage(call) && !hidden;
         let mut expected = Expected {
             caller: call.dialect(),
             provider: target.dialect(),
@@ -60,9 +61,9 @@ impl Outgoing {
         let (parts, body) = request.into_parts();
         let body = match expected.caller == expected.provider {
             true => {
-                expected.hide_usage =
-                    wants_usage && expected.stream && !asked && expected.provider == Dialect::OpenAi;
-                splice(call, target, expected.hide_usage)
+                let wanted = wants_usage && expected.stream && expected.provider == Dialect::OpenAi;
+                expected.hide_usage = hidden || (wanted && !asked);
+                splice(call, target, expected.hide_usage && !hidden)
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
@@ -89,21 +90,6 @@ fn secrets<'a>(headers: &'a HeaderMap, before: &HeaderMap) -> impl Iterator<Item
     added.filter_map(|(_, value)| value.to_str().ok())
 }
 
-/// Whether an OpenAI caller asks for usage at the end of its stream.
-fn asked_usage(call: &Call) -> bool {
-    let mut asked = false;
-    if let Some(options) = call.field(Field::StreamOptions) {
-        let mut cursor = Cursor::new(options);
-        let _walked: Result<(), Fault> = cursor.object(|key, cursor| {
-            if key_is(key, "include_usage") {
-                asked = cursor.value()? == "true";
-            }
-            Ok(())
-        });
-    }
-    asked
-}
-
 /// The same dialect on both sides: only what must change does, `None` when nothing must.
 fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
     let mut edit = call.edit();
@@ -114,21 +100,10 @@ fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
     }
     // Ahead of what the target always changes, which has the last word.
     if inject_usage {
-        edit = edit.set(Field::StreamOptions, with_include_usage(call.field(Field::StreamOptions)));
+        edit = edit.set(Field::StreamOptions, options_with_usage(call));
     }
     let edit = standing(edit, target);
     (!edit.is_empty()).then(|| edit.finish())
-}
-
-/// The options of a stream, an object, with usage asked for.
-fn with_include_usage(options: Option<&str>) -> Vec<u8> {
-    let mut object = options.unwrap_or("{}").trim().to_owned();
-    while let Some(cut) = find_member(&object, &["include_usage"]) {
-        object.replace_range(cut, "");
-    }
-    let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
-    let separator = if members.is_empty() { "" } else { "," };
-    format!("{{{members}{separator}\"include_usage\":true}}").into_bytes()
 }
 
 /// What the target always changes: parameters that it drops, and those that it gives where the caller does not.

@@ -1,0 +1,120 @@
+//! Which budgets apply to a call.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use ziggurat_core::{Account, Budget, Call, Cause, Principal, Rejection, Scope, ScopeKind, Target};
+
+use crate::layer::{Cap, Config};
+
+/// The budgets of one call.
+pub(crate) struct Applying {
+    /// Those of the call, whichever target answers it; the most specific first.
+    pub(crate) call: Arc<[Budget]>,
+    /// Those that depend on the target: of the principal's, by deployment or provider.
+    pub(crate) targets: Vec<Budget>,
+}
+
+impl Applying {
+    /// Whether no budget applies, wherever the call goes.
+    pub(crate) fn is_empty(&self, config: &Config) -> bool {
+        self.call.is_empty() && self.targets.is_empty() && !config.caps.iter().any(|cap| by_target(cap.kind))
+    }
+}
+
+impl Config {
+    /// The scopes that the host names, from the head alone.
+    pub(crate) fn named_scopes(&self, parts: &Parts) -> Result<Option<Vec<Scope>>, Rejection> {
+        let Some(name) = &self.scopes else { return Ok(None) };
+        let scopes = name(parts);
+        match scopes.is_empty() && !self.caps.is_empty() {
+            true => Err(Rejection::new(
+                Cause::PermissionDenied,
+                "the call names none of the scopes that budgets are kept for",
+            )),
+            false => Ok(Some(scopes)),
+        }
+    }
+
+    /// The budgets that apply to a call.
+    pub(crate) fn applying(
+        &self,
+        named: Option<Vec<Scope>>,
+        principal: Option<&Principal>,
+        call: &Call,
+    ) -> Applying {
+        let mut budgets = Vec::new();
+        let mut targets = Vec::new();
+        for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
+            match by_target(budget.account.scope.kind) {
+                true => targets.push(budget.clone()),
+                false => budgets.push(budget.clone()),
+            }
+        }
+        if !self.caps.is_empty() {
+            let mut add = |kind, id: &dyn Fn() -> Arc<str>| {
+                let caps = self.caps.iter().filter(|cap| cap.kind == kind);
+                budgets.extend(caps.map(|cap| cap.of(Scope::new(kind, id()))));
+            };
+            match named {
+                Some(scopes) => scopes.iter().for_each(|scope| add(scope.kind, &|| Arc::clone(&scope.id))),
+                None => principal.into_iter().for_each(|principal| of_principal(principal, &mut add)),
+            }
+            if let Some(user) = call.end_user() {
+                add(ScopeKind::EndUser, &|| user.as_str().into());
+            }
+            if let Some(model) = call.model() {
+                add(ScopeKind::Model, &|| model.into());
+            }
+            add(ScopeKind::Gateway, &|| "".into());
+        }
+        budgets.extend(self.fixed.iter().cloned());
+        budgets.retain(|budget| budget.account.is_for(call.model()));
+        targets.retain(|budget| budget.account.is_for(call.model()));
+        budgets.sort_by_key(|budget| budget.account.scope.kind);
+        Applying { call: budgets.into(), targets }
+    }
+
+    /// The budgets that apply to an attempt because of where it goes.
+    pub(crate) fn by_target(&self, principals: &[Budget], target: &Target) -> Vec<Budget> {
+        let id = |kind| match kind {
+            ScopeKind::Deployment => target.deployment(),
+            _ => target.provider(),
+        };
+        let own = principals
+            .iter()
+            .filter(|budget| *budget.account.scope.id == *id(budget.account.scope.kind))
+            .cloned();
+        let caps = self.caps.iter().filter(|cap| by_target(cap.kind));
+        own.chain(caps.map(|cap| cap.of(Scope::new(cap.kind, id(cap.kind))))).collect()
+    }
+}
+
+impl Cap {
+    fn of(&self, scope: Scope) -> Budget {
+        let account = Account::new(scope, None, Arc::clone(&self.period));
+        Budget::in_account(account.into(), self.cap, self.soft, self.window.clone())
+    }
+}
+
+fn of_principal(principal: &Principal, add: &mut impl FnMut(ScopeKind, &dyn Fn() -> Arc<str>)) {
+    let ids = [
+        (ScopeKind::Key, &principal.key),
+        (ScopeKind::User, &principal.user),
+        (ScopeKind::Team, &principal.team),
+        (ScopeKind::Organisation, &principal.organisation),
+    ];
+    for (kind, id) in ids {
+        if let Some(id) = id {
+            add(kind, &|| Arc::clone(id));
+        }
+    }
+    for tag in principal.tags.iter() {
+        add(ScopeKind::Tag, &|| Arc::clone(tag));
+    }
+}
+
+/// Whether scopes of a kind are known only when the target is.
+const fn by_target(kind: ScopeKind) -> bool {
+    matches!(kind, ScopeKind::Deployment | ScopeKind::Provider)
+}

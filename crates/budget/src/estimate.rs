@@ -1,0 +1,270 @@
+//! What a call may cost, and what it did.
+
+use std::sync::Arc;
+
+use http::Request;
+use memchr::memmem;
+use ziggurat_catalog::{
+    Asked, Lifetime, Model,
+    tokens::{Count, count_input},
+};
+use ziggurat_core::{
+    Attempt, Body, Call, Cause, Convention, Field, Outcome, Plan, Problem, Rejection, Target, Usage, Usd,
+};
+
+use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP};
+
+/// What is known of a call's cost before it is made.
+pub(crate) struct Estimate {
+    /// The candidates, or what the call names alone.
+    models: Vec<Candidate>,
+    pub(crate) input: Count,
+    /// Choices asked for.
+    choices: u64,
+    asked: Asked,
+    pub(crate) output: Output,
+}
+
+struct Candidate {
+    target: Option<Target>,
+    /// Absent when it has no price.
+    model: Option<Arc<Model>>,
+}
+
+/// What is set aside for the output, in tokens a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The most there can be.
+    AtMost(u64),
+    /// As much as fits, at most this.
+    Clamp(u64),
+    /// A little, and more as it runs.
+    Extend,
+}
+
+// ===== impl Estimate =====
+
+impl Estimate {
+    /// What a call may cost at any of its candidates.
+    ///
+    /// # Errors
+    /// A rejection when one has no price, or the output no bound, and policy refuses that.
+    pub(crate) fn new(
+        config: &Config,
+        request: &Request<Body>,
+        call: &Call,
+        bounded: bool,
+    ) -> Result<Self, Rejection> {
+        let models = candidates(config, request, call);
+        if bounded && config.unpriced == Unpriced::Refuse {
+            refuse_unpriced(&models, call)?;
+        }
+        let asked = asked(call);
+        let input = count_input(call, &*config.counter);
+        let model_cap = || {
+            let caps = models.iter().map(|candidate| candidate.model.as_ref()?.max_output);
+            caps.map(|cap| cap.unwrap_or(UNKNOWN_CAP)).max().unwrap_or(UNKNOWN_CAP)
+        };
+        let policy = if call.stream() { config.streamed } else { config.whole };
+        let output = match (call.output_cap(), policy) {
+            (Some(cap), _) => Output::AtMost(cap),
+            (None, _) if !call.operation().generates_text() => Output::AtMost(0),
+            (None, Uncapped::Extend) if call.stream() => Output::Extend,
+            (None, Uncapped::Extend | Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
+            (None, Uncapped::Clamp(most)) => Output::Clamp(most.min(model_cap()).max(1)),
+            (None, Uncapped::Refuse) if !bounded => Output::AtMost(0),
+            (None, Uncapped::Refuse) => {
+                let message = "a cap of the output is needed where a budget applies";
+                return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());
+            }
+        };
+        Ok(Self { models, input, choices: call.n(), asked, output })
+    }
+
+    /// The most that so many output tokens a choice can cost, at the dearest candidate.
+    pub(crate) fn worst(&self, output: u64) -> Usd {
+        let models = self.models.iter().filter_map(|candidate| candidate.model.as_deref());
+        models.map(|model| self.worst_of(model, output)).max().unwrap_or_default()
+    }
+
+    /// As [`Estimate::worst`], at one target.
+    pub(crate) fn worst_at(&self, config: &Config, target: Option<&Target>, output: u64) -> Usd {
+        match self.model(config, target) {
+            Some(model) => self.worst_of(&model, output),
+            None => Usd::ZERO,
+        }
+    }
+
+    fn worst_of(&self, model: &Model, output: u64) -> Usd {
+        let tokens = output.saturating_mul(self.choices);
+        model.prices.worst_case(self.input.tokens, tokens, &self.asked)
+    }
+
+    /// The least and the most that is worth setting aside before the first attempt.
+    pub(crate) fn first_claim(&self) -> (Usd, Usd) {
+        match self.output {
+            Output::AtMost(cap) => (self.worst(cap), self.worst(cap)),
+            Output::Clamp(most) => (self.worst(1), self.worst(most)),
+            Output::Extend => (self.worst(1), self.worst(STEP)),
+        }
+    }
+
+    /// The most tokens a choice, from 1 to `most`, that `granted` pays for.
+    pub(crate) fn affordable(&self, granted: Usd, most: u64) -> u64 {
+        let (mut fits, mut over) = (1, most.saturating_add(1));
+        while over - fits > 1 {
+            let middle = fits + (over - fits) / 2;
+            match self.worst(middle) <= granted {
+                true => fits = middle,
+                false => over = middle,
+            }
+        }
+        fits
+    }
+
+    /// What an attempt has come to by now, or came to.
+    pub(crate) fn charge(&self, config: &Config, attempt: &Attempt) -> Charge {
+        let mut flags = Flags::default();
+        let answered_badly = attempt.status.is_some_and(|status| !status.is_success());
+        let stated = attempt.usage.is_some();
+        if !attempt.sent || (answered_badly && !stated && !attempt.content_begun) {
+            // Providers bill neither what did not reach them nor what they refuse.
+            return Charge::of(Usd::ZERO, flags);
+        }
+        flags.incomplete = !matches!(attempt.outcome, None | Some(Outcome::Complete | Outcome::Refused));
+        let usage = self.known_usage(attempt, &mut flags);
+        let Some(model) = self.model(config, attempt.target.as_deref()) else {
+            flags.unpriced = true;
+            return Charge::of(Usd::ZERO, flags);
+        };
+        Charge::of(model.prices.cost(&usage, self.asked.tier).total, flags)
+    }
+
+    /// What so many bytes of content more would cost in an attempt.
+    pub(crate) fn cost_of_content(&self, config: &Config, attempt: &Attempt, bytes: u64) -> Usd {
+        let mut with = attempt.clone();
+        with.content_bytes = with.content_bytes.saturating_add(bytes);
+        self.charge(config, &with).amount.saturating_sub(self.charge(config, attempt).amount)
+    }
+
+    /// The provider's counts; where it stated none, or not to the end, or what cannot be: estimates.
+    fn known_usage(&self, attempt: &Attempt, flags: &mut Flags) -> Usage {
+        let mut usage = attempt.usage.unwrap_or(Usage::new(Convention::OPENAI));
+        if !is_credible(&usage) {
+            flags.usage_invalid = true;
+            usage = Usage::new(Convention::OPENAI);
+        }
+        if usage.input.is_none() {
+            flags.estimated = true;
+            usage.input = Some(self.input.tokens);
+        }
+        let seen = attempt.content_bytes.div_ceil(BYTES_PER_TOKEN);
+        let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
+        match usage.output {
+            // Stated at the end, and so for all of it: also when it is zero.
+            Some(_) if whole => {}
+            Some(output) if output >= seen => {}
+            _ => {
+                flags.estimated = true;
+                usage.output = Some(seen);
+            }
+        }
+        usage
+    }
+
+    /// Whether what an attempt costs at a target is known.
+    pub(crate) fn is_priced(&self, config: &Config, target: Option<&Target>) -> bool {
+        self.model(config, target).is_some()
+    }
+
+    fn model(&self, config: &Config, target: Option<&Target>) -> Option<Arc<Model>> {
+        let Some(target) = target else { return self.models.first()?.model.clone() };
+        let known = self.models.iter().find(|candidate| {
+            candidate.target.as_ref().is_some_and(|known| known.deployment() == target.deployment())
+        });
+        match known {
+            Some(candidate) => candidate.model.clone(),
+            None => priced(config.catalog.for_target(target)),
+        }
+    }
+}
+
+/// The targets a call may go to and their prices, in order; what the call names, when nobody has chosen yet.
+fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> Vec<Candidate> {
+    let extensions = request.extensions();
+    let planned = extensions.get::<Plan>().map(|plan| &*plan.candidates).unwrap_or_default();
+    let targets = match planned {
+        [] => extensions.get::<Target>().map(std::slice::from_ref).unwrap_or_default(),
+        planned => planned,
+    };
+    if targets.is_empty() {
+        let model = call.model().and_then(|name| config.catalog.named(name));
+        return vec![Candidate { target: None, model: priced(model) }];
+    }
+    let candidate = |target: &Target| Candidate {
+        target: Some(target.clone()),
+        model: priced(config.catalog.for_target(target)),
+    };
+    targets.iter().map(candidate).collect()
+}
+
+fn priced(model: Option<Arc<Model>>) -> Option<Arc<Model>> {
+    model.filter(|model| model.prices.is_priced_for_tokens())
+}
+
+fn refuse_unpriced(models: &[Candidate], call: &Call) -> Result<(), Rejection> {
+    if models.iter().all(|candidate| candidate.model.is_some()) {
+        return Ok(());
+    }
+    let name = call.model().unwrap_or_default();
+    let message = format!("the model `{name}` has no price, and a budget applies to this call");
+    Err(Problem::new(Cause::InvalidRequest, message).param("model").code("model_not_priced").into())
+}
+
+/// What a request asks for that has a price of its own. What only looks like a mark sets more aside, never less.
+fn asked(call: &Call) -> Asked {
+    let tier = call.field(Field::ServiceTier).and_then(|json| serde_json::from_str::<String>(json).ok());
+    let marks = |mark: &str| memmem::find(call.body(), mark.as_bytes()).is_some();
+    let any = |all: &[&str]| all.iter().any(|mark| marks(mark));
+    let cache_write = marks(r#""cache_control""#).then(|| match marks(r#""1h""#) {
+        true => Lifetime::OneHour,
+        false => Lifetime::FiveMinutes,
+    });
+    Asked {
+        // A tier without prices of its own is priced as the usual one.
+        tier: tier.and_then(|tier| tier.parse().ok()).unwrap_or_default(),
+        cache_write,
+        text_input: !any(&[r#""image"#, r#""input_audio""#, r#""file""#, r#""document""#, r#""video"#]),
+        text_output: !any(&[r#""modalities""#, r#""audio""#]),
+        web_searches: if marks("web_search") { MOST_SEARCHES } else { 0 },
+        ..Asked::default()
+    }
+}
+
+/// Whether counts can be true: no context holds a billion tokens.
+fn is_credible(usage: &Usage) -> bool {
+    let parts = [
+        usage.input,
+        usage.output,
+        usage.cached_read,
+        usage.cached_write,
+        usage.cached_write_1h,
+        usage.reasoning,
+        usage.audio_input,
+        usage.audio_output,
+        usage.web_searches,
+    ];
+    parts.into_iter().flatten().all(|count| count <= MOST_TOKENS)
+}
+
+/// Tokens a choice that are set aside at a time while a stream runs.
+pub(crate) const STEP: u64 = 256;
+
+/// Bytes of content that count as a token where the provider has not stated its usage: on the high side for most text.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// Web searches that are set aside for a call that lets its provider search.
+const MOST_SEARCHES: u64 = 5;
+
+/// More tokens than this are no count of anything.
+const MOST_TOKENS: u64 = 1_000_000_000;

@@ -1,0 +1,396 @@
+//! The ledger in this process's memory: exact, sharded, bounded.
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use ziggurat_core::{Account, Budget, Clock, Locked, Shards, Usd, Window};
+
+use super::{
+    Mutex, entry::Entry, entry::Seen, hold::MemoryHold, recovered::Pending, unreconciled::Unreconciled,
+};
+use crate::{
+    Alert, Balance, Charge, Claim, Held, HoldId, Journal, OpenHold, Posting, Recovered, Refused, Slot,
+    alert::Alerts,
+};
+
+/// How a ledger is set up, and its state, made when it is first used.
+pub(super) struct Memory {
+    pub(super) clock: Clock,
+    pub(super) capacity: usize,
+    pub(super) hold_ttl: Duration,
+    pub(super) alerts: Option<Alerts>,
+    pub(super) journal: Option<Arc<dyn Journal>>,
+    pub(super) recovered: Mutex<Recovered>,
+    hashers: [RandomState; 2],
+    state: OnceLock<State>,
+}
+
+pub(super) struct State {
+    pub(super) accounts: Shards<Key, Entry>,
+    pub(super) pending: Pending,
+    pub(super) unreconciled: Unreconciled,
+}
+
+/// A fingerprint of an account under keys of the process's own: two accounts never share it, short of 2^-64 of luck.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u128);
+
+/// An account of a claim: named once, however many budgets count in it.
+pub(super) struct Line {
+    pub(super) key: Key,
+    pub(super) account: Arc<Account>,
+    window: Window,
+    /// The smallest cap.
+    cap: Usd,
+    soft: Option<Usd>,
+    /// What it was posted under at last.
+    bucket: i64,
+}
+
+/// What is posted when a hold ends.
+pub(super) struct Ending {
+    pub(super) id: HoldId,
+    pub(super) call: HoldId,
+    pub(super) held: Usd,
+    pub(super) charge: Charge,
+    pub(super) slot: Option<Slot>,
+}
+
+/// An account that something was posted to.
+pub(super) struct Posted {
+    pub(super) key: Key,
+    pub(super) account: Arc<Account>,
+    pub(super) window: Window,
+    pub(super) bucket: i64,
+}
+
+pub(super) type Accounts<'a> = Locked<'a, Key, Entry>;
+
+// ===== impl Memory =====
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: Clock::system(),
+            capacity: CAPACITY,
+            hold_ttl: HOLD_TTL,
+            alerts: None,
+            journal: None,
+            recovered: Mutex::new(Recovered::default()),
+            hashers: [RandomState::new(), RandomState::new()],
+            state: OnceLock::new(),
+        }
+    }
+
+    /// Whether it is in use: it cannot be set up any more.
+    pub(super) fn is_made(&self) -> bool {
+        self.state.get().is_some()
+    }
+
+    pub(super) fn state(&self) -> &State {
+        self.state.get_or_init(|| State::new(self))
+    }
+
+    /// Sets aside what fits, in every account or in none.
+    pub(super) fn reserve(self: &Arc<Self>, claim: &Claim) -> Result<Held, Refused> {
+        let now = self.clock.now();
+        let lines = self.lines(&claim.budgets);
+        let state = self.state();
+        self.expire_due(&lines, now);
+        let mut locked = state.accounts.lock(lines.iter().map(|line| &line.key), now);
+        let amount = self.fit(&mut locked, &lines, claim.least, claim.most, now)?;
+        open(&mut locked, &lines, amount, now)?;
+        let slot = match self.write_open(claim, &lines, amount, now) {
+            Ok(slot) => slot,
+            Err(refused) => {
+                undo(&mut locked, &lines, amount);
+                return Err(refused);
+            }
+        };
+        drop(locked);
+        let hold = MemoryHold::new(Arc::clone(self), claim, lines, amount, slot);
+        Ok(Held { amount, hold: Box::new(hold) })
+    }
+
+    /// Sets more aside for a hold that has `held` by now.
+    pub(super) fn extend(
+        &self,
+        lines: &[Line],
+        held: Usd,
+        slot: Option<&Slot>,
+        least: Usd,
+        most: Usd,
+    ) -> Result<Usd, Refused> {
+        let now = self.clock.now();
+        self.expire_due(lines, now);
+        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
+        // A hold is one number, and stays one.
+        let most = most.min(Usd::MAX.saturating_sub(held));
+        let amount = self.fit(&mut locked, lines, least, most, now)?;
+        if let (Some(journal), Some(slot)) = (&self.journal, slot) {
+            journal.grow(slot, held + amount);
+        }
+        for line in lines {
+            kept(&mut locked, line.key).grow(amount);
+        }
+        Ok(amount)
+    }
+
+    /// Ends a hold, and posts what it was charged.
+    pub(super) fn close(&self, lines: &mut [Line], ending: Ending) {
+        let now = self.clock.now();
+        let mut alerts = Vec::new();
+        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
+        for line in lines.iter_mut() {
+            let entry = kept(&mut locked, line.key);
+            entry.advance(&line.window, now);
+            line.bucket = entry.close(ending.held, ending.charge.amount, now);
+            self.note_alerts(entry, line, now, &mut alerts);
+        }
+        self.write_close(ending, now, || lines.iter().map(Line::posted).collect());
+        drop(locked);
+        if let Some(listener) = &self.alerts {
+            listener.deliver(&alerts);
+        }
+    }
+
+    /// Writes down how a hold ended, while its accounts are locked.
+    pub(super) fn write_close(&self, ending: Ending, at: SystemTime, posted: impl FnOnce() -> Vec<Posted>) {
+        let Ending { id, call, held, charge, slot } = ending;
+        let mut flags = charge.flags;
+        flags.overrun |= charge.amount > held;
+        if self.journal.is_none() && !flags.unreconciled {
+            return;
+        }
+        let posted = posted();
+        if let (Some(journal), Some(slot)) = (&self.journal, slot) {
+            let lines: Vec<_> = posted.iter().map(Posted::line).collect();
+            journal.close(slot, &Posting { id, call, at, held, amount: charge.amount, flags, lines: &lines });
+        }
+        if flags.unreconciled {
+            self.state().unreconciled.remember(id, call, held, charge.amount, posted);
+        }
+    }
+
+    pub(super) fn balance(&self, budget: &Budget) -> Balance {
+        let now = self.clock.now();
+        let lines = self.lines(std::slice::from_ref(budget));
+        self.expire_due(&lines, now);
+        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
+        let mut fresh = Entry::default();
+        let entry = locked.get(&lines[0].key).unwrap_or(&mut fresh);
+        self.look(entry, &lines[0], now);
+        entry.balance()
+    }
+
+    pub(super) fn key(&self, account: &Account) -> Key {
+        let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(account)));
+        Key(high << 64 | low)
+    }
+
+    /// The accounts of some budgets, each once, in their order.
+    fn lines(&self, budgets: &[Budget]) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::with_capacity(budgets.len());
+        for budget in budgets {
+            let key = self.key(&budget.account);
+            match lines.iter_mut().find(|line| line.key == key) {
+                Some(line) => line.join(budget),
+                None => lines.push(Line::new(key, budget)),
+            }
+        }
+        lines
+    }
+
+    /// How much fits into every account.
+    fn fit(
+        &self,
+        locked: &mut Accounts<'_>,
+        lines: &[Line],
+        least: Usd,
+        most: Usd,
+        now: SystemTime,
+    ) -> Result<Usd, Refused> {
+        let least = least.min(most);
+        let mut amount = most;
+        for line in lines {
+            let room = match locked.get(&line.key) {
+                Some(entry) => {
+                    self.look(entry, line, now);
+                    entry.room(line.cap)
+                }
+                None => line.cap,
+            };
+            if room < least {
+                let mut fresh = Entry::default();
+                let entry = locked.get(&line.key).unwrap_or(&mut fresh);
+                entry.advance(&line.window, now);
+                let (account, balance) = (Arc::clone(&line.account), entry.balance());
+                return Err(Refused::Exceeded { account, cap: line.cap, balance });
+            }
+            amount = amount.min(room);
+        }
+        Ok(amount)
+    }
+
+    /// Brings an account up to date.
+    fn look(&self, entry: &mut Entry, line: &Line, now: SystemTime) {
+        let seen = entry.advance(&line.window, now);
+        if let (Seen::Recovered, Some(alerts)) = (seen, &self.alerts) {
+            // The earlier process told of these.
+            entry.tell(alerts.reached(line.cap, line.soft, entry.spent()), now);
+        }
+    }
+
+    fn note_alerts(&self, entry: &mut Entry, line: &Line, now: SystemTime, noted: &mut Vec<Alert>) {
+        let Some(alerts) = &self.alerts else { return };
+        let spent = entry.spent();
+        let news = entry.tell(alerts.reached(line.cap, line.soft, spent), now);
+        if news != 0 {
+            noted.extend(alerts.of(news, &line.account, line.cap, line.soft, spent));
+        }
+    }
+
+    fn write_open(
+        &self,
+        claim: &Claim,
+        lines: &[Line],
+        amount: Usd,
+        now: SystemTime,
+    ) -> Result<Option<Slot>, Refused> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        let accounts: Vec<_> = lines.iter().map(|line| Arc::clone(&line.account)).collect();
+        let expires_at = now.checked_add(self.hold_ttl).unwrap_or(now);
+        let hold = OpenHold { id: claim.id, call: claim.call, accounts: &accounts, amount, expires_at };
+        match journal.open(&hold) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(_) => Err(Refused::Unavailable("the journal has no room for another reservation")),
+        }
+    }
+
+    /// Posts the recovered holds that have expired, now that these accounts are looked at.
+    fn expire_due(&self, lines: &[Line], now: SystemTime) {
+        let pending = &self.state().pending;
+        if pending.is_empty() {
+            return;
+        }
+        pending.learn(|key| lines.iter().find(|line| line.key == key).map(|line| line.window.clone()));
+        if pending.is_due(now) {
+            self.expire(now);
+        }
+    }
+}
+
+// ===== impl State =====
+
+impl State {
+    fn new(memory: &Memory) -> Self {
+        let recovered = std::mem::take(&mut *memory.recovered.lock().unwrap_or_else(|e| e.into_inner()));
+        let held = recovered.holds.iter().map(|hold| hold.accounts.len()).sum::<usize>();
+        let capacity = match recovered.accounts.len() + held {
+            0 => memory.capacity,
+            // What is recovered always has room: also in a shard that more than its share falls to.
+            known => memory.capacity.max(known * 2 + SPARE),
+        };
+        let accounts = Shards::new(capacity);
+        let now = memory.clock.now();
+        for account in recovered.accounts {
+            let key = memory.key(&account.account);
+            let mut locked = accounts.lock([&key], now);
+            let entry: &mut Entry =
+                locked.entry(&key).expect("invariant: the map has room for what is recovered");
+            entry.recover(account.buckets);
+        }
+        let pending = Pending::new(memory, &accounts, recovered.holds, now);
+        Self { accounts, pending, unreconciled: Unreconciled::default() }
+    }
+}
+
+// ===== impl Line =====
+
+impl Line {
+    fn new(key: Key, budget: &Budget) -> Self {
+        Self {
+            key,
+            account: Arc::clone(&budget.account),
+            window: budget.window.clone(),
+            cap: budget.cap,
+            soft: budget.soft,
+            bucket: 0,
+        }
+    }
+
+    fn posted(&self) -> Posted {
+        let (account, window) = (Arc::clone(&self.account), self.window.clone());
+        Posted { key: self.key, account, window, bucket: self.bucket }
+    }
+
+    fn join(&mut self, budget: &Budget) {
+        self.cap = self.cap.min(budget.cap);
+        self.soft = match (self.soft, budget.soft) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}
+
+// ===== impl Posted =====
+
+impl Posted {
+    pub(super) fn line(&self) -> (Arc<Account>, i64) {
+        (Arc::clone(&self.account), self.bucket)
+    }
+}
+
+// ===== impl Key =====
+
+/// Half of it is as good a hash as can be had.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64((self.0 & u128::from(u64::MAX)) as u64);
+    }
+}
+
+/// Opens a hold in every account, or in none when there is no room for one.
+fn open(locked: &mut Accounts<'_>, lines: &[Line], amount: Usd, now: SystemTime) -> Result<(), Refused> {
+    for (at, line) in lines.iter().enumerate() {
+        if let Some(entry) = locked.get(&line.key) {
+            entry.open(amount);
+            continue;
+        }
+        // Making room evicts idle accounts: also of this claim, those in which nothing was opened yet.
+        match locked.entry(&line.key) {
+            Ok(entry) => {
+                entry.advance(&line.window, now);
+                entry.open(amount);
+            }
+            Err(_) => {
+                undo(locked, &lines[..at], amount);
+                return Err(Refused::Unavailable("as many accounts as it may keep are in use"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn undo(locked: &mut Accounts<'_>, lines: &[Line], amount: Usd) {
+    for line in lines {
+        kept(locked, line.key).free(amount);
+    }
+}
+
+/// An account that is known to be there.
+pub(super) fn kept<'a>(locked: &'a mut Accounts<'_>, key: Key) -> &'a mut Entry {
+    locked.get(&key).expect("invariant: an account with an open hold is not forgotten")
+}
+
+/// Accounts, unless set.
+const CAPACITY: usize = 1_000_000;
+
+/// Unless set.
+const HOLD_TTL: Duration = Duration::from_secs(600);
+
+/// Room beside twice what is recovered, whatever the capacity.
+const SPARE: usize = 1024;

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod alert;
+mod applies;
+pub mod calendar;
+mod drain;
+mod estimate;
+mod journal;
+mod layer;
+mod ledger;
+mod policy;
+mod refusal;
+mod service;
+mod store;
+mod tab;
+
+pub use alert::{ALERT_PERCENTS, Alert, Crossed};
+pub use journal::{
+    Journal, JournalError, OpenHold, Posting, Recovered, RecoveredAccount, RecoveredHold, Slot,
+};
+pub use layer::BudgetLayer;
+pub use ledger::Ledger;
+pub use policy::{CLAMPED, Disconnect, Rest, UNKNOWN_CAP, Uncapped, Unpriced};
+pub use service::{Budgeted, Spending};
+pub use store::{Balance, Charge, Claim, Flags, Held, Hold, HoldId, Refused, Reply, Store};

@@ -1,0 +1,204 @@
+//! The service: a call, told from top to bottom.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+use ziggurat_core::{Body, BoxError, Budget, Call, Principal, Rejection, Usd};
+use ziggurat_meter::Reading;
+
+use crate::{
+    CLAMPED, Charge, Claim, Disconnect, Held, HoldId,
+    applies::Applying,
+    drain::DrainedBody,
+    estimate::{Estimate, Output},
+    layer::Config,
+    refusal::rejection,
+    store::Balance,
+    tab::Tab,
+};
+
+/// The service of [`BudgetLayer`](crate::BudgetLayer).
+#[derive(Clone)]
+pub struct Budgeted<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+/// Response extension: what a call cost and where its budgets stand, attached on request
+/// ([`BudgetLayer::report`](crate::BudgetLayer::report)).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Spending {
+    /// What the answer cost, where that is known when its headers go out: not for a stream.
+    pub charge: Option<Charge>,
+    /// The budgets that apply, the most specific first, and what they stood at when the call was let through: with what is set
+    /// aside for it.
+    pub budgets: Arc<[(Budget, Balance)]>,
+}
+
+// ===== impl Budgeted =====
+
+impl<S> Budgeted<S> {
+    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Budgeted<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: 'static,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The ready service goes into the future; a clone that is not ready stays.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        Box::pin(run(inner, request.map(Body::new), Arc::clone(&self.config)))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Budgeted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budgeted").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+async fn run<S, ResBody>(
+    mut inner: S,
+    request: Request<Body>,
+    config: Arc<Config>,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let dialect = Call::dialect_of(&parts);
+    let named = match config.named_scopes(&parts) {
+        Ok(named) => named,
+        Err(rejection) => {
+            // A service that was ready and is not called frees what it reserved.
+            drop(inner);
+            return Ok(rejection.into_response(dialect));
+        }
+    };
+    let request = Request::from_parts(parts, body);
+    let (mut request, call) = match Call::read(request, &config.request).await {
+        Ok(read) => read,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    if !call.operation().is_billed() {
+        return Ok(inner.call(request).await?.map(Body::new));
+    }
+    let applying = config.applying(named, request.extensions().get::<Principal>(), &call);
+    if applying.is_empty(&config) && !config.report {
+        return Ok(inner.call(request).await?.map(Body::new));
+    }
+    let (tab, clamped) = match open(&config, &mut request, &call, &applying).await {
+        Ok(opened) => opened,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    let budgets = config.report.then(|| config.balances(&applying.call));
+    let subscriber = Arc::new(tab.clone());
+    let reading = Reading::from(config.max_response).ask_usage(config.ask_usage);
+    let mut response = ziggurat_meter::run(&mut inner, request, subscriber, reading).await?;
+    if let Some(cap) = clamped {
+        response.headers_mut().insert(CLAMPED, HeaderValue::from(cap));
+    }
+    let streamed = call.stream() && response.status().is_success();
+    if let Some(budgets) = budgets {
+        let charge = if streamed { None } else { tab.known_charge() };
+        response.extensions_mut().insert(Spending { charge, budgets });
+    }
+    Ok(match &config.disconnect {
+        Disconnect::Drain(drive) if streamed => {
+            response.map(|body| Body::new(DrainedBody::new(body, Arc::clone(drive))))
+        }
+        _ => response,
+    })
+}
+
+/// Sets aside what a call may cost, and clamps its output where policy says so: then gives the cap in tokens.
+async fn open(
+    config: &Arc<Config>,
+    request: &mut Request<Body>,
+    call: &Call,
+    applying: &Applying,
+) -> Result<(Tab, Option<u64>), Rejection> {
+    let bounded = !applying.is_empty(config);
+    let mut estimate = Estimate::new(config, request, call, bounded)?;
+    let id = HoldId::unique(config.ledger.now());
+    let (least, most) = estimate.first_claim();
+    let held = match applying.call.is_empty() || most.is_zero() {
+        true => None,
+        false => {
+            let claim = Claim::new(id, id, Arc::clone(&applying.call), least, most);
+            let reserved = config.ledger.reserve(claim).wait().await;
+            Some(reserved.map_err(|refused| rejection(&refused, config.refusal))?)
+        }
+    };
+    let clamped = match estimate.output {
+        Output::Clamp(most) => {
+            let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
+            estimate.output = Output::AtMost(cap);
+            held.is_some().then_some(cap)
+        }
+        _ => None,
+    };
+    if let Some(cap) = clamped
+        && let Err(rejection) = clamp(request, call, cap)
+    {
+        release(held);
+        return Err(rejection);
+    }
+    let by_target = applying.targets.clone();
+    Ok((Tab::new(Arc::clone(config), estimate, id, held, by_target), clamped))
+}
+
+/// Writes a cap of the output into the request, under the name that its API has for it.
+fn clamp(request: &mut Request<Body>, call: &Call, cap: u64) -> Result<(), Rejection> {
+    let field = call.output_cap_field();
+    let bytes = call.edit().set(field, cap.to_string().into_bytes()).finish();
+    Call::replace(request, bytes).map(drop)
+}
+
+fn release(held: Option<Held>) {
+    if let Some(held) = held {
+        held.hold.settle(Charge::new(Usd::ZERO));
+    }
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// What budgets stand at, where that is known.
+    fn balances(&self, budgets: &[Budget]) -> Arc<[(Budget, Balance)]> {
+        let known = |budget: &Budget| Some((budget.clone(), self.ledger.balance(budget)?));
+        budgets.iter().filter_map(known).collect()
+    }
+}

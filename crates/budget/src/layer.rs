@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) request: Limits,
     pub(crate) max_response: usize,
     pub(crate) ask_usage: bool,
+    pub(crate) tell_cost: bool,
     pub(crate) report: bool,
 }
 
@@ -76,6 +77,7 @@ impl BudgetLayer {
                 request: Limits::default(),
                 max_response: 64 << 20,
                 ask_usage: true,
+                tell_cost: false,
                 report: false,
             }),
         }
@@ -166,6 +168,12 @@ impl BudgetLayer {
     #[must_use]
     pub fn ask_usage(self, ask: bool) -> Self {
         self.change(|config| config.ask_usage = ask)
+    }
+
+    /// Tells OpenAI's callers what a stream has cost, as `cost` in US dollars in its usage chunk, for those that ask for one.
+    #[must_use]
+    pub fn tell_cost(self) -> Self {
+        self.change(|config| config.tell_cost = true)
     }
 
     /// Attaches a [`Spending`](crate::Spending) to each response, also where no budget applies.

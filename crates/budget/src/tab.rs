@@ -154,6 +154,14 @@ impl Subscriber for Tab {
         })
     }
 
+    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+        let this = &self.0;
+        let mut whole = attempt.clone();
+        // Told at its end, when all that is to be stated is.
+        whole.outcome.get_or_insert(Outcome::Complete);
+        this.config.tell_cost.then(|| this.charge(&whole).amount + this.state().earlier)
+    }
+
     fn on_end(&self, attempts: &[Attempt]) {
         let this = &self.0;
         let (call, at_targets) = {

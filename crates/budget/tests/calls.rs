@@ -272,6 +272,19 @@ async fn usage_is_asked_for_where_the_caller_does_not_and_taken_out_again() {
 }
 
 #[tokio::test]
+async fn the_cost_of_a_stream_is_told_in_its_usage_where_that_is_asked_for() {
+    let (layer, _) = layer(&cents(10));
+    let whole = long_stream(10, &used(10, 1700));
+    let service = layer.tell_cost().layer(upstream({
+        let whole = whole.clone();
+        move |_| events(whole.clone())
+    }));
+    let asks = r#","stream":true,"stream_options":{"include_usage":true}"#;
+    let body = text(service.oneshot(chat(asks)).await.expect("answers")).await;
+    assert_eq!(body, whole.replace(r#""usage":{"#, r#""usage":{"cost":0.017,"#));
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_pays_for_what_was_produced() {
     let budget = cents(100);
     let (layer, ledger) = layer(&budget);

@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, StatusCode};
 
-use crate::{Rejection, Target, Usage};
+use crate::{Rejection, Target, Usage, Usd};
 
 /// The record of one call, over all its attempts: a request extension, made by the first layer that needs it, kept by that layer's
 /// [`CallEnd`] and fed by the innermost layer that can.
@@ -114,6 +114,13 @@ pub trait Subscriber: Send + Sync + 'static {
     fn on_progress(&self, attempt: &Attempt) -> Decision {
         let _ = attempt;
         Decision::Go
+    }
+
+    /// Asked what an attempt has come to, when its usage is told to the caller at the end of a stream of OpenAI's dialect: the amount
+    /// is then told with it, as `cost`. Most have nothing to say.
+    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+        let _ = attempt;
+        None
     }
 
     /// Told exactly once, when the call has ended in whatever way and no attempt is open any more.
@@ -311,6 +318,13 @@ impl AttemptHandle {
     #[must_use]
     pub const fn attempt(&self) -> &Attempt {
         &self.attempt
+    }
+
+    /// What the attempt has come to, if a subscriber wants the caller told ([`Subscriber::cost`]).
+    #[must_use]
+    pub fn cost(&self) -> Option<Usd> {
+        let subscribers = Arc::clone(&self.meter.state().subscribers);
+        subscribers.iter().find_map(|subscriber| subscriber.cost(&self.attempt))
     }
 
     /// Asks the subscribers whether to go on, if more was used since they were last asked. To be polled before the bytes that

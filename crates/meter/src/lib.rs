@@ -16,4 +16,4 @@ pub use feed::{feed, feed_error, feed_response};
 pub use peek::{Peeked, peek};
 pub use problem::{Broken, broke_off, not_an_event, too_long, truncated, unreadable};
 pub use run::{Reading, run};
-pub use usage::{asks_for_usage, options_with_usage};
+pub use usage::{asks_for_usage, chunk_with_cost, options_with_usage};

@@ -5,7 +5,7 @@ use ziggurat_dialect::StreamDecoder;
 use ziggurat_dialect::openai::correct_usage;
 
 use crate::{
-    feed,
+    chunk_with_cost, feed,
     feed::whole,
     scan::{Facts, scan},
 };
@@ -73,7 +73,7 @@ impl Reader {
         &mut self,
         data: &[u8],
         hide_usage: bool,
-        handle: Option<&mut AttemptHandle>,
+        mut handle: Option<&mut AttemptHandle>,
     ) -> Verdict {
         // By the standard an event without data is none.
         if data.trim_ascii().is_empty() {
@@ -97,14 +97,18 @@ impl Reader {
             self.finished.truncate(known);
             return Verdict::Broken;
         };
-        if let Some(handle) = handle {
+        if let Some(handle) = &mut handle {
             self.feed(text, handle);
         }
         match self.dialect {
             Dialect::Anthropic => self.anthropic(&facts),
             _ => match self.openai(&facts, hide_usage) {
                 Verdict::Forward if facts.usage => {
-                    correct_usage(text).map_or(Verdict::Forward, Verdict::Correct)
+                    let corrected = correct_usage(text);
+                    let text = corrected.as_deref().unwrap_or(text);
+                    let cost = handle.and_then(|handle| handle.cost());
+                    let told = cost.and_then(|cost| chunk_with_cost(text, cost));
+                    told.or(corrected).map_or(Verdict::Forward, Verdict::Correct)
                 }
                 verdict => verdict,
             },

@@ -1,7 +1,7 @@
 //! Asking OpenAI's API for the usage of a stream.
 
 use ziggurat_core::{
-    Call, Field,
+    Call, Field, Usd,
     json::{Cursor, Fault, find_member, key_is},
 };
 
@@ -31,4 +31,38 @@ pub fn options_with_usage(call: &Call) -> Vec<u8> {
     let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
     let separator = if members.is_empty() { "" } else { "," };
     format!("{{{members}{separator}\"include_usage\":true}}").into_bytes()
+}
+
+/// A chunk of a stream with the cost told in its `usage`, in US dollars; `None` when it has no such object.
+#[must_use]
+pub fn chunk_with_cost(chunk: &str, cost: Usd) -> Option<String> {
+    let mut at = None;
+    let mut cursor = Cursor::new(chunk);
+    let _walked: Result<(), Fault> = cursor.object(|key, cursor| {
+        if key_is(key, "usage") {
+            let value = cursor.value()?;
+            at = value.starts_with('{').then(|| value.as_ptr() as usize - chunk.as_ptr() as usize + 1);
+        }
+        Ok(())
+    });
+    let (before, behind) = chunk.split_at(at?);
+    let separator = if behind.trim_start().starts_with('}') { "" } else { "," };
+    Some(format!("{before}\"cost\":{cost}{separator}{behind}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_told_in_the_usage_and_nowhere_else() {
+        let told = |chunk| chunk_with_cost(chunk, Usd::cents(5));
+        assert_eq!(
+            told(r#"{"x":{"usage":{}},"usage": {"a":1}}"#).as_deref(),
+            Some(r#"{"x":{"usage":{}},"usage": {"cost":0.05,"a":1}}"#)
+        );
+        assert_eq!(told(r#"{"usage":{ }}"#).as_deref(), Some(r#"{"usage":{"cost":0.05 }}"#));
+        assert_eq!(told(r#"{"usage":null}"#), None);
+        assert_eq!(told("[]"), None);
+    }
 }

@@ -275,7 +275,23 @@ impl Writer {
             }
             // Members that only the provider's dialect has.
             Event::Extra { .. } => {}
-            event => self.encoder.encode(event, &mut self.out),
+            event => {
+                let before = self.out.len();
+                self.encoder.encode(event, &mut self.out);
+                if self.caller == Dialect::OpenAi && matches!(event, Event::End) {
+                    self.tell_cost(before);
+                }
+            }
+        }
+    }
+
+    /// Tells the cost in the usage chunk, where there is one behind this place and a subscriber wants it told.
+    fn tell_cost(&mut self, behind: usize) {
+        const USAGE: &[u8] = b"\"usage\":{";
+        let Some(cost) = self.handle.as_ref().and_then(AttemptHandle::cost) else { return };
+        if let Some(at) = memchr::memmem::find(&self.out[behind..], USAGE) {
+            let at = behind + at + USAGE.len();
+            self.out.splice(at..at, format!("\"cost\":{cost},").into_bytes());
         }
     }
 

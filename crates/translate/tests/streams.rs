@@ -4,7 +4,7 @@ mod support;
 
 use std::io;
 
-use ziggurat_core::{Cause, Outcome, Rejection};
+use ziggurat_core::{Attempt, Cause, Meter, Outcome, Rejection, Subscriber, Usd};
 use ziggurat_translate::TranslateLayer;
 
 use crate::support::*;
@@ -293,5 +293,27 @@ async fn a_refusal_of_ours_ends_the_stream_in_its_own_words() {
             assert!(exchange.body.ends_with(&event), "{}", exchange.body);
             assert!(!exchange.body.contains(DONE) && !exchange.body.contains("upstream_truncated"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_cost_is_told_in_the_usage_of_an_openai_caller() {
+    struct Priced;
+    impl Subscriber for Priced {
+        fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+            let output = attempt.usage.and_then(|usage| usage.output_total())?;
+            Some(Usd::cents(1) * output)
+        }
+    }
+    for provider in [OPENAI, ANTHROPIC] {
+        let body = hello(OPENAI, true)
+            .replace(r#""stream":true"#, r#""stream":true,"stream_options":{"include_usage":true}"#);
+        let mut request = post(OPENAI, body);
+        let (meter, end) = Meter::join(&mut request);
+        meter.subscribe(std::sync::Arc::new(Priced));
+        let reply = events([Step::data(stream(provider))]);
+        let told = exchange(target(provider), request, reply).await.body;
+        assert_eq!(told.matches(r#""usage":{"cost":0.05,"#).count(), 1, "{told}");
+        drop(end);
     }
 }

@@ -8,13 +8,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, ServiceExt};
-use ziggurat_core::{
-    Body, Call, Cause, Dialect, Limits, Problem, Rejection, RespondError, RespondErrorLayer,
-};
+use ziggurat_budget::Spending;
+use ziggurat_core::{Body, Call, Cause, Dialect, Limits, Problem, Rejection};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
@@ -23,9 +22,10 @@ use crate::{
     config::Config,
     drain::Drain,
     groups::Groups,
-    models,
+    guards::{Guarded, Guards},
+    headers, models,
     routes::Route,
-    upstream::{OwnTimeout, Upstream},
+    upstream::{OwnTimeout, RequestId, Upstream},
 };
 
 /// The gateway's state and its stack of layers.
@@ -34,7 +34,8 @@ pub(crate) struct App {
     config: Config,
     groups: Groups,
     limits: Limits,
-    stack: RespondError<Translate<Upstream>>,
+    guards: Guards,
+    stack: Guarded<Translate<Upstream>>,
     drain: Drain,
     ids: Ids,
 }
@@ -45,13 +46,19 @@ impl App {
     pub(crate) fn new(
         config: Config,
         groups: Groups,
+        guards: Guards,
         upstream: Upstream,
         max_request: usize,
         drain: Drain,
     ) -> Self {
         let limits = Limits::default().body(max_request);
-        let stack = RespondErrorLayer::new().layer(TranslateLayer::new().limits(limits).layer(upstream));
-        Self { config, groups, limits, stack, drain, ids: Ids::default() }
+        let stack = guards.layer(TranslateLayer::new().limits(limits).layer(upstream), limits);
+        Self { config, groups, limits, guards, stack, drain, ids: Ids::default() }
+    }
+
+    /// Waits until nothing is done any more for callers who have left.
+    pub(crate) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.guards.finished()
     }
 
     /// How far a stop has come.
@@ -60,8 +67,9 @@ impl App {
     }
 
     /// Answers a request, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let id = self.ids.next();
+        request.extensions_mut().insert(RequestId(id.clone()));
         let (route, dialect) = Route::of(request.method(), request.uri().path());
         let mut response = caught(self.route(route, dialect, request)).await.unwrap_or_else(|Panicked| {
             Problem::new(Cause::Internal, "the gateway failed").into_response(dialect)
@@ -91,7 +99,10 @@ impl App {
             Route::Models => models::list(&self.config.model_names(), request.headers()),
             // The bytes are awaited here: aside, each wait would wander to another thread, with buffers of its own.
             Route::Call => match Call::collect(request, &self.limits).await {
-                Ok(request) => aside(is_large(request.body()), self.call(dialect, request)).await,
+                Ok(mut request) => {
+                    request.extensions_mut().insert(self.guards.principal());
+                    aside(is_large(request.body()), self.call(dialect, request)).await
+                }
                 Err(rejection) => rejection.into_response(dialect),
             },
             Route::WrongMethod { allow } => {
@@ -109,18 +120,24 @@ impl App {
     }
 
     async fn call(&self, dialect: Dialect, request: Request<Body>) -> Response<Body> {
-        let request = match self.aim(request).await {
+        let mut said = HeaderMap::new();
+        let request = match self.aim(request, &mut said).await {
             Ok(request) => request,
             Err(rejection) => return rejection.into_response(dialect),
         };
-        match self.stack.clone().oneshot(request).await {
+        let mut response = match self.guards.run(self.stack.clone().oneshot(request)).await {
             Ok(response) => response,
             Err(infallible) => match infallible {},
+        };
+        if let Some(spending) = response.extensions().get::<Spending>() {
+            headers::of_spending(&mut said, spending);
         }
+        response.headers_mut().extend(said);
+        response
     }
 
-    /// Reads the request and finds who answers it.
-    async fn aim(&self, request: Request<Body>) -> Result<Request<Body>, Rejection> {
+    /// Reads the request and finds who answers it, which the headers of the response are to say.
+    async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, call) = Call::read(request, &self.limits).await?;
         let model = call.model().unwrap_or_default();
         let Some((target, timeout)) = self.groups.target(&self.config, model, call.stream()) else {
@@ -133,6 +150,7 @@ impl App {
             stream = call.stream(),
             "call"
         );
+        headers::of_target(said, model, &target);
         if let Some(timeout) = timeout {
             request.extensions_mut().insert(OwnTimeout(timeout));
         }
@@ -149,7 +167,7 @@ fn json(status: StatusCode, body: &'static str) -> Response<Body> {
 }
 
 /// As much of a name as anyone wants to read.
-fn beginning(name: &str) -> &str {
+pub(crate) fn beginning(name: &str) -> &str {
     name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
 }
 
@@ -193,6 +211,8 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use ziggurat_budget::Ledger;
+    use ziggurat_catalog::Catalog;
 
     use super::*;
     use crate::{demo, drain};
@@ -201,7 +221,8 @@ mod tests {
         let config = demo::config();
         let groups = Groups::new(&config).expect("one model");
         let (_drainer, drain) = drain::channel();
-        let app = App::new(config, groups, Upstream::Panicking, 1 << 20, drain);
+        let guards = Guards::new(&config, Catalog::empty(), Ledger::in_memory());
+        let app = App::new(config, groups, guards, Upstream::Panicking, 1 << 20, drain);
         let body = r#"{"model":"demo","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
         let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body));
         let response = app.answer(request.expect("valid")).await;

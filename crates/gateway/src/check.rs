@@ -2,12 +2,15 @@
 
 use std::{path::Path, process::ExitCode};
 
+use ziggurat_budget::{Uncapped, Unpriced};
+use ziggurat_catalog::Catalog;
 use ziggurat_core::Dialect;
 
 use crate::{
     cli,
-    config::{Config, Deployment},
+    config::{Config, Deployment, Rates, Spending},
     groups::Groups,
+    prices,
 };
 
 /// Prints all findings and, when there is no error, the aliases.
@@ -18,25 +21,96 @@ pub(crate) fn run(path: &Path) -> ExitCode {
 }
 
 fn report(path: &Path) -> (String, ExitCode) {
-    let (config, findings) = match Config::load(path) {
-        Ok((config, warnings)) => (Some(config), warnings),
+    let (loaded, findings) = match prices::load(path) {
+        Ok((config, catalog, warnings)) => (Some((config, catalog)), warnings),
         Err(findings) => (None, findings),
     };
     let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    let Some(config) = config else { return (text, ExitCode::FAILURE) };
+    let Some((config, catalog)) = loaded else { return (text, ExitCode::FAILURE) };
     let path = path.display();
-    if let Err(error) = Groups::new(&config) {
-        text += &format!("{path}: error: {error}\n");
-        return (text, ExitCode::FAILURE);
-    }
+    let groups = match Groups::new(&config) {
+        Ok(groups) => groups,
+        Err(error) => {
+            text += &format!("{path}: error: {error}\n");
+            return (text, ExitCode::FAILURE);
+        }
+    };
     for deployment in &config.deployments {
-        text += &format!("{}\n", describe(deployment, config.drop_params));
+        let price = price(deployment, &catalog, &groups, &config);
+        let limits = limits(&deployment.rates);
+        let limits = if limits.is_empty() { limits } else { format!("; {limits}") };
+        text += &format!("{}; {price}{limits}\n", describe(deployment, config.drop_params));
     }
+    text += &of_gateway(&config);
     let key =
         if config.master_key.is_some() { "a master key is set" } else { "no master key: loopback only" };
     let deployments = counted(config.deployments.len(), "deployment");
     text += &format!("{path}: {deployments}, {}, {key}\n", counted(findings.len(), "warning"));
     (text, ExitCode::SUCCESS)
+}
+
+/// Whether nothing is known of what a deployment costs; what a wildcard costs is known when it is called.
+pub(crate) fn is_unpriced(deployment: &Deployment, catalog: &Catalog, groups: &Groups) -> bool {
+    let target = groups.of(deployment);
+    target.is_some_and(|target| catalog.for_target(target).is_none_or(|model| !model.prices.is_priced()))
+}
+
+fn price(deployment: &Deployment, catalog: &Catalog, groups: &Groups, config: &Config) -> String {
+    let adjusted = prices::adjusted_in_words(config, &deployment.provider.id);
+    let Some(target) = groups.of(deployment) else {
+        return format!("priced by the model that is named{adjusted}");
+    };
+    match (prices::describe(catalog, target), config.spending.unpriced) {
+        (Some(price), _) => price + &adjusted,
+        (None, Unpriced::Allow) => "no price: free of charge".to_owned(),
+        (None, _) => "no price: refused where a budget applies".to_owned(),
+    }
+}
+
+fn limits(rates: &Rates) -> String {
+    let Rates { requests, tokens, input_tokens, output_tokens, parallel } = *rates;
+    let told = [
+        (requests, "requests a minute"),
+        (tokens, "tokens a minute"),
+        (input_tokens, "input tokens a minute"),
+        (output_tokens, "output tokens a minute"),
+        (parallel, "requests at the same time"),
+    ];
+    let told = told.iter().filter_map(|(most, what)| Some(format!("at most {} {what}", (*most)?)));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// The budget and the limits of all calls together, a line for each that there is.
+fn of_gateway(config: &Config) -> String {
+    let mut text = String::new();
+    let Spending { budget, ledger, uncapped, uncapped_streams, .. } = &config.spending;
+    if let Some((cap, window)) = budget {
+        let kept = match ledger {
+            Some(path) => format!("kept in {}", path.display()),
+            None => "kept in memory, and forgotten with the process".to_owned(),
+        };
+        text += &format!(
+            "budget: ${cap}, window {}, {kept}; calls without a stated cap: {}, streams: {}\n",
+            window.name(),
+            policy(*uncapped),
+            policy(*uncapped_streams)
+        );
+    }
+    for (whose, rates) in [("all calls", &config.gateway_rates), ("each key", &config.key_rates)] {
+        if !rates.is_empty() {
+            text += &format!("limits of {whose}: {}\n", limits(rates));
+        }
+    }
+    text
+}
+
+fn policy(policy: Uncapped) -> String {
+    match policy {
+        Uncapped::ReserveModelCap => "the model's cap is set aside".to_owned(),
+        Uncapped::Clamp(tokens) => format!("clamped to {tokens} tokens"),
+        Uncapped::Extend => "more is set aside as they run".to_owned(),
+        _ => "refused".to_owned(),
+    }
 }
 
 /// A number with its noun.

@@ -9,35 +9,44 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use ziggurat_budget::Unpriced;
+use ziggurat_catalog::Catalog;
 
 use crate::{
     app::App,
-    caught,
+    catalog, caught,
     check::{self, counted},
     config::{Config, Severity},
     demo, drain,
     groups::Groups,
+    guards::Guards,
+    ledger::Keeper,
+    prices,
     server::{self, Deadlines, Settings},
     upstream::{Timeouts, Upstream},
 };
 
 /// A gateway for LLM APIs: OpenAI and Anthropic clients on one side, any provider on the other.
 ///
-/// Runs a LiteLLM config.yaml unchanged. Existing SDKs work by changing their base URL:
+/// Reads a LiteLLM config.yaml as it is. Existing SDKs work by changing their base URL:
 ///
 ///   ziggurat --demo                               try it, without an account or a key
 ///   ziggurat --config config.yaml --port 4000     serve the models of a file
-///   ziggurat check --config config.yaml           say what is wrong with a file, and what each alias supports
+///   ziggurat check --config config.yaml           what is wrong with a file, what each alias supports and costs
 #[derive(Debug, Parser)]
-#[command(name = "ziggurat", version, verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(name = "ziggurat", version, verbatim_doc_comment, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
 }
+
+const AFTER_HELP: &str = "\
+Environment:
+  ZIGGURAT_LOG  Sets the filter of the log: `warn`, `debug` or the like [default: info]";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -47,12 +56,16 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
     },
+    /// What is known of models and their prices
+    #[command(subcommand)]
+    Catalog(catalog::Command),
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("models").args(["config", "demo"]).required(true)))]
 struct Serve {
     /// The LiteLLM config.yaml to run
-    #[arg(long, short, value_name = "FILE", required_unless_present = "demo", conflicts_with = "demo")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Serves a built-in model that needs no key and no network
     #[arg(long)]
@@ -109,18 +122,26 @@ struct ClientLimits {
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let serve_arguments = match arguments.command {
-        Some(Command::Check { config }) => return check::run(&config),
+        Some(Command::Check { config }) => {
+            return match is_there(&config) {
+                Ok(()) => check::run(&config),
+                Err(message) => fail(&message),
+            };
+        }
+        Some(Command::Catalog(command)) => return catalog::run(&command),
         None => arguments.serve,
     };
     start_log();
     caught::log_places_only();
     match serve(&serve_arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            complain(&format!("ziggurat: {message}"));
-            ExitCode::FAILURE
-        }
+        Err(message) => fail(&message),
     }
+}
+
+fn fail(message: &str) -> ExitCode {
+    complain(&format!("ziggurat: {message}"));
+    ExitCode::FAILURE
 }
 
 /// Prints to standard output, if anyone listens.
@@ -130,7 +151,7 @@ pub(crate) fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn complain(line: &str) {
+pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -148,9 +169,9 @@ fn start_log() {
 }
 
 fn serve(serve: &Serve) -> Result<(), String> {
-    let config = match &serve.config {
-        Some(path) => load(path)?,
-        None => demo::config(),
+    let (config, catalog) = match &serve.config {
+        Some(path) => is_there(path).and_then(|()| load(path))?,
+        None => (demo::config(), Catalog::embedded()),
     };
     if !serve.host.is_loopback() && config.master_key.is_none() {
         return Err(format!(
@@ -165,24 +186,43 @@ fn serve(serve: &Serve) -> Result<(), String> {
         false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
     let groups = Groups::new(&config).map_err(|error| error.to_string())?;
-    let app = App::new(config, groups, upstream, usize::from(serve.clients.max_request) << 20, drain);
+    let keeper = Keeper::open(&config.spending)?;
+    say_what_guards(&config, &catalog, &groups);
+    let guards = Guards::new(&config, catalog, keeper.ledger());
+    let app = App::new(config, groups, guards, upstream, usize::from(serve.clients.max_request) << 20, drain);
     let settings = serve.settings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let hint = if serve.demo { demo::hint } else { |_| String::new() };
-    let served = runtime.block_on(server::serve(Arc::new(app), settings, drainer, |address| {
-        print(&format!("listening on {address}\n{}", hint(address)));
-    }));
+    let served = runtime.block_on(async {
+        let serving = server::serve(Arc::new(app), settings, drainer, |address| {
+            print(&format!("listening on {address}\n{}", hint(address)));
+        });
+        let served = tokio::select! {
+            served = serving => served,
+            never = keeper.run() => match never {},
+        };
+        keeper.close().await;
+        served
+    });
     // What still runs (the lookup of a name, say) is not worth waiting for.
     runtime.shutdown_background();
     served.map_err(|error| format!("cannot listen on {}: {error}", settings.address))
 }
 
-fn load(path: &Path) -> Result<Config, String> {
-    let (result, findings) = match Config::load(path) {
-        Ok((config, warnings)) => (Ok(config), warnings),
+fn is_there(path: &Path) -> Result<(), String> {
+    match path.try_exists() {
+        Ok(false) => Err(format!("{}: no such file", path.display())),
+        // Why it cannot be looked for is told when it is read.
+        _ => Ok(()),
+    }
+}
+
+fn load(path: &Path) -> Result<(Config, Catalog), String> {
+    let (result, findings) = match prices::load(path) {
+        Ok((config, catalog, warnings)) => (Ok((config, catalog)), warnings),
         Err(findings) => {
             let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
             (Err(format!("{} has {}", path.display(), counted(errors, "error"))), findings)
@@ -192,6 +232,27 @@ fn load(path: &Path) -> Result<Config, String> {
         complain(&finding.to_string());
     }
     result
+}
+
+/// Says what an operator may not expect of a budget.
+fn say_what_guards(config: &Config, catalog: &Catalog, groups: &Groups) {
+    if config.spending.budget.is_none() {
+        return;
+    }
+    if config.spending.ledger.is_none() {
+        tracing::warn!(
+            "what is spent is kept in memory, and forgotten with this process: `ziggurat_settings.ledger` names a file for it"
+        );
+    }
+    if config.spending.unpriced == Unpriced::Refuse {
+        let unpriced = config.deployments.iter().filter(|it| check::is_unpriced(it, catalog, groups));
+        for deployment in unpriced {
+            tracing::warn!(
+                "no price is known of a deployment of {:?}: it is refused, as a budget applies",
+                deployment.alias
+            );
+        }
+    }
 }
 
 /// An IP address, or the one name that needs no lookup.
@@ -294,6 +355,16 @@ mod tests {
             let error = parse(&["--demo", &format!("--head-timeout={bad}")]).expect_err("is no time");
             assert!(error.contains("expected a number of seconds above zero"), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_served_is_asked_for_with_the_demo_at_hand() {
+        let error = parse(&[]).expect_err("names nothing");
+        assert!(error.contains("--config <FILE>|--demo"), "{error}");
+        assert!(parse(&["--demo", "--config", "config.yaml"]).is_err());
+        assert!(Arguments::try_parse_from(["ziggurat", "check", "--config", "config.yaml"]).is_ok());
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("ZIGGURAT_LOG"), "{help}");
     }
 
     #[test]

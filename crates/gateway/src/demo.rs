@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -56,23 +56,22 @@ pub(crate) async fn answer(request: Request<Body>) -> Result<Response<Body>, Box
     let usage = json!({
         "prompt_tokens": prompt, "completion_tokens": words.len(), "total_tokens": prompt + words.len(),
     });
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let created = now.map_or(0, |since| since.as_secs());
     if asked["stream"] != true {
         let body = json!({
-            "id": "chatcmpl-demo", "object": "chat.completion", "created": 0, "model": "demo",
+            "id": "chatcmpl-demo", "object": "chat.completion", "created": created, "model": "demo",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
             "usage": usage,
         });
         return Ok(respond(Body::from(body.to_string()), "application/json"));
     }
-    let chunk = |choices: Value| json!({"id": "chatcmpl-demo", "object": "chat.completion.chunk", "created": 0, "model": "demo", "choices": choices});
+    let chunk = |choices: Value| json!({"id": "chatcmpl-demo", "object": "chat.completion.chunk", "created": created, "model": "demo", "choices": choices});
     let mut events: VecDeque<Value> = words
         .iter()
-        .map(|word| {
-            chunk(
-                json!([{"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": null}]),
-            )
-        })
+        .map(|word| chunk(json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}])))
         .collect();
+    events[0]["choices"][0]["delta"]["role"] = "assistant".into();
     events.push_back(chunk(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}])));
     if asked["stream_options"]["include_usage"] == true {
         let mut last = chunk(json!([]));
@@ -149,5 +148,8 @@ mod tests {
         let bytes = response.into_body().collect_within(1 << 20).await.expect("ends");
         let text = String::from_utf8(bytes.to_vec()).expect("is UTF-8");
         assert!(text.contains(r#""content":"Hi ""#) && text.ends_with("data: [DONE]\n\n"), "{text}");
+        let (first, others) = text.split_once("\n\n").expect("has events");
+        assert!(first.contains(r#""role":"assistant""#) && !others.contains("role"), "{text}");
+        assert!(!text.contains(r#""created":0,"#), "{text}");
     }
 }

@@ -43,6 +43,11 @@ impl Groups {
         Ok(Self { fixed, turns })
     }
 
+    /// The target of a deployment, unless it is a wildcard.
+    pub(crate) fn of(&self, deployment: &Deployment) -> Option<&Target> {
+        self.fixed.get(&deployment.id)
+    }
+
     /// The target for the model that a caller names, with its own timeout where it has one; `None` when nothing answers to that name.
     pub(crate) fn target(
         &self,

@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod catalog;
 mod caught;
 mod check;
 mod cli;
@@ -10,7 +11,11 @@ mod deadline;
 mod demo;
 mod drain;
 mod groups;
+mod guards;
+mod headers;
+mod ledger;
 mod models;
+mod prices;
 mod routes;
 mod secret;
 mod server;

@@ -62,6 +62,7 @@ pub(crate) async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
     listening(listener.local_addr()?);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let finished = app.finished();
     let shared = Arc::new(Shared::new(app, settings.deadlines, settings.max_in_flight));
     tokio::select! {
         never = accept(&listener, &connections, &shared) => match never {},
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
     let _ = timeout(LAST_ACCEPTS, accept(&listener, &connections, &shared)).await;
     drop(listener);
     tokio::select! {
-        () = drain(&connections, || Arc::strong_count(&shared) - 1, &drainer, settings.drain) => {}
+        () = drain(&connections, finished, || Arc::strong_count(&shared) - 1, &drainer, settings.drain) => {}
         _ = terminate.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
         _ = interrupt.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
     }
@@ -117,10 +118,21 @@ async fn accept(
     }
 }
 
-/// Ends all connections: those without a call after a moment, the others when their call has ended, or at the limit.
-async fn drain(connections: &Semaphore, open: impl Fn() -> usize, drainer: &Drainer, limit: Duration) {
+/// Ends all connections: those without a call after a moment, the others when their call has ended, or at the limit; and what is
+/// `finished` behind them.
+async fn drain(
+    connections: &Semaphore,
+    finished: impl Future<Output = ()>,
+    open: impl Fn() -> usize,
+    drainer: &Drainer,
+    limit: Duration,
+) {
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    let mut all_ended = std::pin::pin!(connections.acquire_many(all));
+    let mut all_ended = std::pin::pin!(async {
+        // It is never closed.
+        let _all = connections.acquire_many(all).await;
+        finished.await;
+    });
     tracing::info!("stopping: {} connections are open", open());
     let grace = IDLE_GRACE.min(limit);
     if ends_within(grace, all_ended.as_mut()).await {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
@@ -22,9 +22,10 @@ use hyper_util::{
 use rustls::crypto::aws_lc_rs;
 use tokio::time::timeout;
 use tower::Service;
-use ziggurat_core::{Body, BoxError, Target, Unsent};
+use ziggurat_core::{Body, BoxError, Call, Target, Unsent};
 
 use crate::{
+    app::beginning,
     deadline::Idle,
     demo,
     drain::{Drain, Stage, shutting_down},
@@ -44,6 +45,10 @@ pub(crate) struct Timeouts {
 /// Request extension: a deployment's own time to begin its answer, and to be silent within it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnTimeout(pub(crate) Duration);
+
+/// Request extension: the id that its response is given, for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) HeaderValue);
 
 /// Sends requests to whatever their URI names.
 #[derive(Clone, Debug)]
@@ -126,7 +131,7 @@ impl Service<Request<Body>> for Upstream {
 
 async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let own = request.extensions().get().map(|OwnTimeout(own)| *own);
-    let target = request.extensions().get::<Target>().cloned();
+    let whose = Whose::of(&request);
     let connection = capture_connection(&mut request);
     let sent = timeout(own.unwrap_or(pool.timeouts.answer), pool.client.request(request));
     let answered = tokio::select! {
@@ -142,13 +147,36 @@ async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Bo
             Err(given_up(late, &connection))
         }
     };
-    let answer = answer.inspect_err(|error| {
-        let deployment = target.as_ref().map_or("", Target::deployment);
-        let error: &(dyn Error + 'static) = &**error;
-        tracing::warn!(deployment, error, "the upstream did not answer");
-    })?;
+    let answer = answer.inspect_err(|error| whose.log_failure(&**error))?;
     let idle = own.unwrap_or(pool.timeouts.idle);
     Ok(answer.map(|body| Body::new(Idle::new(body, idle, pool.drain.clone()))))
+}
+
+/// Whose call it is, for the log.
+struct Whose {
+    target: Option<Target>,
+    call: Option<Call>,
+    id: Option<RequestId>,
+}
+
+// ===== impl Whose =====
+
+impl Whose {
+    fn of(request: &Request<Body>) -> Self {
+        let extensions = request.extensions();
+        Self {
+            target: extensions.get().cloned(),
+            call: extensions.get().cloned(),
+            id: extensions.get().cloned(),
+        }
+    }
+
+    fn log_failure(&self, error: &(dyn Error + 'static)) {
+        let deployment = self.target.as_ref().map(Target::deployment);
+        let model = self.call.as_ref().and_then(Call::model).map(beginning);
+        let request_id = self.id.as_ref().and_then(|RequestId(id)| id.to_str().ok());
+        tracing::warn!(deployment, model, request_id, error, "the upstream did not answer");
+    }
 }
 
 /// An error of the client's; without a connection (its own time limit included) nothing was sent.

@@ -6,7 +6,8 @@ use super::*;
 
 const CANARY: &str = "sk-canary";
 
-/// A valid file in which each value is a secret, with one line to damage it.
+/// A valid file in which each value is a secret, with one line to damage it. In mappings of one line they are quoted: a comma within
+/// them would make a key of the rest, and keys are shown that look like names.
 fn text_with(line: &str) -> String {
     format!(
         "environment_variables:
@@ -17,11 +18,11 @@ model_list:
       model: openai/sk-canary-model
       api_key: sk-canary-key
       api_base: https://sk-canary-host
-      extra_headers: {{authorization: sk-canary-header}}
+      extra_headers: {{authorization: 'sk-canary-header'}}
       my_secret: sk-canary-extra
-      extra_body: {{token: sk-canary-body}}
+      extra_body: {{token: 'sk-canary-body'}}
 {line}
-    model_info: {{id: sk-canary-id}}
+    model_info: {{id: 'sk-canary-id'}}
 general_settings:
   master_key: sk-canary-master
 "
@@ -99,6 +100,17 @@ fn no_error_tells_a_secret() {
         "  - {model_name: x, litellm_params: {model: openai/*}, model_info: {id: sk-canary-id}}",
         "router_settings: {model_group_alias: {sk-canary: sk-canary, x: [sk-canary]}}",
         "litellm_settings: {callbacks: [sk-canary, sk-canary.sk-canary]}",
+        "litellm_settings: {max_budget: sk-canary}",
+        "litellm_settings: {max_budget: 1, budget_duration: sk-canary}",
+        "litellm_settings: {max_budget: 1, timezone: sk-canary}",
+        "litellm_settings: {cost_discount_config: {openai: sk-canary}}",
+        "litellm_settings: {cost_margin_config: {openai: {percentage: sk-canary, fixed_amount: sk-canary}}}",
+        "litellm_settings: {budget_exceeded_status_code: sk-canary}",
+        "ziggurat_settings: {uncapped: sk-canary, uncapped_streams: sk-canary, unpriced: sk-canary}",
+        "ziggurat_settings: {on_disconnect: 'drain:sk-canary', hold_ttl: sk-canary}",
+        "ziggurat_settings: sk-canary",
+        "      input_cost_per_token: sk-canary",
+        "      max_parallel_requests: sk-canary",
         "include: sk-canary",
         "sk-canary: sk-canary",
         "guardrails: sk-canary",

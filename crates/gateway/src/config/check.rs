@@ -3,7 +3,7 @@
 use super::diagnostic::Report;
 use super::keys::{
     ALREADY_SO, GENERAL_SETTINGS, Group, Kind, LITELLM_PARAMS, LITELLM_SETTINGS, LOGGERS, Policy,
-    ROUTER_SETTINGS, Section, Unknown,
+    ROUTER_SETTINGS, Section, Unknown, ZIGGURAT_SETTINGS,
 };
 use super::nearest::nearest;
 use super::node::{Entry, Node, Value, join};
@@ -123,11 +123,12 @@ fn check_callbacks(node: &Node, report: &mut Report) {
 }
 
 /// Where a key may belong that was found elsewhere.
-const HOMES: [(&str, &Section); 4] = [
+const HOMES: [(&str, &Section); 5] = [
     ("general_settings", &GENERAL_SETTINGS),
     ("litellm_settings", &LITELLM_SETTINGS),
     ("router_settings", &ROUTER_SETTINGS),
     ("litellm_params", &LITELLM_PARAMS),
+    ("ziggurat_settings", &ZIGGURAT_SETTINGS),
 ];
 
 const IGNORED: &str = "known to LiteLLM, not supported yet: ignored";

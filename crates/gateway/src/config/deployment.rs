@@ -12,7 +12,10 @@ use super::env::Environment;
 use super::keys::{DEPLOYMENT, LITELLM_PARAMS, MODEL_INFO, Policy};
 use super::model::{self, Model};
 use super::node::{Node, Value};
+use super::price::Pricing;
 use super::provider::{Api, Auth, Provider};
+use super::spending::{Place, Rates};
+use super::value::seconds;
 use crate::secret::Secret;
 
 /// A model at a provider, under the name that callers use.
@@ -48,6 +51,10 @@ pub(crate) struct Deployment {
     pub(crate) timeout: Option<Duration>,
     /// How long a stream may take.
     pub(crate) stream_timeout: Option<Duration>,
+    /// What it may be used.
+    pub(crate) rates: Rates,
+    /// What it costs, as far as the file says.
+    pub(crate) pricing: Pricing,
     /// Parameters for the provider's request body where the caller gives none.
     pub(crate) extra: Vec<Extra>,
     /// Where it stands in the file.
@@ -90,7 +97,10 @@ impl Deployment {
         }
         let model = model::read(params, alias.as_deref(), report);
         let headers = read_headers(params, report);
-        let timeouts = ["timeout", "stream_timeout"].map(|key| read_timeout(params, key, report));
+        let timeouts = ["timeout", "stream_timeout"].map(|key| seconds(params.get(key), report));
+        let info = node.get("model_info");
+        let rates = Rates::of_deployment(params, info, report);
+        let pricing = Pricing::read(params, info, report);
         let Model { provider, id: model } = model?;
         let base = read_base(params, provider, environment, report);
         let api_key = read_key(params, provider, environment, report);
@@ -112,9 +122,16 @@ impl Deployment {
             extra_headers: headers,
             timeout: timeouts[0],
             stream_timeout: timeouts[1],
+            rates,
+            pricing,
             extra: read_extra(params),
             position: node.at.clone(),
         })
+    }
+
+    /// Its place in the file, for what is found to be wrong with it later.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.position.clone(), "model_list")
     }
 
     /// Whether its alias is a pattern.
@@ -161,17 +178,6 @@ fn owned_text(node: &Node, key: &str) -> Option<String> {
 fn read_texts(node: &Node, key: &str) -> Vec<String> {
     let items = node.get(key).map_or(&[][..], Node::items);
     items.iter().filter_map(Node::text).map(str::to_owned).collect()
-}
-
-/// A number of seconds.
-pub(super) fn read_timeout(node: &Node, key: &str, report: &mut Report) -> Option<Duration> {
-    let found = node.get(key)?;
-    let seconds = found.number()?;
-    let timeout = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero());
-    if timeout.is_none() {
-        report.error(&found.at, &found.path, "expected a positive number of seconds");
-    }
-    timeout
 }
 
 fn read_version(params: &Node, provider: &Provider, environment: &Environment<'_>) -> Option<String> {

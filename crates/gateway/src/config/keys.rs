@@ -1,6 +1,6 @@
 //! Every key that LiteLLM's configuration is known to have, and what this gateway does with it.
 //!
-//! Names are LiteLLM's, from its documentation and its settings types. `*` stands for any text.
+//! Names are LiteLLM's, from its documentation and its settings types, but for `ziggurat_settings`. `*` stands for any text.
 
 /// What happens to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,9 @@ pub(super) const ALREADY_SO: &[(&str, &str)] = &[
     ("disable_spend_logs", "true"),
     ("disable_spend_updates", "true"),
     ("cancel_on_disconnect", "true"),
+    ("fail_closed_budget_enforcement", "true"),
+    ("fail_closed_rate_limit_enforcement", "true"),
+    ("token_rate_limit_type", "total"),
     ("mode", "chat"),
 ];
 
@@ -121,7 +124,11 @@ pub(super) const ROOT: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
         group(Read, List, "model_list"),
-        group(Read, Map, "litellm_settings general_settings router_settings environment_variables"),
+        group(
+            Read,
+            Map,
+            "litellm_settings general_settings router_settings environment_variables ziggurat_settings",
+        ),
         group(Read, Any, "include"),
         group(
             Ignore,
@@ -145,7 +152,10 @@ pub(super) const LITELLM_PARAMS: Section = Section {
     groups: &[
         group(Read, Text, "model api_key api_base base_url api_version custom_llm_provider organization"),
         group(Read, Flag, "drop_params"),
-        group(Read, Number, "timeout stream_timeout"),
+        group(Read, Number, "timeout stream_timeout rpm tpm itpm otpm max_parallel_requests"),
+        group(Read, Text, "base_model"),
+        // Prices that cannot be counted are refused where they are read.
+        group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(Read, Texts, "additional_drop_params allowed_openai_params"),
         group(Read, Map, "extra_headers extra_body"),
         group(
@@ -160,8 +170,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Ignore,
             Number,
-            "rpm tpm itpm otpm weight order max_parallel_requests max_retries num_retries cooldown_time
-             keepalive_seconds max_file_size_mb",
+            "weight order max_retries num_retries cooldown_time keepalive_seconds max_file_size_mb",
         ),
         group(
             Ignore,
@@ -170,7 +179,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
              allow_client_keepalive_override use_in_pass_through use_chat_completions_api use_litellm_proxy
              use_xai_oauth merge_reasoning_content_in_choices cache_control_injection_points model_info
              provider_affinity_header litellm_trace_id *cost_per_* *_cost hf_model_name headers
-             input_cost output_cost tiered_pricing initial_prompt_value roles final_prompt_value bos_token eos_token
+             input_cost output_cost initial_prompt_value roles final_prompt_value bos_token eos_token
              custom_prompt_dict prompt_id prompt_variables caching cache fallbacks context_window_fallbacks
              content_policy_fallbacks litellm_metadata ssl_verify ssl_certificate stream_chunk_size
              azure_ad_token azure_scope azure_username azure_password tenant_id client_id client_secret
@@ -181,7 +190,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Refuse,
             Any,
-            "max_budget budget_duration default_api_key_tpm_limit default_api_key_rpm_limit guardrails
+            "max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
              litellm_credential_name mock_response mock_tool_calls mock_timeout mock_delay",
         ),
     ],
@@ -192,16 +201,23 @@ pub(super) const MODEL_INFO: Section = Section {
     unknown: Unknown::Note,
     groups: &[
         group(Read, Name, "id"),
+        group(Read, Text, "base_model"),
+        group(Read, Number, "rpm tpm itpm otpm max_parallel_requests max_tokens max_input_tokens max_output_tokens"),
+        group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(
             Ignore,
             Any,
-            "base_model mode max_tokens max_input_tokens max_output_tokens supports_* supported_* tier discoverable
-             description display_name litellm_provider ptu_* *cost_per_* *_cost tiered_pricing db_model created_at
-             created_by updated_at updated_by deprecation_date output_vector_size rpm tpm allowed_fails
+            "mode supports_* supported_* tier discoverable
+             description display_name litellm_provider ptu_* *cost_per_* *_cost db_model created_at
+             created_by updated_at updated_by deprecation_date output_vector_size allowed_fails
              allowed_fails_policy cooldown_time disable_background_health_check health_check_* enable_tag_filtering
              allow_fail_open internal_router_model member_auto_router key source version",
         ),
-        group(Refuse, Any, "access_groups access_windows blocked team_id team_public_model_name guardrails"),
+        group(
+            Refuse,
+            Any,
+            "access_groups access_windows blocked team_id team_public_model_name guardrails tiered_pricing",
+        ),
     ],
 };
 
@@ -210,11 +226,12 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
         group(Read, Map, "model_group_alias"),
+        group(Read, Number, "default_max_parallel_requests"),
         group(
             Ignore,
             Number,
             "num_retries max_retries max_fallbacks allowed_fails cooldown_time timeout stream_timeout retry_after
-             client_ttl default_max_parallel_requests default_priority polling_interval
+             client_ttl default_priority polling_interval
              deployment_affinity_ttl_seconds health_check_staleness_threshold",
         ),
         group(
@@ -243,6 +260,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
         group(Read, Text, "master_key"),
+        group(Read, Number, "max_parallel_requests global_max_parallel_requests budget_exceeded_status_code"),
         group(
             Ignore,
             Any,
@@ -273,7 +291,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
              service_account_settings default_team_disabled litellm_key_header_name use_x_forwarded_for
              trusted_proxy_ranges mcp_* user_mcp_management_mode enable_public_model_hub allow_user_auth
              token_rate_limit_type fail_closed_budget_enforcement fail_closed_rate_limit_enforcement
-             budget_exceeded_status_code user_url_validation user_url_allowed_hosts
+             user_url_validation user_url_allowed_hosts
              provider_url_destination_allowed_hosts dangerously_permit_weak_or_unset_master_key
              dangerously_allow_mock_testing_request_params allow_cli_sso_verification_uri_complete
              search_tools managed_files require_managed_files",
@@ -284,8 +302,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
             "custom_auth custom_auth_run_common_checks custom_auth_settings enable_jwt_auth litellm_jwtauth
              enable_oauth2_auth enable_oauth2_proxy_auth role_permissions role_mappings allowed_routes
              admin_only_routes allowed_ips enforced_params enforce_user_param enforce_rbac
-             enforce_fallback_model_access reject_clientside_metadata_tags max_parallel_requests
-             global_max_parallel_requests apply_user_budget_to_team_keys guardrails",
+             enforce_fallback_model_access reject_clientside_metadata_tags apply_user_budget_to_team_keys guardrails",
         ),
     ],
 };
@@ -294,8 +311,12 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
 pub(super) const LITELLM_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
-        group(Read, Flag, "drop_params"),
-        group(Read, Number, "request_timeout"),
+        group(Read, Flag, "drop_params include_cost_in_streaming_usage"),
+        group(Read, Number, "request_timeout budget_exceeded_status_code"),
+        // An amount of money is held against more than being a number, where it is read.
+        group(Read, Any, "max_budget"),
+        group(Read, Text, "budget_duration timezone"),
+        group(Read, Map, "cost_discount_config cost_margin_config"),
         group(Callbacks, Any, "callbacks"),
         group(Ignore, Number, "num_retries num_retries_per_request max_fallbacks allowed_fails"),
         group(
@@ -331,7 +352,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
              enable_json_schema_validation enable_key_alias_format_validation
              enable_gemini_default_thinking_level_low enable_loadbalancing_on_batch_endpoints
              enable_model_config_credential_overrides extra_spend_tag_headers safe_memory_mode
-             include_cost_in_streaming_usage reasoning_auto_summary return_response_headers
+             reasoning_auto_summary return_response_headers
              forward_traceparent_to_llm_provider prometheus_* custom_prometheus_metadata_labels
              custom_prometheus_tags require_auth_for_metrics_endpoint langfuse_default_tags langsmith_batch_size
              argilla_batch_size argilla_transformation_object datadog_* newrelic_params gcs_pub_sub_use_v1
@@ -339,8 +360,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
              aws_sqs_callback_params dynamodb_table_name model_alias_map model_group_settings model_cost_map_url
              blog_posts_url anthropic_beta_headers_url custom_prompt_dict custom_provider_map
              add_function_to_prompt check_provider_endpoint credential_list prompt_name_config_map
-             cost_discount_config cost_margin_config default_soft_budget budget_exceeded_status_code
-             budget_rollover budget_exceeded_throttle_percentage default_key_generate_params
+             default_soft_budget budget_rollover budget_exceeded_throttle_percentage default_key_generate_params
              default_key_max_budget_alert_emails key_generation_settings default_team_params
              default_team_settings max_ui_session_budget validate_end_user_id_in_db public_*
              priority_reservation priority_reservation_settings mcp_aliases mcp_* require_managed_files
@@ -352,7 +372,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
         group(
             Refuse,
             Any,
-            "max_budget budget_duration max_user_budget max_internal_user_budget default_max_internal_user_budget
+            "max_user_budget max_internal_user_budget default_max_internal_user_budget
              internal_user_budget_duration default_internal_user_params upperbound_key_generate_params
              max_end_user_budget max_end_user_budget_id tag_budget_config guardrails guardrail_name_config_map
              blocked_user_list banned_keywords_list llamaguard_model_name llamaguard_unsafe_content_categories
@@ -362,6 +382,19 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
         ),
     ],
 };
+
+/// `ziggurat_settings`: this gateway's own, not LiteLLM's.
+pub(super) const ZIGGURAT_SETTINGS: Section = Section {
+    unknown: Unknown::Refuse,
+    groups: &[
+        group(Read, Text, "ledger price_map uncapped uncapped_streams unpriced on_disconnect"),
+        group(Read, Number, "rpm tpm itpm otpm hold_ttl"),
+    ],
+};
+
+/// An entry of `litellm_settings.cost_margin_config` in its long form.
+pub(super) const MARGIN: Section =
+    Section { unknown: Unknown::Refuse, groups: &[group(Read, Any, "percentage fixed_amount")] };
 
 /// An entry of `router_settings.model_group_alias` in its long form.
 pub(super) const ALIAS: Section =

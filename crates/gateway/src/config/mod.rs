@@ -13,14 +13,19 @@ mod model;
 mod nearest;
 mod node;
 mod pattern;
+mod price;
 mod provider;
 mod resolve;
+mod spending;
+mod value;
 mod yaml;
 
 #[cfg(test)]
 mod canary_tests;
 #[cfg(test)]
 mod include_tests;
+#[cfg(test)]
+mod spending_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,12 +38,14 @@ pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
+pub(crate) use self::spending::{Margin, OnDisconnect, Place, Rates, Spending};
 
 use self::check::check;
 use self::diagnostic::Report;
 use self::env::Environment;
 use self::keys::{ALIAS, GENERAL_SETTINGS, LITELLM_SETTINGS, OPEN, ROOT, ROUTER_SETTINGS};
 use self::node::{Node, Value};
+use self::value::{count, seconds};
 use crate::secret::Secret;
 
 /// What the file says.
@@ -54,6 +61,12 @@ pub(crate) struct Config {
     pub(crate) drop_params: bool,
     /// `litellm_settings.request_timeout`.
     pub(crate) request_timeout: Option<Duration>,
+    /// What money may be spent, and how it is counted.
+    pub(crate) spending: Spending,
+    /// `ziggurat_settings.rpm` and the like, `general_settings.global_max_parallel_requests`: of all calls together.
+    pub(crate) gateway_rates: Rates,
+    /// `general_settings.max_parallel_requests`: of each key.
+    pub(crate) key_rates: Rates,
     /// The deployments of each alias without `*`.
     groups: HashMap<String, Vec<usize>>,
     /// The aliases with `*`, those to try first at the front.
@@ -118,13 +131,18 @@ impl Config {
             report.warning(&root.at, "", "no `model_list`: there is nothing to call");
         }
         let read = items.iter().filter_map(|item| Deployment::read(item, environment, report));
-        let deployments: Vec<Deployment> = read.collect();
+        let mut deployments: Vec<Deployment> = read.collect();
         let of = |section: &str, key: &str| root.get(section).and_then(|section| section.get(key));
         let master_key = of("general_settings", "master_key").and_then(Node::text).map(str::to_owned);
-        let request_timeout = root
-            .get("litellm_settings")
-            .and_then(|settings| deployment::read_timeout(settings, "request_timeout", report));
+        let request_timeout = seconds(of("litellm_settings", "request_timeout"), report);
+        let parallel = count(of("router_settings", "default_max_parallel_requests"), report);
+        for deployment in &mut deployments {
+            deployment.rates.parallel = deployment.rates.parallel.or(parallel);
+        }
         let mut config = Self {
+            spending: Spending::read(root, report),
+            gateway_rates: Rates::of_gateway(root, report),
+            key_rates: Rates::of_keys(root, report),
             aliases: of("router_settings", "model_group_alias")
                 .map_or_else(Vec::new, |it| read_aliases(it, report)),
             master_key: master_key

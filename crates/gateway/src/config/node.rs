@@ -1,6 +1,8 @@
 //! A YAML document as a tree in which each node knows its position and its dotted path.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -19,6 +21,10 @@ pub(super) struct Node {
     pub(super) value: Value,
     /// Whether the value was read from an environment variable.
     pub(super) from_env: bool,
+    /// Where a number was written in its file's text, in bytes.
+    pub(super) span: Option<Range<usize>>,
+    /// A number as it was written, where that is known: amounts of money are not to go through a float.
+    pub(super) written: Option<Box<str>>,
 }
 
 /// What YAML can say.
@@ -55,7 +61,22 @@ impl Node {
     /// An empty document.
     pub(super) fn empty(file: &str) -> Self {
         let at = Position { file: Arc::from(file), line: 1, column: 1 };
-        Self { at, path: String::new(), value: Value::Null, from_env: false }
+        Self { at, path: String::new(), value: Value::Null, from_env: false, span: None, written: None }
+    }
+
+    /// Keeps the numbers of this node and all below it as they are written in `text`, the whole text of their file.
+    pub(super) fn keep_numbers(&mut self, text: &str) {
+        match &mut self.value {
+            Value::Number(number) => {
+                let written = self.span.take().and_then(|span| text.get(span));
+                // What reads otherwise (`1_000`, `0x1F`) is left to the parser.
+                self.written =
+                    written.filter(|written| written.parse::<f64>().ok() == number.as_f64()).map(Box::from);
+            }
+            Value::List(items) => items.iter_mut().for_each(|item| item.keep_numbers(text)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| entry.node.keep_numbers(text)),
+            _ => {}
+        }
     }
 
     /// Names the file and the path in this node and all below it.
@@ -128,6 +149,16 @@ impl Node {
         number.filter(|number| number.is_finite())
     }
 
+    /// The number as it was written, or a string, as environment variables are: for what reads decimals exactly.
+    pub(super) fn decimal(&self) -> Option<Cow<'_, str>> {
+        match (&self.value, &self.written) {
+            (Value::Number(_), Some(written)) => Some(Cow::Borrowed(&**written)),
+            (Value::Number(number), None) => Some(Cow::Owned(number.to_string())),
+            (Value::Text(text), _) => Some(Cow::Borrowed(text.trim())),
+            _ => None,
+        }
+    }
+
     /// What a person calls this kind of value.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
@@ -158,7 +189,13 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self { at: position(&spanned), path: String::new(), value: spanned.value, from_env: false })
+        let span = spanned.defined.span();
+        let span = span.byte_offset().zip(span.byte_len()).and_then(|(start, length)| {
+            let start = usize::try_from(start).ok()?;
+            Some(start..start.checked_add(usize::try_from(length).ok()?)?)
+        });
+        let (at, value) = (position(&spanned), spanned.value);
+        Ok(Self { at, path: String::new(), value, from_env: false, span, written: None })
     }
 }
 

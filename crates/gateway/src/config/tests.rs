@@ -158,17 +158,17 @@ fn providers_that_cannot_be_called_are_named() {
 
 #[test]
 fn keys_that_are_ignored_get_a_warning_unless_they_change_nothing() {
-    let text = one("      rpm: 6\n      weight: null\n      input_cost_per_token: 0.1\n      my_param: 1\n")
-        + "    model_info: {mode: chat, base_model: b, my_note: n}\n"
+    let text = one("      weight: 6\n      order: null\n      input_cost: 0.1\n      my_param: 1\n")
+        + "    model_info: {mode: chat, allowed_fails: 1, my_note: n}\n"
         + "litellm_settings:\n  num_retries: 0\n  cache: true\n  set_verbose: false\n  callbacks: [langfuse]\n"
         + "router_settings:\n  num_retries: 0\n  disable_cooldowns: True\n";
     let ignored = "known to LiteLLM, not supported yet: ignored";
     let expected = [
-        format!("6:7: warning: model_list[0].litellm_params.rpm: {ignored}"),
-        format!("8:7: warning: model_list[0].litellm_params.input_cost_per_token: {ignored}"),
+        format!("6:7: warning: model_list[0].litellm_params.weight: {ignored}"),
+        format!("8:7: warning: model_list[0].litellm_params.input_cost: {ignored}"),
         "9:7: warning: model_list[0].litellm_params.my_param: not a parameter of LiteLLM's: sent to the provider as it is".into(),
-        format!("10:30: warning: model_list[0].model_info.base_model: {ignored}"),
-        "10:45: warning: model_list[0].model_info.my_note: unknown key: ignored".into(),
+        format!("10:30: warning: model_list[0].model_info.allowed_fails: {ignored}"),
+        "10:48: warning: model_list[0].model_info.my_note: unknown key: ignored".into(),
         format!("13:3: warning: litellm_settings.cache: {ignored}"),
         format!("15:15: warning: litellm_settings.callbacks[0]: {ignored}"),
     ];
@@ -177,7 +177,7 @@ fn keys_that_are_ignored_get_a_warning_unless_they_change_nothing() {
     assert!(findings(&guard).contains(
         "7:25: error: litellm_settings.callbacks[1]: known to LiteLLM, not supported yet: refusing"
     ));
-    for off in ["max_budget: null", "guardrails: []", "blocked_user_list: ''"] {
+    for off in ["max_budget: null", "max_user_budget: null", "guardrails: []", "blocked_user_list: ''"] {
         assert_eq!(findings(&one(&format!("litellm_settings:\n  {off}\n"))), "", "{off}");
     }
 }
@@ -243,11 +243,12 @@ model_list:
     litellm_params:
       <<: *shared
       rpm: 5
+      weight: 5
       model: groq/n
 ";
     let expected =
         "config.yaml:4:64: error: model_list[0].litellm_params.rpm: expected a number, found a string
-config.yaml:8:7: warning: model_list[1].litellm_params.rpm: known to LiteLLM, not supported yet: ignored\n";
+config.yaml:9:7: warning: model_list[1].litellm_params.weight: known to LiteLLM, not supported yet: ignored\n";
     assert_eq!(findings(text), expected);
     let (config, _) = parse(&text.replace("rpm: x", "seed: 1"));
     assert_eq!(config.deployments[1].provider.id, "groq");

@@ -24,6 +24,7 @@ pub(super) fn read(text: &str, file: &str, report: &mut Report) -> Option<Node> 
         Ok(root) => {
             let mut root = root.unwrap_or_else(|| Node::empty(file));
             root.stamp(&Arc::from(file), String::new());
+            root.keep_numbers(text);
             report_duplicates(&root, report);
             Some(root)
         }

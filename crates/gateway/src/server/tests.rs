@@ -6,9 +6,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::{Duration, Instant, sleep},
 };
+use ziggurat_budget::Ledger;
+use ziggurat_catalog::Catalog;
 
 use super::{Deadlines, connection, connection::Shared};
-use crate::{app::App, demo, drain, groups::Groups, upstream::Upstream};
+use crate::{app::App, demo, drain, groups::Groups, guards::Guards, upstream::Upstream};
 
 /// A connection to the demo.
 fn connect() -> DuplexStream {
@@ -22,7 +24,8 @@ fn serve(theirs: DuplexStream) {
     let config = demo::config();
     let groups = Groups::new(&config).expect("one model");
     let (drainer, drain) = drain::channel();
-    let app = App::new(config, groups, Upstream::demo(), 32 << 20, drain);
+    let guards = Guards::new(&config, Catalog::empty(), Ledger::in_memory());
+    let app = App::new(config, groups, guards, Upstream::demo(), 32 << 20, drain);
     let shared = Arc::new(Shared::new(Arc::new(app), Deadlines::default(), 1 << 30));
     tokio::spawn(async move {
         connection::run(theirs, shared).await;

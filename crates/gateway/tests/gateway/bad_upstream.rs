@@ -176,7 +176,13 @@ async fn upstreams_that_close_or_are_not_there() {
         }
     }
     let ended = gateway.stop().await;
-    assert!(ended.stderr.contains("WARN the upstream did not answer deployment="), "{}", ended.stderr);
+    for provider in [Api::OpenAi, Api::Anthropic] {
+        let said = format!(" model=\"{}-gone\" request_id=\"req_", provider.alias());
+        let of_it = |line: &str| {
+            line.contains("WARN the upstream did not answer deployment=") && line.contains(&said)
+        };
+        assert!(ended.stderr.lines().any(of_it), "{}", ended.stderr);
+    }
     assert!(!ended.stderr.contains('\u{1b}'), "colours where no terminal is: {}", ended.stderr);
 }
 

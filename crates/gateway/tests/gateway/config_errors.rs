@@ -80,18 +80,17 @@ async fn faults_are_reported_with_line_and_column() {
 #[tokio::test]
 async fn files_that_are_not_there() {
     let ended = run("", &["--config", "none.yaml"], &[]).await;
-    let expected =
-        "none.yaml: error: cannot read the file: entity not found\nziggurat: none.yaml has 1 error\n";
+    let expected = "ziggurat: none.yaml: no such file\n";
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(1), "", expected));
     let ended = run("", &["check", "--config", "none.yaml"], &[]).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), expected));
     let ended = run("", &["--config", "."], &[]).await;
     assert_eq!(ended.code, Some(1));
 }
 
 #[tokio::test]
 async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
-    let config = one() + "      rpm: 5\nlitellm_settings:\n  cache: true\n";
+    let config = one() + "      weight: 5\nlitellm_settings:\n  cache: true\n";
     let ended = Gateway::start(&config, &[], &[]).await.stop().await;
     assert_eq!(ended.code, Some(0));
     let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("warning")).collect();
@@ -99,7 +98,7 @@ async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
     assert_eq!(
         warnings,
         [
-            format!("config.yaml:7:7: warning: model_list[0].litellm_params.rpm: {ignored}"),
+            format!("config.yaml:7:7: warning: model_list[0].litellm_params.weight: {ignored}"),
             format!("config.yaml:9:3: warning: litellm_settings.cache: {ignored}"),
         ]
     );

@@ -130,10 +130,9 @@ async fn check_says_what_each_alias_supports() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert_eq!(
         ended.stdout,
-        "config.yaml:12:7: warning: model_list[1].litellm_params.rpm: known to LiteLLM, not supported yet: ignored\n\
-         gpt: openai/gpt-4o by OpenAI Chat Completions; chat and messages, whole and streamed, with tools; key set; parameters it does not take are refused\n\
-         claude: anthropic/claude-x by Anthropic Messages; chat and messages, whole and streamed, with tools; key set; parameters it does not take are dropped\n\
-         config.yaml: 2 deployments, 1 warning, no master key: loopback only\n"
+        "gpt: openai/gpt-4o by OpenAI Chat Completions; chat and messages, whole and streamed, with tools; key set; parameters it does not take are refused; input $2.50, cached input $1.25, output $10 per million tokens\n\
+         claude: anthropic/claude-x by Anthropic Messages; chat and messages, whole and streamed, with tools; key set; parameters it does not take are dropped; no price: refused where a budget applies; at most 5 requests a minute\n\
+         config.yaml: 2 deployments, 0 warnings, no master key: loopback only\n"
     );
     let ended = run("model_list: [{}]\n", &["check", "-c", "config.yaml"], &[]).await;
     assert_eq!(

@@ -1,0 +1,217 @@
+//! What a config limits: made once, as layers.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    thread,
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tower::Layer;
+use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
+use ziggurat_catalog::Catalog;
+use ziggurat_core::{
+    Budget, Limit, Limits, Measure, Principal, RespondError, RespondErrorLayer, Scope, ScopeKind,
+};
+use ziggurat_limit::{LimitLayer, Limited};
+
+use crate::config::{Config, OnDisconnect, Rates, Spending};
+
+/// Limits and budgets: those of a call around the whole of it, those of a deployment around each attempt.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    calls: LimitLayer,
+    budget: BudgetLayer,
+    attempts: LimitLayer,
+    principal: Principal,
+    drained: Drained,
+    drains: bool,
+}
+
+/// Answers that are read for their usage when their callers have left.
+#[derive(Clone, Debug)]
+struct Drained {
+    places: Arc<Semaphore>,
+    bound: Option<Duration>,
+}
+
+/// A call that goes on, for so long at most, when it is dropped before its answer.
+struct Outliving<F: Future + Send + 'static> {
+    call: Option<Pin<Box<F>>>,
+    drained: Drained,
+}
+
+/// A service within its guards.
+pub(crate) type Guarded<S> = Limited<Budgeted<RespondError<Limited<S>>>>;
+
+// ===== impl Guards =====
+
+impl Guards {
+    /// The guards of a config. Nothing that it sets is optional here: a config with a budget or a limit cannot be served without.
+    pub(crate) fn new(config: &Config, catalog: Catalog, ledger: Ledger) -> Self {
+        let key = config.master_key.as_ref().map(|_| Arc::from(MASTER));
+        let mut principal = Principal::default();
+        let of_key = match &key {
+            Some(id) => Scope::new(ScopeKind::Key, Arc::clone(id)),
+            // All calls are one nameless caller's.
+            None => Scope::gateway(),
+        };
+        principal.limits = limits(&of_key, &config.key_rates).into();
+        principal.key = key;
+        let calls = limits(&Scope::gateway(), &config.gateway_rates)
+            .into_iter()
+            .fold(LimitLayer::new(), LimitLayer::fixed);
+        let (drains, bound) = match config.spending.on_disconnect {
+            OnDisconnect::Cancel => (false, None),
+            OnDisconnect::Drain(bound) => (true, bound),
+        };
+        let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
+        Self {
+            calls,
+            budget: budget(&config.spending, catalog, ledger, &drained),
+            attempts: attempts(config),
+            principal,
+            drained,
+            drains,
+        }
+    }
+
+    /// Who calls with the master key, or without one where there is none.
+    pub(crate) fn principal(&self) -> Principal {
+        self.principal.clone()
+    }
+
+    /// Puts what goes to a provider within the guards. A refusal by a deployment's own limits is an attempt's, and never reaches
+    /// the provider.
+    pub(crate) fn layer<S>(&self, inner: S, request: Limits) -> Guarded<S> {
+        let Self { calls, budget, attempts, .. } = self;
+        let attempt = attempts.clone().request_limits(request).layer(inner);
+        let attempt = RespondErrorLayer::new().layer(attempt);
+        calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(attempt))
+    }
+
+    /// Makes a call, which ends with its caller, or without where policy says so: what it costs is known at its end only.
+    pub(crate) async fn run<F>(&self, call: F) -> F::Output
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match self.drains {
+            true => Outliving { call: Some(Box::pin(call)), drained: self.drained.clone() }.await,
+            false => call.await,
+        }
+    }
+
+    /// Waits until nothing is read any more whose caller has left.
+    pub(crate) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
+        let places = Arc::clone(&self.drained.places);
+        async move {
+            // It is never closed.
+            let _all = places.acquire_many(u32::try_from(MAX_DRAINED).unwrap_or(u32::MAX)).await;
+        }
+    }
+}
+
+fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {
+    let Spending { budget, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } = spending;
+    let mut layer = BudgetLayer::new(ledger, catalog)
+        .refusal_status(*refusal)
+        .uncapped(*uncapped)
+        .uncapped_streams(*uncapped_streams)
+        .unpriced(*unpriced)
+        .on_disconnect(match on_disconnect {
+            OnDisconnect::Cancel => Disconnect::Cancel,
+            OnDisconnect::Drain(_) => drained.disconnect(),
+        })
+        .report();
+    if spending.cost_in_streams {
+        layer = layer.tell_cost();
+    }
+    match budget {
+        Some((cap, window)) => layer.budget(Budget::new(Scope::gateway(), *cap, window.clone())),
+        None => layer,
+    }
+}
+
+fn attempts(config: &Config) -> LimitLayer {
+    let limited = config.deployments.iter().filter(|deployment| !deployment.rates.is_empty());
+    let by_id: HashMap<String, Arc<[Limit]>> = limited
+        .map(|deployment| {
+            let scope = Scope::new(ScopeKind::Deployment, deployment.id.as_str());
+            (deployment.id.clone(), limits(&scope, &deployment.rates).into())
+        })
+        .collect();
+    let none: Arc<[Limit]> = Arc::new([]);
+    // Where a deployment stands is the operator's: callers are told of their own limits.
+    LimitLayer::per_attempt()
+        .headers(false)
+        .targets(move |target| by_id.get(target.deployment()).unwrap_or(&none).clone())
+}
+
+fn limits(scope: &Scope, rates: &Rates) -> Vec<Limit> {
+    let Rates { requests, tokens, input_tokens, output_tokens, parallel } = *rates;
+    let a_minute = [
+        (Measure::Requests, requests),
+        (Measure::Tokens, tokens),
+        (Measure::InputTokens, input_tokens),
+        (Measure::OutputTokens, output_tokens),
+    ];
+    let a_minute = a_minute.into_iter().filter_map(|(measure, most)| {
+        Some(Limit::new(scope.clone(), measure, most?, Duration::from_secs(60)))
+    });
+    a_minute.chain(parallel.map(|most| Limit::concurrency(scope.clone(), most))).collect()
+}
+
+// ===== impl Drained =====
+
+impl Drained {
+    fn disconnect(&self) -> Disconnect {
+        let this = self.clone();
+        Disconnect::drain(move |rest| this.run(rest))
+    }
+
+    /// Polls to its end, or to its bound, what has lost its caller; drops it where there is no place for it.
+    fn run(&self, rest: impl Future<Output: Send> + Send + 'static) {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let (Ok(place), Ok(runtime)) = (place, Handle::try_current()) else { return };
+        let bound = self.bound;
+        // Owned by its place, for which a stop waits.
+        runtime.spawn(async move {
+            match bound {
+                Some(bound) => drop(timeout(bound, rest).await),
+                None => drop(rest.await),
+            }
+            drop(place);
+        });
+    }
+}
+
+// ===== impl Outliving =====
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Outliving<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let call = self.call.as_mut().expect("invariant: polled until it is ready");
+        let output = ready!(call.as_mut().poll(cx));
+        self.call = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future + Send + 'static> Drop for Outliving<F> {
+    fn drop(&mut self) {
+        // What has panicked is not polled again.
+        if let Some(call) = self.call.take().filter(|_| !thread::panicking()) {
+            self.drained.run(async move { drop(call.await) });
+        }
+    }
+}
+
+/// The id of the master key in limits, budgets and logs.
+const MASTER: &str = "master";
+/// Streams at a time that are read on without a caller.
+const MAX_DRAINED: usize = 1000;

@@ -1,0 +1,35 @@
+//! What a response says of the call in LiteLLM's headers.
+
+use std::fmt::Display;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ziggurat_budget::Spending;
+use ziggurat_core::{ScopeKind, Target};
+
+/// Names the model as the caller did, and the deployment that was asked.
+pub(crate) fn of_target(headers: &mut HeaderMap, model: &str, target: &Target) {
+    put(headers, "x-litellm-model-group", model);
+    put(headers, "x-litellm-model-id", target.deployment());
+}
+
+/// Says what an answer cost, where that is known before its first byte, and where the caller's budget stands.
+pub(crate) fn of_spending(headers: &mut HeaderMap, spending: &Spending) {
+    let charge = spending.charge.filter(|charge| !charge.flags.unpriced);
+    if let Some(charge) = charge {
+        put(headers, "x-litellm-response-cost", charge.amount);
+    }
+    // The key's own where it has one; the master key has the gateway's.
+    let of = |kind| spending.budgets.iter().find(|(budget, _)| budget.account.scope.kind == kind);
+    if let Some((budget, balance)) = of(ScopeKind::Key).or_else(|| of(ScopeKind::Gateway)) {
+        let now = charge.map(|charge| charge.amount).unwrap_or_default();
+        put(headers, "x-litellm-key-spend", balance.spent + now);
+        put(headers, "x-litellm-key-max-budget", budget.cap);
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
+    // What no header can hold (a name in other letters) is left out.
+    if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}

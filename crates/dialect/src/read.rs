@@ -261,7 +261,9 @@ impl<'de> Deserialize<'de> for Count {
         let fraction = || text.parse::<f64>().ok().filter(|_| text.ends_with(|c: char| c.is_ascii_digit()));
         Ok(Self(match text.parse() {
             Ok(number) => Some(number),
-            Err(_) => fraction().filter(|number| (0.0..EXACT).contains(number)).map(|number| number.ceil() as u64),
+            Err(_) => {
+                fraction().filter(|number| (0.0..EXACT).contains(number)).map(|number| number.ceil() as u64)
+            }
         }))
     }
 }

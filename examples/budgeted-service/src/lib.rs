@@ -17,9 +17,11 @@ use ziggurat_sql::{Options, SqliteJournal};
 pub fn app(database: &Path) -> Result<(Router, std::sync::Arc<SqliteJournal>), BoxError> {
     let (journal, recovered) = SqliteJournal::open(database, Options::default())?;
     let ledger = Ledger::in_memory().journal(journal.clone(), recovered);
-    let budget = BudgetLayer::new(ledger, catalog()?)
-        .scope(tenant)
-        .cap(ScopeKind::Tenant, Usd::cents(10), calendar::window("1d", "UTC")?);
+    let budget = BudgetLayer::new(ledger, catalog()?).scope(tenant).cap(
+        ScopeKind::Tenant,
+        Usd::cents(10),
+        calendar::window("1d", "UTC")?,
+    );
     Ok((Router::new().route("/v1/chat/completions", post(answer)).layer(budget), journal))
 }
 

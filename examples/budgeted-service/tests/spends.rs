@@ -27,7 +27,10 @@ async fn each_tenant_has_its_own_day_and_a_restart_forgets_nothing() {
     assert_eq!(call(&app, Some("acme")).await.0, 200);
     let (status, refusal) = call(&app, Some("acme")).await;
     assert_eq!(status, 429);
-    assert!(refusal.contains("the budget of the tenant is too small for this call: 0.080016 of 0.10 USD"), "{refusal}");
+    assert!(
+        refusal.contains("the budget of the tenant is too small for this call: 0.080016 of 0.10 USD"),
+        "{refusal}"
+    );
     assert_eq!(call(&app, Some("other")).await.0, 200);
     assert_eq!(call(&app, None).await.0, 403);
     journal.close().await.expect("closes");

@@ -1,6 +1,6 @@
 //! What is told when an account's spending reaches an amount that somebody wants to know of.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use ziggurat_core::{Account, Usd};
 
@@ -9,7 +9,7 @@ use ziggurat_core::{Account, Usd};
 #[non_exhaustive]
 pub struct Alert {
     /// Whose.
-    pub account: Arc<Account>,
+    pub account: Account,
     /// The most that may be spent.
     pub cap: Usd,
     /// What is spent in this window.
@@ -66,14 +66,14 @@ impl Alerts {
     pub(crate) fn of(
         &self,
         news: Told,
-        account: &Arc<Account>,
+        account: &Account,
         cap: Usd,
         soft: Option<Usd>,
         spent: Usd,
     ) -> impl Iterator<Item = Alert> {
         let amounts = self.amounts(cap, soft).enumerate();
         amounts.filter(move |(bit, _)| news & 1 << bit != 0).map(move |(_, (_, crossed))| Alert {
-            account: Arc::clone(account),
+            account: account.clone(),
             cap,
             spent,
             crossed,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
+use smallvec::SmallVec;
 use ziggurat_core::{Account, Budget, Call, Cause, Principal, Rejection, Scope, ScopeKind, Target};
 
 use crate::layer::{Cap, Config};
@@ -28,10 +29,7 @@ impl Config {
         let Some(name) = &self.scopes else { return Ok(None) };
         let scopes = name(parts);
         match scopes.is_empty() && !self.caps.is_empty() {
-            true => Err(Rejection::new(
-                Cause::PermissionDenied,
-                "the call names none of the scopes that budgets are kept for",
-            )),
+            true => Err(unnamed()),
             false => Ok(Some(scopes)),
         }
     }
@@ -42,8 +40,9 @@ impl Config {
         named: Option<Vec<Scope>>,
         principal: Option<&Principal>,
         call: &Call,
-    ) -> Applying {
-        let mut budgets = Vec::new();
+    ) -> Result<Applying, Rejection> {
+        // In place for as many as most calls have.
+        let mut budgets = SmallVec::<[Budget; 8]>::new();
         let mut targets = Vec::new();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
             match by_target(budget.account.scope.kind) {
@@ -52,6 +51,7 @@ impl Config {
             }
         }
         if !self.caps.is_empty() {
+            let owner = owner(named.as_deref(), principal);
             let mut add = |kind, id: &dyn Fn() -> Arc<str>| {
                 let caps = self.caps.iter().filter(|cap| cap.kind == kind);
                 budgets.extend(caps.map(|cap| cap.of(Scope::new(kind, id()))));
@@ -60,8 +60,23 @@ impl Config {
                 Some(scopes) => scopes.iter().for_each(|scope| add(scope.kind, &|| Arc::clone(&scope.id))),
                 None => principal.into_iter().for_each(|principal| of_principal(principal, &mut add)),
             }
+            // Nobody escapes the caps of those who call by being nobody.
+            let callers = |kind| !matches!(kind, ScopeKind::EndUser) && !by_call(kind);
+            if self.caps.iter().any(|cap| callers(cap.kind))
+                && !budgets.iter().any(|budget| callers(budget.account.scope.kind))
+            {
+                return Err(unnamed());
+            }
+            let mut add = |kind, id: &dyn Fn() -> Arc<str>| {
+                let caps = self.caps.iter().filter(|cap| cap.kind == kind);
+                budgets.extend(caps.map(|cap| cap.of(Scope::new(kind, id()))));
+            };
             if let Some(user) = call.end_user() {
-                add(ScopeKind::EndUser, &|| user.as_str().into());
+                // The user of one owner is not another's of the same name.
+                add(ScopeKind::EndUser, &|| match &owner {
+                    Some(owner) => format!("{} {owner} {user}", owner.len()).into(),
+                    None => user.as_str().into(),
+                });
             }
             if let Some(model) = call.model() {
                 add(ScopeKind::Model, &|| model.into());
@@ -72,7 +87,8 @@ impl Config {
         budgets.retain(|budget| budget.account.is_for(call.model()));
         targets.retain(|budget| budget.account.is_for(call.model()));
         budgets.sort_by_key(|budget| budget.account.scope.kind);
-        Applying { call: budgets.into(), targets }
+        // An iterator of known length fills the slice in one allocation.
+        Ok(Applying { call: (0..budgets.len()).map(|at| budgets[at].clone()).collect(), targets })
     }
 
     /// The budgets that apply to an attempt because of where it goes.
@@ -93,8 +109,29 @@ impl Config {
 impl Cap {
     fn of(&self, scope: Scope) -> Budget {
         let account = Account::new(scope, None, Arc::clone(&self.period));
-        Budget::in_account(account.into(), self.cap, self.soft, self.window.clone())
+        Budget::in_account(account, self.cap, self.soft, self.window.clone())
     }
+}
+
+fn unnamed() -> Rejection {
+    Rejection::new(Cause::PermissionDenied, "the call names none of the scopes that budgets are kept for")
+}
+
+/// Who answers for the end users of a call.
+fn owner(named: Option<&[Scope]>, principal: Option<&Principal>) -> Option<Arc<str>> {
+    match named {
+        Some(scopes) => scopes.first().map(|scope| Arc::clone(&scope.id)),
+        None => {
+            let principal = principal?;
+            let ids = [&principal.organisation, &principal.team, &principal.user, &principal.key];
+            ids.into_iter().find_map(Clone::clone)
+        }
+    }
+}
+
+/// Whether every call has a scope of a kind, whoever makes it.
+const fn by_call(kind: ScopeKind) -> bool {
+    by_target(kind) || matches!(kind, ScopeKind::Model | ScopeKind::Gateway)
 }
 
 fn of_principal(principal: &Principal, add: &mut impl FnMut(ScopeKind, &dyn Fn() -> Arc<str>)) {

@@ -1,15 +1,17 @@
 //! What a call may cost, and what it did.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Request;
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
+use smallvec::{SmallVec, smallvec};
 use ziggurat_catalog::{
-    Asked, Lifetime, Model,
+    Asked, Capability, Lifetime, Model, ServiceTier,
     tokens::{Count, count_input},
 };
 use ziggurat_core::{
-    Attempt, Body, Call, Cause, Convention, Field, Outcome, Plan, Problem, Rejection, Target, Usage, Usd,
+    Attempt, Body, Call, Cause, Convention, Dialect, Field, Outcome, Plan, Problem, Rejection, Target, Usage,
+    Usd,
 };
 
 use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP};
@@ -17,12 +19,15 @@ use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CA
 /// What is known of a call's cost before it is made.
 pub(crate) struct Estimate {
     /// The candidates, or what the call names alone.
-    models: Vec<Candidate>,
+    models: SmallVec<[Candidate; 1]>,
     pub(crate) input: Count,
     /// Choices asked for.
     choices: u64,
     asked: Asked,
     pub(crate) output: Output,
+    streamed: bool,
+    /// Whether it is answered with text.
+    writes: bool,
 }
 
 struct Candidate {
@@ -59,18 +64,34 @@ impl Estimate {
         if bounded && config.unpriced == Unpriced::Refuse {
             refuse_unpriced(&models, call)?;
         }
-        let asked = asked(call);
+        let targets = || models.iter().map(|candidate| candidate.target.as_ref());
+        let mut asked = asked(call);
+        asked.tier =
+            targets().map(|target| charged_tier(target, call)).max_by_key(dearness).unwrap_or_default();
         let input = count_input(call, &*config.counter);
         let model_cap = || {
             let caps = models.iter().map(|candidate| candidate.model.as_ref()?.max_output);
             caps.map(|cap| cap.unwrap_or(UNKNOWN_CAP)).max().unwrap_or(UNKNOWN_CAP)
         };
-        let policy = if call.stream() { config.streamed } else { config.whole };
-        let output = match (call.output_cap(), policy) {
+        // What reasons writes what nobody sees, so that what passes does not tell what it costs.
+        let reasons = models
+            .iter()
+            .any(|candidate| candidate.model.as_ref().is_none_or(|model| model.can(Capability::Reasoning)));
+        let caps: Option<Vec<u64>> = targets().map(|target| stated_cap(target, call)).collect();
+        let choices = targets().map(|target| stated_choices(target, call)).max().unwrap_or(1);
+        let policy = match if call.stream() { config.streamed } else { config.whole } {
+            Uncapped::Extend if reasons || !call.stream() => Uncapped::ReserveModelCap,
+            // A cap that a target takes out again is none.
+            Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field())) => {
+                Uncapped::ReserveModelCap
+            }
+            policy => policy,
+        };
+        let output = match (caps.and_then(|caps| caps.into_iter().max()), policy) {
             (Some(cap), _) => Output::AtMost(cap),
             (None, _) if !call.operation().generates_text() => Output::AtMost(0),
-            (None, Uncapped::Extend) if call.stream() => Output::Extend,
-            (None, Uncapped::Extend | Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
+            (None, Uncapped::Extend) => Output::Extend,
+            (None, Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
             (None, Uncapped::Clamp(most)) => Output::Clamp(most.min(model_cap()).max(1)),
             (None, Uncapped::Refuse) if !bounded => Output::AtMost(0),
             (None, Uncapped::Refuse) => {
@@ -78,7 +99,16 @@ impl Estimate {
                 return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());
             }
         };
-        Ok(Self { models, input, choices: call.n(), asked, output })
+        let streamed = call.stream();
+        Ok(Self {
+            models,
+            input,
+            choices,
+            asked,
+            output,
+            streamed,
+            writes: call.operation().generates_text(),
+        })
     }
 
     /// The most that so many output tokens a choice can cost, at the dearest candidate.
@@ -103,7 +133,10 @@ impl Estimate {
     /// The least and the most that is worth setting aside before the first attempt.
     pub(crate) fn first_claim(&self) -> (Usd, Usd) {
         match self.output {
-            Output::AtMost(cap) => (self.worst(cap), self.worst(cap)),
+            Output::AtMost(cap) => {
+                let worst = self.worst(cap);
+                (worst, worst)
+            }
             Output::Clamp(most) => (self.worst(1), self.worst(most)),
             Output::Extend => (self.worst(1), self.worst(STEP)),
         }
@@ -158,7 +191,14 @@ impl Estimate {
             flags.estimated = true;
             usage.input = Some(self.input.tokens);
         }
-        let seen = attempt.content_bytes.div_ceil(BYTES_PER_TOKEN);
+        let seen = match self.is_unknown(attempt, &usage) {
+            // Nobody has read what was written: it was at most as much as it could be.
+            Some(most) => {
+                flags.unreconciled = true;
+                most
+            }
+            None => attempt.content_bytes.div_ceil(BYTES_PER_TOKEN),
+        };
         let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
         match usage.output {
             // Stated at the end, and so for all of it: also when it is zero.
@@ -170,6 +210,21 @@ impl Estimate {
             }
         }
         usage
+    }
+
+    /// The most that an attempt can have written, where not a word of it was seen though there may be many: an answer in one piece that
+    /// its caller, or we, did not wait for, or one that is whole and could not be read.
+    fn is_unknown(&self, attempt: &Attempt, usage: &Usage) -> Option<u64> {
+        let unseen = usage.output.is_none() && attempt.content_bytes == 0;
+        let left =
+            matches!(attempt.outcome, Some(Outcome::Cancelled | Outcome::Stopped | Outcome::Truncated));
+        let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
+        match self.output {
+            Output::AtMost(cap) if unseen && (whole || (left && !self.streamed)) => {
+                Some(cap.saturating_mul(self.choices))
+            }
+            _ => None,
+        }
     }
 
     /// Whether what an attempt costs at a target is known.
@@ -184,13 +239,14 @@ impl Estimate {
         });
         match known {
             Some(candidate) => candidate.model.clone(),
-            None => priced(config.catalog.for_target(target)),
+            None => priced(config.catalog.for_target(target), self.writes),
         }
     }
 }
 
 /// The targets a call may go to and their prices, in order; what the call names, when nobody has chosen yet.
-fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> Vec<Candidate> {
+fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> SmallVec<[Candidate; 1]> {
+    let writes = call.operation().generates_text();
     let extensions = request.extensions();
     let planned = extensions.get::<Plan>().map(|plan| &*plan.candidates).unwrap_or_default();
     let targets = match planned {
@@ -199,17 +255,21 @@ fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> Vec<Cand
     };
     if targets.is_empty() {
         let model = call.model().and_then(|name| config.catalog.named(name));
-        return vec![Candidate { target: None, model: priced(model) }];
+        return smallvec![Candidate { target: None, model: priced(model, writes) }];
     }
     let candidate = |target: &Target| Candidate {
         target: Some(target.clone()),
-        model: priced(config.catalog.for_target(target)),
+        model: priced(config.catalog.for_target(target), writes),
     };
     targets.iter().map(candidate).collect()
 }
 
-fn priced(model: Option<Arc<Model>>) -> Option<Arc<Model>> {
-    model.filter(|model| model.prices.is_priced_for_tokens())
+/// A model that has the prices that such a call needs.
+fn priced(model: Option<Arc<Model>>, writes: bool) -> Option<Arc<Model>> {
+    model.filter(|model| match writes {
+        true => model.prices.is_priced_for_text(),
+        false => model.prices.is_priced_for_tokens(),
+    })
 }
 
 fn refuse_unpriced(models: &[Candidate], call: &Call) -> Result<(), Rejection> {
@@ -223,21 +283,99 @@ fn refuse_unpriced(models: &[Candidate], call: &Call) -> Result<(), Rejection> {
 
 /// What a request asks for that has a price of its own. What only looks like a mark sets more aside, never less.
 fn asked(call: &Call) -> Asked {
-    let tier = call.field(Field::ServiceTier).and_then(|json| serde_json::from_str::<String>(json).ok());
-    let marks = |mark: &str| memmem::find(call.body(), mark.as_bytes()).is_some();
-    let any = |all: &[&str]| all.iter().any(|mark| marks(mark));
-    let cache_write = marks(r#""cache_control""#).then(|| match marks(r#""1h""#) {
-        true => Lifetime::OneHour,
-        false => Lifetime::FiveMinutes,
-    });
+    let body = call.body();
+    let mut marks = Marks::default();
+    // All but one of them begin with a quote: one pass finds them.
+    memchr_iter(b'"', body).for_each(|at| marks.note(&body[at + 1..]));
+    let searches = || SEARCH.get_or_init(|| memmem::Finder::new("web_search")).find(body).is_some();
     Asked {
-        // A tier without prices of its own is priced as the usual one.
-        tier: tier.and_then(|tier| tier.parse().ok()).unwrap_or_default(),
-        cache_write,
-        text_input: !any(&[r#""image"#, r#""input_audio""#, r#""file""#, r#""document""#, r#""video"#]),
-        text_output: !any(&[r#""modalities""#, r#""audio""#]),
-        web_searches: if marks("web_search") { MOST_SEARCHES } else { 0 },
+        cache_write: marks.cache.then_some(if marks.hour {
+            Lifetime::OneHour
+        } else {
+            Lifetime::FiveMinutes
+        }),
+        text_input: !marks.input,
+        text_output: !marks.output,
+        web_searches: if searches() { MOST_SEARCHES } else { 0 },
         ..Asked::default()
+    }
+}
+
+/// The tier whose prices are charged: the one asked for where it is dearer than the usual one, else the usual one, as a provider may
+/// ignore what it was asked. A tier that nobody has prices for is priced as the usual one.
+fn charged_tier(target: Option<&Target>, call: &Call) -> ServiceTier {
+    let asked = parameter(target, call, Field::ServiceTier);
+    let tier =
+        asked.and_then(|json| serde_json::from_str::<String>(json).ok()?.parse().ok()).unwrap_or_default();
+    if dearness(&tier) > dearness(&ServiceTier::Standard) { tier } else { ServiceTier::Standard }
+}
+
+fn dearness(tier: &ServiceTier) -> u8 {
+    match tier {
+        ServiceTier::Priority => 2,
+        ServiceTier::Ultrafast => 3,
+        _ => 1,
+    }
+}
+
+/// The most tokens a choice that a target is asked for.
+fn stated_cap(target: Option<&Target>, call: &Call) -> Option<u64> {
+    let fields = match call.output_cap_field() {
+        Field::MaxCompletionTokens => &[Field::MaxCompletionTokens, Field::MaxTokens][..],
+        Field::MaxOutputTokens => &[Field::MaxOutputTokens],
+        _ => &[Field::MaxTokens],
+    };
+    fields.iter().filter_map(|&field| parameter(target, call, field)?.parse().ok()).max()
+}
+
+fn stated_choices(target: Option<&Target>, call: &Call) -> u64 {
+    match call.dialect() {
+        Dialect::Anthropic => 1,
+        _ => parameter(target, call, Field::N).and_then(|json| json.parse().ok()).unwrap_or(1),
+    }
+}
+
+/// A parameter as it goes to a target: the caller's, unless it is taken out there, else what is always sent.
+fn parameter<'a>(target: Option<&'a Target>, call: &'a Call, field: Field) -> Option<&'a str> {
+    let own = call.field(field).filter(|_| !drops(target, field));
+    own.or_else(|| {
+        let mut defaults = target?.default_params().iter();
+        defaults.find(|(name, _)| name == field.name()).map(|(_, json)| json.as_str())
+    })
+}
+
+/// Whether a target takes a parameter out of every request.
+fn drops(target: Option<&Target>, field: Field) -> bool {
+    target
+        .is_some_and(|target| target.params().additional_drop_params.iter().any(|name| name == field.name()))
+}
+
+/// What a body may ask for that has a price of its own.
+#[derive(Default)]
+struct Marks {
+    cache: bool,
+    hour: bool,
+    /// Input that is no text.
+    input: bool,
+    /// Output that is none.
+    output: bool,
+}
+
+impl Marks {
+    /// Takes note of what stands behind a quote.
+    fn note(&mut self, behind: &[u8]) {
+        let marks = |mark: &str| behind.starts_with(mark.as_bytes());
+        match behind.first() {
+            Some(b'1') => self.hour |= marks("1h\""),
+            Some(b'a') => self.output |= marks("audio\""),
+            Some(b'c') => self.cache |= marks("cache_control\""),
+            Some(b'd') => self.input |= marks("document\""),
+            Some(b'f') => self.input |= marks("file\""),
+            Some(b'i') => self.input |= marks("image") || marks("input_audio\""),
+            Some(b'm') => self.output |= marks("modalities\""),
+            Some(b'v') => self.input |= marks("video"),
+            _ => {}
+        }
     }
 }
 
@@ -262,6 +400,8 @@ pub(crate) const STEP: u64 = 256;
 
 /// Bytes of content that count as a token where the provider has not stated its usage: on the high side for most text.
 const BYTES_PER_TOKEN: u64 = 3;
+
+static SEARCH: OnceLock<memmem::Finder<'static>> = OnceLock::new();
 
 /// Web searches that are set aside for a call that lets its provider search.
 const MOST_SEARCHES: u64 = 5;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Budget, Call, Principal, Rejection, Usd};
+use ziggurat_core::{Body, BoxError, Budget, Call, Plan, Principal, Rejection, Target, Usd};
 use ziggurat_meter::Reading;
 
 use crate::{
@@ -115,16 +115,19 @@ where
     if !call.operation().is_billed() {
         return Ok(inner.call(request).await?.map(Body::new));
     }
-    let applying = config.applying(named, request.extensions().get::<Principal>(), &call);
+    let mut applying = match config.applying(named, request.extensions().get::<Principal>(), &call) {
+        Ok(applying) => applying,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
     if applying.is_empty(&config) && !config.report {
         return Ok(inner.call(request).await?.map(Body::new));
     }
-    let (tab, clamped) = match open(&config, &mut request, &call, &applying).await {
+    let (tab, clamped) = match open(&config, &mut request, &call, &mut applying).await {
         Ok(opened) => opened,
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
     let budgets = config.report.then(|| config.balances(&applying.call));
-    let subscriber = Arc::new(tab.clone());
+    let subscriber = Arc::clone(&tab) as _;
     let reading = Reading::from(config.max_response).ask_usage(config.ask_usage);
     let mut response = ziggurat_meter::run(&mut inner, request, subscriber, reading).await?;
     if let Some(cap) = clamped {
@@ -148,9 +151,15 @@ async fn open(
     config: &Arc<Config>,
     request: &mut Request<Body>,
     call: &Call,
-    applying: &Applying,
-) -> Result<(Tab, Option<u64>), Rejection> {
+    applying: &mut Applying,
+) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
     let bounded = !applying.is_empty(config);
+    let mut by_target = Some(mem::take(&mut applying.targets));
+    if let (None, Some(target)) = (request.extensions().get::<Plan>(), request.extensions().get::<Target>()) {
+        // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.
+        let own = by_target.take().unwrap_or_default();
+        applying.call = applying.call.iter().cloned().chain(config.by_target(&own, target)).collect();
+    }
     let mut estimate = Estimate::new(config, request, call, bounded)?;
     let id = HoldId::unique(config.ledger.now());
     let (least, most) = estimate.first_claim();
@@ -166,7 +175,7 @@ async fn open(
         Output::Clamp(most) => {
             let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
             estimate.output = Output::AtMost(cap);
-            held.is_some().then_some(cap)
+            bounded.then_some(cap)
         }
         _ => None,
     };
@@ -176,8 +185,7 @@ async fn open(
         release(held);
         return Err(rejection);
     }
-    let by_target = applying.targets.clone();
-    Ok((Tab::new(Arc::clone(config), estimate, id, held, by_target), clamped))
+    Ok((Tab::new(Arc::clone(config), estimate, id, held, bounded, by_target), clamped))
 }
 
 /// Writes a cap of the output into the request, under the name that its API has for it.

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -17,14 +17,16 @@ use crate::{
 };
 
 /// Follows a call on its meter: sets more aside as it needs it, stops it when there is no more, and settles.
-pub(crate) struct Tab(Arc<Inner>);
-
-struct Inner {
+pub(crate) struct Tab {
+    /// For answers that are waited for.
+    this: Weak<Self>,
     config: Arc<Config>,
     estimate: Estimate,
     call: HoldId,
-    /// The principal's budgets that depend on the target.
-    by_target: Vec<Budget>,
+    /// Whether a budget applies.
+    bounded: bool,
+    /// The principal's budgets that depend on the target; `None` when the target was known before, and they are the call's.
+    by_target: Option<Vec<Budget>>,
     state: Mutex<State>,
 }
 
@@ -60,137 +62,26 @@ impl Tab {
         estimate: Estimate,
         call: HoldId,
         held: Option<Held>,
-        by_target: Vec<Budget>,
-    ) -> Self {
+        bounded: bool,
+        by_target: Option<Vec<Budget>>,
+    ) -> Arc<Self> {
         let state = Mutex::new(State { call: held, ..State::default() });
-        Self(Arc::new(Inner { config, estimate, call, by_target, state }))
+        Arc::new_cyclic(|this| Self { this: this.clone(), config, estimate, call, bounded, by_target, state })
     }
 
     /// What a whole answer has come to, once it was read.
     pub(crate) fn known_charge(&self) -> Option<Charge> {
-        let state = self.0.state();
+        let state = self.state();
         let mut last = state.last.clone()?;
         last.outcome.get_or_insert(Outcome::Complete);
-        let charge = self.0.charge(&last);
+        let charge = self.charge(&last);
         Some(Charge::of(charge.amount + state.earlier, charge.flags))
     }
-}
 
-impl Clone for Tab {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Subscriber for Tab {
-    fn before_attempt(&self, target: Option<&Target>, earlier: &[Attempt]) -> Decision {
-        let this = &self.0;
-        if let Some(rejection) = this.refuse_unpriced(target) {
-            return Decision::Stop(rejection);
-        }
-        let output = match this.estimate.output {
-            Output::AtMost(cap) | Output::Clamp(cap) => (cap, cap),
-            Output::Extend => (1, STEP),
-        };
-        let worst = |output| this.estimate.worst_at(&this.config, target, output);
-        let need = Growth { least: worst(output.0), most: worst(output.1) };
-        let more = {
-            let mut state = this.state();
-            state.seen = 0;
-            state.earlier = earlier.iter().map(|attempt| this.charge(attempt).amount).sum();
-            let spent = state.earlier;
-            let need = Growth { least: spent + need.least, most: spent + need.most };
-            state.call.as_ref().and_then(|held| need.beyond(held.amount))
-        };
-        let budgets = target.map(|target| this.config.by_target(&this.by_target, target)).unwrap_or_default();
-        if more.is_none() && budgets.is_empty() {
-            return Decision::Go;
-        }
-        let (this, deployment) = (Arc::clone(this), target.map(|t| t.deployment().to_owned()));
-        decide(async move {
-            this.grow(None, more).await?;
-            match deployment {
-                Some(deployment) if !budgets.is_empty() => this.reserve_at(deployment, budgets, need).await,
-                _ => Ok(()),
-            }
-        })
+    fn shared(&self) -> Arc<Self> {
+        self.this.upgrade().expect("invariant: a tab lives in its Arc alone")
     }
 
-    fn on_progress(&self, attempt: &Attempt) -> Decision {
-        let this = &self.0;
-        let mut state = this.state();
-        state.last = Some(attempt.clone());
-        if this.estimate.output != Output::Extend || (state.call.is_none() && state.attempts.is_empty()) {
-            return Decision::Go;
-        }
-        // As much again as came at once at most is set aside ahead, so that what is given on is paid for.
-        state.largest = state.largest.max(attempt.content_bytes.saturating_sub(state.seen));
-        state.seen = attempt.content_bytes;
-        let used = this.charge(attempt).amount;
-        let need = used + this.estimate.cost_of_content(&this.config, attempt, state.largest);
-        let target = attempt.target.as_deref();
-        let step = || {
-            let worst = |output| this.estimate.worst_at(&this.config, target, output);
-            worst(STEP).saturating_sub(worst(0))
-        };
-        let beyond = |held: &Held, need| {
-            Growth { least: need, most: need }.beyond(held.amount).map(|growth| growth.and(step()))
-        };
-        let deployment = target.map(Target::deployment);
-        let at = state.attempts.iter().rposition(|(known, _)| Some(known.as_str()) == deployment);
-        let at_target = at.and_then(|at| Some((at, beyond(&state.attempts[at].1, need)?)));
-        let of_call = state.call.as_ref().and_then(|held| beyond(held, state.earlier + need));
-        drop(state);
-        if at_target.is_none() && of_call.is_none() {
-            return Decision::Go;
-        }
-        let this = Arc::clone(this);
-        decide(async move {
-            this.grow(None, of_call).await?;
-            match at_target {
-                Some((at, growth)) => this.grow(Some(at), Some(growth)).await,
-                None => Ok(()),
-            }
-        })
-    }
-
-    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
-        let this = &self.0;
-        let mut whole = attempt.clone();
-        // Told at its end, when all that is to be stated is.
-        whole.outcome.get_or_insert(Outcome::Complete);
-        this.config.tell_cost.then(|| this.charge(&whole).amount + this.state().earlier)
-    }
-
-    fn on_end(&self, attempts: &[Attempt]) {
-        let this = &self.0;
-        let (call, at_targets) = {
-            let mut state = this.state();
-            (state.call.take(), std::mem::take(&mut state.attempts))
-        };
-        let charges: Vec<_> = attempts.iter().map(|attempt| (attempt, this.charge(attempt))).collect();
-        let sum = |charges: &mut dyn Iterator<Item = Charge>| {
-            charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge)
-        };
-        if let Some(held) = call {
-            held.settle(sum(&mut charges.iter().map(|(_, charge)| *charge)));
-        }
-        let mut settled: Vec<String> = Vec::new();
-        for (deployment, held) in at_targets {
-            // One of a deployment's holds posts what its attempts came to, the others are freed.
-            let first = !settled.contains(&deployment);
-            let own = charges.iter().filter(|(attempt, _)| {
-                first && attempt.target.as_ref().is_some_and(|target| target.deployment() == deployment)
-            });
-            held.settle(sum(&mut own.map(|(_, charge)| *charge)));
-            settled.push(deployment);
-        }
-    }
-}
-
-// ===== impl Inner =====
-
-impl Inner {
     fn charge(&self, attempt: &Attempt) -> Charge {
         self.estimate.charge(&self.config, attempt)
     }
@@ -201,7 +92,7 @@ impl Inner {
 
     /// Refuses a target that turns out to have no price, where a budget applies.
     fn refuse_unpriced(&self, target: Option<&Target>) -> Option<Rejection> {
-        let refuses = self.config.unpriced == Unpriced::Refuse && self.state().call.is_some();
+        let refuses = self.config.unpriced == Unpriced::Refuse && self.bounded;
         let unpriced = refuses && !self.estimate.is_priced(&self.config, target);
         unpriced.then(|| {
             Rejection::new(Cause::InvalidRequest, "the model has no price, and a budget applies to this call")
@@ -240,6 +131,116 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Subscriber for Tab {
+    fn before_attempt(&self, target: Option<&Target>, earlier: &[Attempt]) -> Decision {
+        if let Some(rejection) = self.refuse_unpriced(target) {
+            return Decision::Stop(rejection);
+        }
+        let output = match self.estimate.output {
+            Output::AtMost(cap) | Output::Clamp(cap) => (cap, cap),
+            Output::Extend => (1, STEP),
+        };
+        let worst = |output| self.estimate.worst_at(&self.config, target, output);
+        let need = Growth { least: worst(output.0), most: worst(output.1) };
+        let more = {
+            let mut state = self.state();
+            state.seen = 0;
+            state.earlier = earlier.iter().map(|attempt| self.charge(attempt).amount).sum();
+            let spent = state.earlier;
+            let need = Growth { least: spent + need.least, most: spent + need.most };
+            state.call.as_ref().and_then(|held| need.beyond(held.amount))
+        };
+        let known = target.zip(self.by_target.as_deref());
+        let budgets = known.map(|(target, own)| self.config.by_target(own, target)).unwrap_or_default();
+        if more.is_none() && budgets.is_empty() {
+            return Decision::Go;
+        }
+        let this = self.shared();
+        let deployment = target.map(|target| target.deployment().to_owned());
+        decide(async move {
+            this.grow(None, more).await?;
+            match deployment {
+                Some(deployment) if !budgets.is_empty() => this.reserve_at(deployment, budgets, need).await,
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn on_progress(&self, attempt: &Attempt) -> Decision {
+        let mut state = self.state();
+        state.last = Some(attempt.clone());
+        if self.estimate.output != Output::Extend || (state.call.is_none() && state.attempts.is_empty()) {
+            return Decision::Go;
+        }
+        if attempt.content_bytes == state.seen {
+            // Nothing more was written: counts and endings cost nothing.
+            return Decision::Go;
+        }
+        // As much again as came at once at most is set aside ahead, so that what is given on is paid for.
+        state.largest = state.largest.max(attempt.content_bytes.saturating_sub(state.seen));
+        state.seen = attempt.content_bytes;
+        let used = self.charge(attempt).amount;
+        let need = used + self.estimate.cost_of_content(&self.config, attempt, state.largest);
+        let target = attempt.target.as_deref();
+        let step = || {
+            let worst = |output| self.estimate.worst_at(&self.config, target, output);
+            worst(STEP).saturating_sub(worst(0))
+        };
+        let beyond = |held: &Held, need| {
+            Growth { least: need, most: need }.beyond(held.amount).map(|growth| growth.and(step()))
+        };
+        let deployment = target.map(Target::deployment);
+        let at = state.attempts.iter().rposition(|(known, _)| Some(known.as_str()) == deployment);
+        let at_target = at.and_then(|at| Some((at, beyond(&state.attempts[at].1, need)?)));
+        let of_call = state.call.as_ref().and_then(|held| beyond(held, state.earlier + need));
+        drop(state);
+        if at_target.is_none() && of_call.is_none() {
+            return Decision::Go;
+        }
+        let this = self.shared();
+        decide(async move {
+            this.grow(None, of_call).await?;
+            match at_target {
+                Some((at, growth)) => this.grow(Some(at), Some(growth)).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+        let mut whole = attempt.clone();
+        // Told at its end, when all that is to be stated is.
+        whole.outcome.get_or_insert(Outcome::Complete);
+        self.config.tell_cost.then(|| self.charge(&whole).amount + self.state().earlier)
+    }
+
+    fn on_end(&self, attempts: &[Attempt]) {
+        let (call, at_targets) = {
+            let mut state = self.state();
+            (state.call.take(), std::mem::take(&mut state.attempts))
+        };
+        let sum = |wanted: &dyn Fn(&Attempt) -> bool| {
+            let charges =
+                attempts.iter().filter(|attempt| wanted(attempt)).map(|attempt| self.charge(attempt));
+            charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge)
+        };
+        if let Some(held) = call {
+            held.settle(sum(&|_| true));
+        }
+        let mut settled: Vec<String> = Vec::new();
+        for (deployment, held) in at_targets {
+            // One of a deployment's holds posts what its attempts came to, the others are freed.
+            let first = !settled.contains(&deployment);
+            held.settle(sum(&|attempt| {
+                first && attempt.target.as_ref().is_some_and(|target| target.deployment() == deployment)
+            }));
+            settled.push(deployment);
+        }
+    }
+}
+
+// ===== impl State =====
 
 impl State {
     fn part(&mut self, at: Option<usize>) -> Option<&mut Held> {

@@ -499,3 +499,166 @@ async fn a_body_that_is_polled_by_hand_ends_once() {
     assert_eq!(spent(&ledger, &budget), (Usd::pico(70_000_000), Usd::ZERO));
     assert!(Pin::new(&mut body).frame().await.is_none());
 }
+
+/// What a call that is dropped before its answer is charged, and whether as nobody's.
+async fn abandoned(members: &str) -> Usd {
+    let budget = cents(100);
+    let (layer, ledger) = layer(&budget);
+    let service = layer.layer(tower::service_fn(|_: http::Request<Body>| {
+        std::future::pending::<Result<http::Response<Body>, std::convert::Infallible>>()
+    }));
+    assert!(tokio::time::timeout(Duration::ZERO, service.oneshot(chat(members))).await.is_err());
+    let (spent, held) = spent(&ledger, &budget);
+    assert_eq!(held, Usd::ZERO);
+    spent
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waited_for_costs_what_it_can_have_come_to() {
+    assert_eq!(abandoned(r#","max_tokens":2000"#).await, Usd::cents(2));
+    assert_eq!(abandoned(r#","max_tokens":2000,"n":3"#).await, Usd::cents(6));
+    assert_eq!(abandoned("").await, Usd::cents(4), "the model's own cap");
+    assert_eq!(abandoned(r#","max_tokens":2000,"stream":true"#).await, Usd::ZERO, "not a word of it came");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_costs_what_it_can_have_come_to() {
+    let budget = cents(100);
+    let (layer, ledger) = layer(&budget);
+    let service = layer.layer(upstream(|_| answer(&used(10, 4000))));
+    let body = r#"{"model":"m","input":"hi","max_output_tokens":1000}"#;
+    let request = http::Request::post("/v1/responses").body(Body::from(body)).expect("is a request");
+    drop(text(service.oneshot(request).await.expect("answers")).await);
+    assert_eq!(spent(&ledger, &budget), (Usd::cents(1), Usd::ZERO));
+}
+
+#[tokio::test]
+async fn what_the_deployment_changes_is_what_is_counted() {
+    let target = || {
+        ziggurat_core::Target::new("openai", ziggurat_core::Dialect::OpenAi, "m", "http://x/v1")
+            .expect("is one")
+    };
+    let drops = || {
+        let mut policy = ziggurat_core::ParamPolicy::default();
+        policy.additional_drop_params = ["max_tokens".to_owned(), "max_completion_tokens".to_owned()].into();
+        target().policy(policy)
+    };
+    let gives = |name: &str, json: &str| target().defaults([(name.to_owned(), json.to_owned())]);
+    let held = |target: ziggurat_core::Target, members: &'static str, policy: Uncapped| async move {
+        let budget = cents(100);
+        let (layer, ledger) = layer(&budget);
+        let service = layer.uncapped(policy).layer(upstream(|_| answer(&used(1, 1))));
+        let mut request = chat(members);
+        request.extensions_mut().insert(target);
+        let response = service.oneshot(request).await.expect("answers");
+        assert_eq!(response.status(), 200);
+        let held = spent(&ledger, &budget).1;
+        drop(response);
+        held
+    };
+    let reserve = Uncapped::ReserveModelCap;
+    assert_eq!(held(target(), r#","max_tokens":1000"#, reserve).await, Usd::cents(1));
+    assert_eq!(held(drops(), r#","max_tokens":1000"#, reserve).await, Usd::cents(4));
+    assert_eq!(held(drops(), "", Uncapped::Clamp(100)).await, Usd::cents(4));
+    assert_eq!(held(gives("max_tokens", "500"), "", reserve).await, Usd::pico(5_000_000_000));
+    assert_eq!(held(gives("max_tokens", "500"), r#","max_tokens":1000"#, reserve).await, Usd::cents(1));
+    assert_eq!(held(gives("n", "4"), r#","max_tokens":1000"#, reserve).await, Usd::cents(4));
+}
+
+#[tokio::test]
+async fn a_tier_that_is_asked_for_is_never_cheaper_than_the_usual_one() {
+    use ziggurat_catalog::{Model, Prices, ServiceTier, Unit};
+    let rate = |text: &str| text.parse().expect("is a price");
+    let prices = Prices::new()
+        .with(Unit::Input, rate("0"))
+        .with(Unit::Output, rate("0.00001"))
+        .with_variant(Unit::Output, 0, ServiceTier::Flex, rate("0.000005"))
+        .with_variant(Unit::Output, 0, ServiceTier::Priority, rate("0.00002"));
+    let catalog = Catalog::empty().with(Model::new("m", "openai").prices(prices));
+    for (tier, cents) in
+        [("default", 1), ("flex", 1), ("batch", 1), ("batches", 1), ("unheard", 1), ("priority", 2)]
+    {
+        let budget = Budget::new(tenant(), Usd::dollars(1), Window::Lifetime);
+        let ledger = Ledger::in_memory();
+        let layer = BudgetLayer::new(ledger.clone(), catalog.clone()).budget(budget.clone());
+        let service = layer.layer(upstream(|_| answer(&used(1, 1000))));
+        let call = chat(&format!(r#","max_tokens":1000,"service_tier":"{tier}""#));
+        drop(text(service.oneshot(call).await.expect("answers")).await);
+        assert_eq!(spent(&ledger, &budget).0, Usd::cents(cents), "{tier}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_a_model_that_reasons_has_all_of_it_set_aside() {
+    use ziggurat_catalog::Capability;
+    let budget = cents(8);
+    let mut model = (*catalog().named("m").expect("is there")).clone();
+    model.supports = model.supports.with(Capability::Reasoning);
+    let catalog = Catalog::empty().with(model);
+    let ledger = Ledger::in_memory();
+    let layer = BudgetLayer::new(ledger.clone(), catalog).budget(budget.clone());
+    let service = layer.layer(upstream(|_| events(long_stream(10, &used(10, 4000)))));
+    let call = || service.clone().oneshot(chat(r#","stream":true"#));
+    let (one, two, three) = (call().await, call().await, call().await);
+    assert_eq!(three.expect("answers").status(), 429);
+    for response in [one, two] {
+        let body = text(response.expect("answers")).await;
+        assert!(body.ends_with(samples::DONE), "what was not seen until its end is paid for: {body}");
+    }
+    assert_eq!(spent(&ledger, &budget), (Usd::cents(8), Usd::ZERO));
+}
+
+#[tokio::test]
+async fn caps_of_providers_hold_without_an_inner_layer() {
+    let ledger = Ledger::in_memory();
+    let layer = BudgetLayer::new(ledger, catalog()).cap(ScopeKind::Provider, Usd::cents(4), Window::Lifetime);
+    let service = layer.layer(upstream(|_| answer(&used(1, 2000))));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let target = ziggurat_core::Target::new("openai", ziggurat_core::Dialect::OpenAi, "m", "http://x/v1");
+        let mut request = chat(r#","max_tokens":2000"#);
+        request.extensions_mut().insert(target.expect("is one"));
+        let response = service.clone().oneshot(request).await.expect("answers");
+        statuses.push(response.status().as_u16());
+        drop(text(response).await);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn end_users_of_one_name_are_two_when_their_owners_are() {
+    let ledger = Ledger::in_memory();
+    let layer = BudgetLayer::new(ledger, catalog()).cap(ScopeKind::EndUser, Usd::cents(2), Window::Lifetime);
+    let service = layer.layer(upstream(|_| answer(&used(1, 2000))));
+    let mut statuses = Vec::new();
+    for key in ["one", "one", "two"] {
+        let mut principal = Principal::default();
+        principal.key = Some(key.into());
+        let mut request = chat(r#","max_tokens":2000,"user":"bob""#);
+        request.extensions_mut().insert(principal);
+        let response = service.clone().oneshot(request).await.expect("answers");
+        statuses.push(response.status().as_u16());
+        drop(text(response).await);
+    }
+    assert_eq!(statuses, [200, 429, 200]);
+}
+
+#[tokio::test]
+async fn a_cap_of_a_kind_that_nobody_is_of_lets_nobody_pass() {
+    for kind in [ScopeKind::Key, ScopeKind::Team, ScopeKind::Member, ScopeKind::Tenant] {
+        let layer =
+            BudgetLayer::new(Ledger::in_memory(), catalog()).cap(kind, Usd::dollars(1), Window::Lifetime);
+        let service = layer.layer(upstream(|_| answer(&used(1, 1))));
+        assert_eq!(service.oneshot(chat("")).await.expect("answers").status(), 403, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_whose_output_has_no_price_has_none() {
+    use ziggurat_catalog::{Model, Prices, Unit};
+    let prices = Prices::new().with(Unit::Input, "0.000003".parse().expect("is a price"));
+    let catalog = Catalog::empty().with(Model::new("m", "openai").prices(prices));
+    let layer = BudgetLayer::new(Ledger::in_memory(), catalog).budget(cents(100));
+    let refused = layer.layer(upstream(|_| answer(&used(1, 1)))).oneshot(chat("")).await.expect("answers");
+    assert_eq!(refused.status(), 400);
+}

@@ -278,7 +278,7 @@ fn a_hold_that_was_handed_over_twice_is_held_once() {
     let record = Arc::new(Record::default());
     let mut recovered = Recovered::default();
     for slot in [1, 2] {
-        let account = (*budget(0).account).clone();
+        let account = budget(0).account;
         let accounts = vec![account.clone(), account];
         recovered.holds.push(RecoveredHold::new(
             HoldId(1),
@@ -298,7 +298,7 @@ fn a_hold_that_was_handed_over_twice_is_held_once() {
 fn a_hold_in_an_unknown_window_stays_held_until_a_budget_is_looked_at() {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let first = Process::start(&[], &clock);
-    let account = Arc::new(Account::new(Scope::tenant("t"), None, "by the moon"));
+    let account = Account::new(Scope::tenant("t"), None, "by the moon");
     let window = calendar::window("90s", "UTC").expect("is a window");
     let moon = Budget::in_account(account, usd(100), None, window);
     let id = HoldId(7);

@@ -33,7 +33,7 @@ fn of_200_calls_of_2_cents_at_once_exactly_50_fit_into_a_dollar() {
                         held.hold.settle(Charge::new(Usd::cents(2)));
                     }
                     Err(Refused::Exceeded { account, .. }) => {
-                        assert_eq!(account, key.account);
+                        assert_eq!(*account, key.account);
                         refused.fetch_add(1, Relaxed);
                     }
                     Err(other) => panic!("{other}"),
@@ -80,7 +80,7 @@ fn the_first_account_in_order_without_room_is_named_and_nothing_changes() {
     else {
         panic!("the team has no room")
     };
-    assert_eq!((account, cap), (Arc::clone(&team.account), Usd::cents(50)));
+    assert_eq!((&*account, cap), (&team.account, Usd::cents(50)));
     assert_eq!((balance.spent, balance.held, balance.resets_at), (Usd::ZERO, Usd::cents(50), None));
     for budget in [&key, &team, &user] {
         assert_eq!(ledger.balance(budget).unwrap().held, Usd::cents(50));
@@ -164,8 +164,8 @@ fn a_rolling_window_never_forgets_early_and_at_most_a_64th_late() {
 #[test]
 fn an_account_seen_with_another_window_keeps_what_counts() {
     let (ledger, clock) = at("2026-03-01T00:00:00Z");
-    let account = Arc::new(Account::new(Scope::tenant("t"), None, "by hand"));
-    let budget = |window| Budget::in_account(Arc::clone(&account), Usd::cents(10), None, window);
+    let account = Account::new(Scope::tenant("t"), None, "by hand");
+    let budget = |window| Budget::in_account(account.clone(), Usd::cents(10), None, window);
     let daily = budget(calendar::window("1d", "UTC").unwrap());
     let hour = budget(Window::Rolling(Duration::from_secs(3600)));
     reserve(&ledger, &[&daily], 4, 4).unwrap().hold.settle(Charge::new(Usd::cents(4)));

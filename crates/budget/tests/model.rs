@@ -171,7 +171,7 @@ impl Pair {
                 _ => at / PERIOD * PERIOD,
             };
             let buckets = vec![(i64::try_from(bucket).expect("is small"), usd(amount))];
-            accounts.push(RecoveredAccount::new((*budgets[account].account).clone(), buckets));
+            accounts.push(RecoveredAccount::new(budgets[account].account.clone(), buckets));
         }
         let mut lost = Recovered::default();
         lost.accounts = accounts;
@@ -179,7 +179,7 @@ impl Pair {
         for (at, (mut accounts, amount, expires)) in holds.into_iter().enumerate() {
             let id = HoldId(at as u128);
             let names: Vec<Account> =
-                accounts.iter().map(|account| (*budgets[*account].account).clone()).collect();
+                accounts.iter().map(|account| budgets[*account].account.clone()).collect();
             let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(START + expires);
             lost.holds.push(RecoveredHold::new(id, id, names, usd(amount), expires_at, Slot(at as u64)));
             accounts.sort_unstable();
@@ -302,7 +302,7 @@ impl Pair {
         let Refused::Exceeded { account: named, cap: told, balance, .. } = refused else {
             return Err(TestCaseError::fail("there is room for accounts"));
         };
-        prop_assert_eq!(named, &self.budgets[account].account);
+        prop_assert_eq!(&**named, &self.budgets[account].account);
         prop_assert_eq!(*told, usd(cap));
         prop_assert_eq!(balance.spent, usd(self.model.spent(account)));
         prop_assert_eq!(balance.held, usd(self.model.held(account)));

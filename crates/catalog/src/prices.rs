@@ -177,6 +177,13 @@ impl Prices {
         told(Unit::Input) || told(Unit::Output)
     }
 
+    /// Whether both what a model reads and what it writes have a price, be it zero: with one of them alone, the other would be free.
+    #[must_use]
+    pub fn is_priced_for_text(&self) -> bool {
+        let told = |unit| self.variants(unit).next().is_some();
+        told(Unit::Input) && told(Unit::Output)
+    }
+
     /// Whether calls are priced by the time that they take, as custom prices of deployments may be.
     #[must_use]
     pub fn is_priced_by_time(&self) -> bool {

@@ -70,7 +70,11 @@ impl Operation {
         let path = path.strip_suffix('/').unwrap_or(path);
         let (path, model) = match Self::model_in_path(path) {
             Some((model, rest)) => (rest, Some(model)),
-            None => (path.rfind("/v1/").map_or(path, |at| &path[at + 3..]), None),
+            // Paths are short, and this is asked often: cheaper than to set up a search.
+            None => {
+                let at = path.as_bytes().windows(4).rposition(|four| four == b"/v1/");
+                (at.map_or(path, |at| &path[at + 3..]), None)
+            }
         };
         let operation = match (method, path) {
             (&Method::GET, "/models") => Self::Models,

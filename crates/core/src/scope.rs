@@ -49,7 +49,8 @@ pub enum ScopeKind {
     Gateway,
 }
 
-/// What is counted under one name: a scope, for all models or some, within one kind of window.
+/// What is counted under one name: a scope, for all models or some, within one kind of window. Cheap to clone, and to make for a scope
+/// that is at hand: its parts are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Account {
@@ -66,7 +67,7 @@ pub struct Account {
 #[non_exhaustive]
 pub struct Budget {
     /// Where it is counted. Two budgets with one account share what was spent.
-    pub account: Arc<Account>,
+    pub account: Account,
     /// The most that may be spent. Zero refuses every call that costs anything.
     pub cap: Usd,
     /// An amount that alerts when it is reached, and refuses nothing.
@@ -80,7 +81,7 @@ pub struct Budget {
 #[non_exhaustive]
 pub struct Limit {
     /// Where it is counted.
-    pub account: Arc<Account>,
+    pub account: Account,
     /// What is counted.
     pub measure: Measure,
     /// The most of it.
@@ -234,20 +235,20 @@ impl Budget {
     /// A budget for all models.
     #[must_use]
     pub fn new(scope: Scope, cap: Usd, window: Window) -> Self {
-        let account = Arc::new(Account::new(scope, None, window.name()));
+        let account = Account::new(scope, None, window.name());
         Self { account, cap, soft: None, window }
     }
 
     /// A budget that is counted in an account made before.
     #[must_use]
-    pub const fn in_account(account: Arc<Account>, cap: Usd, soft: Option<Usd>, window: Window) -> Self {
+    pub const fn in_account(account: Account, cap: Usd, soft: Option<Usd>, window: Window) -> Self {
         Self { account, cap, soft, window }
     }
 
     /// Counts, and caps, only calls that name this model; a pattern may end in `*`.
     #[must_use]
     pub fn models(mut self, pattern: impl Into<Arc<str>>) -> Self {
-        Arc::make_mut(&mut self.account).models = Some(pattern.into());
+        self.account.models = Some(pattern.into());
         self
     }
 
@@ -265,7 +266,7 @@ impl Limit {
     /// A limit for all models, over any stretch of `per`.
     #[must_use]
     pub fn new(scope: Scope, measure: Measure, most: u64, per: Duration) -> Self {
-        let account = Arc::new(Account::new(scope, None, limit_period(measure, per)));
+        let account = Account::new(scope, None, limit_period(measure, per));
         Self { account, measure, most, per }
     }
 
@@ -290,7 +291,7 @@ impl Limit {
     /// Counts, and limits, only calls that name this model; a pattern may end in `*`.
     #[must_use]
     pub fn models(mut self, pattern: impl Into<Arc<str>>) -> Self {
-        Arc::make_mut(&mut self.account).models = Some(pattern.into());
+        self.account.models = Some(pattern.into());
         self
     }
 }

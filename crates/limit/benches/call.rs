@@ -168,7 +168,7 @@ fn take(store: &MemoryStore, limits: &[Limit]) {
         Ask::new(limit.clone(), if tokens { 300 } else { 1 })
     });
     let now = SystemTime::now();
-    let Reply::Ready(answer) = store.take(asks.collect(), now) else { panic!("it is in memory") };
+    let Reply::Ready(answer) = store.take(&asks.collect::<Vec<_>>(), now) else { panic!("it is in memory") };
     if let Ok(taken) = answer {
         taken.ticket.settle(Used::new(1, Some((40, 60))), now);
     }

@@ -73,13 +73,17 @@ pub(crate) enum Answered {
 }
 
 /// What the attempts came to together; `input` is the estimate for each of them.
-pub(crate) fn used(attempts: &[&Attempt], input: u64, answered: Answered) -> Used {
-    let sent = || attempts.iter().filter(|attempt| attempt.sent);
+pub(crate) fn used<'a>(
+    attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
+    input: u64,
+    answered: Answered,
+) -> Used {
+    let sent = || attempts.clone().filter(|attempt| attempt.sent);
     let last_is_unreadable = || {
         answered == Answered::Whole
-            && attempts.last().is_some_and(|attempt| attempt.sent && failed_at_once(attempt))
+            && attempts.clone().last().is_some_and(|attempt| attempt.sent && failed_at_once(attempt))
     };
-    if sent().any(|attempt| unread(attempt)) || last_is_unreadable() {
+    if sent().any(unread) || last_is_unreadable() {
         return Used::new(1, None);
     }
     let tokens = sent()

@@ -51,17 +51,17 @@ impl Held {
     }
 
     /// The attempts that were made in here. Where several run side by side, a target tells them apart.
-    fn own<'a>(&self, attempts: &'a [Attempt]) -> Vec<&'a Attempt> {
+    fn own<'a>(&'a self, attempts: &'a [Attempt]) -> impl Iterator<Item = &'a Attempt> + Clone {
         let since = attempts.get(self.earlier.get().copied().unwrap_or(0)..).unwrap_or_default();
-        let of_target = |attempt: &&Attempt| match (&attempt.target, &self.target) {
+        let of_target = |attempt: &Attempt| match (&attempt.target, &self.target) {
             (Some(theirs), Some(ours)) => theirs.deployment() == ours.deployment(),
             _ => false,
         };
-        let own: Vec<_> = since.iter().filter(of_target).collect();
-        if own.is_empty() { since.iter().collect() } else { own }
+        let all = !since.iter().any(of_target);
+        since.iter().filter(move |attempt| all || of_target(attempt))
     }
 
-    fn settle(&self, own: &[&Attempt]) {
+    fn settle<'a>(&self, own: &(impl Iterator<Item = &'a Attempt> + Clone)) {
         let Some(ticket) = lock(&self.ticket).take() else { return };
         let used = estimate::used(own, self.input, *lock(&self.answered));
         ticket.settle(used, self.clock.now());
@@ -102,7 +102,7 @@ impl Drop for InBody {
     fn drop(&mut self) {
         let attempts = self.meter.attempts();
         let own = self.held.own(&attempts);
-        if self.held.earlier.get().is_some() && !own.is_empty() {
+        if self.held.earlier.get().is_some() && own.clone().next().is_some() {
             self.held.settle(&own);
         } else if let Some(ticket) = &mut *lock(&self.held.ticket) {
             // Whoever reads the answer stands further out, and knows what it came to when the call ends.

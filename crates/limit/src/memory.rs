@@ -1,13 +1,9 @@
 //! The store in this process's memory: exact, sharded, bounded.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
-use ziggurat_core::{Limit, Locked, Measure, Shards};
+use smallvec::SmallVec;
+use ziggurat_core::{Fingerprint, Fingerprints, Limit, Locked, Measure, Scope, Shards};
 
 use crate::{
     Ask, Exceeded, Level, Quota, Refused, Reply, Store, Taken, Ticket, Used,
@@ -23,23 +19,24 @@ use crate::{
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
-    counters: Shards<Key, Counter>,
-    hashers: [RandomState; 2],
+    counters: Shards<Counter>,
+    fingerprints: Fingerprints,
 }
 
-/// A fingerprint of an account and of what is counted there.
-type Key = u128;
-
-type Counters<'a> = Locked<'a, Key, Counter>;
+type Counters<'a> = Locked<'a, Counter>;
 
 /// What a call was counted with.
 struct Places {
     store: MemoryStore,
-    list: Vec<Place>,
+    list: List,
 }
 
+/// In place for as many as most calls have.
+type List = SmallVec<[Place; 16]>;
+
 struct Place {
-    key: Key,
+    /// Of the account and what is counted there.
+    key: Fingerprint,
     measure: Measure,
     window: Window,
     amount: u64,
@@ -75,8 +72,8 @@ impl MemoryStore {
     /// A store for about so many accounts; a scope has one for each of its limits.
     #[must_use]
     pub fn with_capacity(accounts: usize) -> Self {
-        let hashers = [RandomState::new(), RandomState::new()];
-        Self(Arc::new(Inner { counters: Shards::new(accounts), hashers }))
+        let (counters, fingerprints) = (Shards::new(accounts), Fingerprints::new());
+        Self(Arc::new(Inner { counters, fingerprints }))
     }
 
     /// How many accounts are known.
@@ -91,41 +88,46 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn place(&self, limit: &Limit, amount: u64) -> Place {
-        let window = Window::new(limit.per);
-        let told = (&*limit.account, limit.measure, window);
-        let [high, low] = self.0.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(told)));
-        Place { key: high << 64 | low, measure: limit.measure, window, amount, held: Held::Nothing }
+    /// One place for each ask; those of a scope beside each other share the work of its name.
+    fn places<'a>(&self, asks: &'a [Ask]) -> List {
+        let mut of_scope: Option<(&Scope, Fingerprints)> = None;
+        let place = |ask: &'a Ask| {
+            let Ask { limit, amount } = ask;
+            let scope = &limit.account.scope;
+            let same = |known: &Scope| known.kind == scope.kind && Arc::ptr_eq(&known.id, &scope.id);
+            let fingerprints = match &of_scope {
+                Some((known, fingerprints)) if same(known) => fingerprints,
+                _ => &of_scope.insert((scope, self.0.fingerprints.beginning(scope))).1,
+            };
+            Place::new(fingerprints, limit, *amount)
+        };
+        asks.iter().map(place).collect()
     }
 
     fn lock<'p>(&self, places: impl IntoIterator<Item = &'p Place>, now: SystemTime) -> Counters<'_> {
-        self.0.counters.lock(places.into_iter().map(|place| &place.key), now)
+        self.0.counters.lock(places.into_iter().map(|place| place.key), now)
     }
 
-    fn try_take(&self, asks: &[Ask], now: SystemTime) -> Result<(Quota, Vec<Place>), Refused> {
-        let mut list: Vec<Place> = asks.iter().map(|ask| self.place(&ask.limit, ask.amount)).collect();
+    fn try_take(&self, asks: &[Ask], now: SystemTime) -> Result<(Quota, List), Refused> {
+        let mut list = self.places(asks);
         let mut counters = self.lock(&list, now);
+        let mut quota = Quota::default();
         let mut worst: Option<(Why, usize)> = None;
         for (at, (place, ask)) in list.iter_mut().zip(asks).enumerate() {
             // The rest is asked too: a wait must be long enough for all of them.
-            if let Err(why) = place.take(&mut counters, ask.limit.most, now)
-                && worst.is_none_or(|(longest, _)| why > longest)
-            {
-                worst = Some((why, at));
+            match place.take(&mut counters, &ask.limit, now) {
+                Ok(level) => quota.note(level),
+                Err(why) if worst.is_none_or(|(longest, _)| why > longest) => worst = Some((why, at)),
+                Err(_) => {}
             }
         }
-        if worst.is_some() {
-            list.iter_mut().for_each(|place| place.undo(&mut counters));
-        }
-        let mut levels =
-            list.iter().zip(asks).map(|(place, ask)| place.level(&ask.limit, &mut counters, now));
-        let Some((why, at)) = worst else {
-            return Ok((levels.collect(), list));
-        };
+        let Some((why, at)) = worst else { return Ok((quota, list)) };
+        list.iter_mut().for_each(|place| place.undo(&mut counters));
         let Why::Full(full) = why else {
             return Err(Refused::Unavailable("as many accounts as it may keep are in use"));
         };
-        let levels: Vec<Level> = levels.by_ref().collect();
+        let levels: Vec<Level> =
+            list.iter().zip(asks).map(|(place, ask)| place.level(&ask.limit, &mut counters, now)).collect();
         let retry_after = match full {
             Full::For(wait) => Some(wait),
             Full::Ever => None,
@@ -148,15 +150,15 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn take(&self, asks: Vec<Ask>, now: SystemTime) -> Reply<Result<Taken, Refused>> {
-        Reply::Ready(self.try_take(&asks, now).map(|(quota, list)| {
+    fn take(&self, asks: &[Ask], now: SystemTime) -> Reply<Result<Taken, Refused>> {
+        Reply::Ready(self.try_take(asks, now).map(|(quota, list)| {
             let places = Places { store: self.clone(), list };
             Taken::new(quota, Box::new(places))
         }))
     }
 
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level> {
-        let place = self.place(limit, 0);
+        let place = Place::new(&self.0.fingerprints.beginning(&limit.account.scope), limit, 0);
         let mut counters = self.lock([&place], now);
         Some(place.level(limit, &mut counters, now))
     }
@@ -165,23 +167,34 @@ impl Store for MemoryStore {
 // ===== impl Place =====
 
 impl Place {
-    fn take(&mut self, counters: &mut Counters<'_>, most: u64, now: SystemTime) -> Result<(), Why> {
-        let counter = match counters.get(&self.key) {
+    fn new(of_scope: &Fingerprints, limit: &Limit, amount: u64) -> Self {
+        let window = Window::new(limit.per);
+        let (account, measure) = (&limit.account, limit.measure);
+        let key = of_scope.of((&account.models, &account.period, measure, window));
+        Self { key, measure, window, amount, held: Held::Nothing }
+    }
+
+    /// Counts it where it fits, and tells where the limit stands then.
+    fn take(&mut self, counters: &mut Counters<'_>, limit: &Limit, now: SystemTime) -> Result<Level, Why> {
+        let counter = match counters.get(self.key) {
             Some(counter) => counter,
-            None => counters.entry(&self.key).map_err(|_| Why::NoAccount)?,
+            None => counters.entry(self.key).map_err(|_| Why::NoAccount)?,
         };
+        let full = |why| Err(Why::Full(why));
         self.held = match self.measure {
-            Measure::Concurrency => counter.enter(most).map(|()| Held::Running),
-            _ => counter.take(self.amount, most, self.window, now).map(Held::Used),
-        }
-        .map_err(Why::Full)?;
-        Ok(())
+            Measure::Concurrency => counter.enter(limit.most).map_or_else(full, |()| Ok(Held::Running))?,
+            _ => {
+                let counted = counter.take(self.amount, limit.most, self.window, now);
+                counted.map_or_else(full, |spot| Ok(Held::Used(spot)))?
+            }
+        };
+        Ok(self.level_of(counter, limit, now))
     }
 
     /// Undoes [`Place::take`] in the same moment.
     fn undo(&mut self, counters: &mut Counters<'_>) {
         let held = std::mem::replace(&mut self.held, Held::Nothing);
-        let Some(counter) = counters.get(&self.key) else { return };
+        let Some(counter) = counters.get(self.key) else { return };
         match held {
             Held::Nothing => {}
             Held::Used(spot) => counter.undo(self.amount, spot),
@@ -190,10 +203,16 @@ impl Place {
     }
 
     fn level(&self, limit: &Limit, counters: &mut Counters<'_>, now: SystemTime) -> Level {
-        let (used, reset) = match (counters.get(&self.key), self.measure) {
-            (None, _) => Default::default(),
-            (Some(counter), Measure::Concurrency) => (counter.running.into(), Default::default()),
-            (Some(counter), _) => counter.level(self.window, now),
+        match counters.get(self.key) {
+            Some(counter) => self.level_of(counter, limit, now),
+            None => Level::new(limit, limit.most, Default::default()),
+        }
+    }
+
+    fn level_of(&self, counter: &mut Counter, limit: &Limit, now: SystemTime) -> Level {
+        let (used, reset) = match self.measure {
+            Measure::Concurrency => (counter.running.into(), Default::default()),
+            _ => counter.level(self.window, now),
         };
         Level::new(limit, limit.most.saturating_sub(used), reset)
     }
@@ -206,10 +225,10 @@ impl Place {
     fn correct(&self, counters: &mut Counters<'_>, actual: u64, now: SystemTime) {
         let Held::Used(spot) = self.held else { return };
         if actual < self.amount {
-            if let Some(counter) = counters.get(&self.key) {
+            if let Some(counter) = counters.get(self.key) {
                 counter.give_back(self.amount - actual, spot, self.window, now);
             }
-        } else if let Ok(counter) = counters.entry(&self.key) {
+        } else if let Ok(counter) = counters.entry(self.key) {
             // It was forgotten if the call ran longer than the window. Where there is no room to know it again, this is lost.
             counter.add(actual - self.amount, self.window, now);
         }
@@ -230,16 +249,19 @@ impl Ticket for Places {
         list.iter_mut().filter(|place| running(&&**place)).for_each(|place| place.undo(&mut counters));
     }
 
-    fn settle(mut self: Box<Self>, used: Used, now: SystemTime) {
-        self.leave();
-        let Self { store, list } = &*self;
-        let corrected = || list.iter().filter(|place| place.correction(&used).is_some());
-        if corrected().next().is_none() {
+    fn settle(self: Box<Self>, used: Used, now: SystemTime) {
+        let mut this = *self;
+        let Self { store, list } = &mut this;
+        let changes =
+            |place: &&Place| matches!(place.held, Held::Running) || place.correction(&used).is_some();
+        if !list.iter().any(|place| changes(&place)) {
             return;
         }
-        let mut counters = store.lock(corrected(), now);
-        for place in corrected() {
-            if let Some(actual) = place.correction(&used) {
+        let mut counters = store.lock(list.iter().filter(changes), now);
+        for place in list {
+            if let Held::Running = place.held {
+                place.undo(&mut counters);
+            } else if let Some(actual) = place.correction(&used) {
                 place.correct(&mut counters, actual, now);
             }
         }

@@ -1,6 +1,9 @@
 //! Where limits stand, and the headers that say so.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    io::{Cursor, Write},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -87,19 +90,20 @@ impl Quota {
     pub(crate) fn write_into(&self, headers: &mut HeaderMap) {
         let levels = [(&self.requests, &REQUESTS), (&self.tokens, &TOKENS)];
         // All six values stand in one buffer.
-        let mut text = String::with_capacity(128);
+        let mut text = Cursor::new([0; MOST_TEXT]);
         let mut ends = [0; 6];
         for ((level, _), ends) in levels.iter().zip(ends.chunks_mut(3)) {
             let Some(level) = level else { continue };
-            // To write to a string cannot fail.
+            // There is room.
             let _written = write!(text, "{}", level.most);
-            ends[0] = text.len();
+            ends[0] = text.position() as usize;
             let _written = write!(text, "{}", level.remaining);
-            ends[1] = text.len();
+            ends[1] = text.position() as usize;
             write_go_duration(&mut text, level.reset);
-            ends[2] = text.len();
+            ends[2] = text.position() as usize;
         }
-        let text = Bytes::from(text);
+        let text = Bytes::from_owner(text.into_inner());
+        headers.reserve(ends.len());
         let mut start = 0;
         for ((level, names), ends) in levels.iter().zip(ends.chunks(3)) {
             if level.is_none() {
@@ -125,7 +129,7 @@ impl FromIterator<Level> for Quota {
 
 /// As Go writes durations and OpenAI its resets: `120ms`, `1s`, `6m0s`, `1h0m0s`; in whole milliseconds, rounded up, and without them
 /// from a minute on.
-fn write_go_duration(out: &mut String, duration: Duration) {
+fn write_go_duration(out: &mut impl Write, duration: Duration) {
     let millis = duration.as_nanos().div_ceil(1_000_000);
     let _written = match millis {
         0 => write!(out, "0s"),
@@ -148,6 +152,9 @@ fn write_go_duration(out: &mut String, duration: Duration) {
         }
     };
 }
+
+/// More than two pairs of numbers of 20 digits and two durations of 24 letters are.
+const MOST_TEXT: usize = 160;
 
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -183,9 +190,9 @@ mod tests {
             (90_061_000_000_000, "25h1m1s"),
         ];
         for (nanos, text) in cases {
-            let mut out = String::new();
+            let mut out = Vec::new();
             write_go_duration(&mut out, Duration::from_nanos(nanos));
-            assert_eq!(out, text);
+            assert_eq!(String::from_utf8_lossy(&out), text);
         }
     }
 

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use http::{Extensions, request::Parts};
-use ziggurat_core::{Account, Call, Limit, Principal, Scope, ScopeKind, Target};
+use smallvec::SmallVec;
+use ziggurat_core::{Call, Limit, Principal, Scope, ScopeKind, Target};
 
 use crate::{Ask, layer::Config};
+
+/// The asks of one call, in place for as many as most calls have.
+pub(crate) type Asks = SmallVec<[Ask; 16]>;
 
 /// Names the scopes of a request that is not read yet.
 pub(crate) type ScopesOf = Arc<dyn Fn(&Parts, &mut Vec<Scope>) + Send + Sync>;
@@ -19,7 +23,7 @@ struct Gathered<'a> {
     /// Whose own limits stand in place of the rules'.
     principal: Option<&'a Principal>,
     model: Option<&'a str>,
-    asks: Vec<Ask>,
+    asks: Asks,
 }
 
 // ===== impl Config =====
@@ -35,12 +39,12 @@ impl Config {
     }
 
     /// What a call asks for: limits of the scopes that closures name, those of the principal, those of all calls, those of its target.
-    pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope]) -> Vec<Ask> {
+    pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope]) -> Asks {
         let principal = extensions.get::<Principal>().filter(|_| !self.per_attempt);
-        let mut gathered = Gathered { config: self, principal, model: call.model(), asks: Vec::new() };
+        let mut gathered = Gathered { config: self, principal, model: call.model(), asks: Asks::new() };
         let owner = if self.knows_clients() { owner(principal, named) } else { String::new() };
         for scope in named {
-            gathered.rules(scope);
+            gathered.rules(scope.kind, &scope.id);
         }
         if let Some(principal) = principal {
             gathered.of_principal(principal);
@@ -86,7 +90,7 @@ impl Gathered<'_> {
             self.rules_for(ScopeKind::Tag, || Arc::clone(tag));
         }
         for limit in principal.limits.iter() {
-            self.push(limit);
+            self.push(limit.clone());
         }
     }
 
@@ -114,7 +118,7 @@ impl Gathered<'_> {
         }
         self.rules_for(ScopeKind::Gateway, || "".into());
         for limit in &self.config.fixed {
-            self.push(limit);
+            self.push(limit.clone());
         }
     }
 
@@ -123,41 +127,42 @@ impl Gathered<'_> {
         self.rules_for(ScopeKind::Provider, || target.provider().into());
         if let Some(limits) = &self.config.targets {
             for limit in limits(target).iter() {
-                self.push(limit);
+                self.push(limit.clone());
             }
         }
     }
 
     fn rules_for(&mut self, kind: ScopeKind, id: impl FnOnce() -> Arc<str>) {
         if self.config.has_rule(kind) {
-            self.rules(&Scope::new(kind, id()));
+            self.rules(kind, &id());
         }
     }
 
     /// Adds what the rules say of a scope; a limit of its own, of the same measure, stands in place of a rule.
-    fn rules(&mut self, scope: &Scope) {
+    fn rules(&mut self, kind: ScopeKind, id: &Arc<str>) {
         let config = self.config;
-        for rule in config.rules.iter().filter(|rule| rule.account.scope.kind == scope.kind) {
-            if !self.has_own(scope, rule) {
-                self.push(&with_scope(rule, scope));
+        for rule in config.rules.iter().filter(|rule| rule.account.scope.kind == kind) {
+            if !self.has_own(kind, id, rule) {
+                let mut limit = rule.clone();
+                limit.account.scope.id = Arc::clone(id);
+                self.push(limit);
             }
         }
     }
 
-    fn has_own(&self, scope: &Scope, rule: &Limit) -> bool {
+    fn has_own(&self, kind: ScopeKind, id: &str, rule: &Limit) -> bool {
         self.principal.is_some_and(|principal| {
             principal.limits.iter().any(|own| {
                 let theirs = &own.account.scope;
                 // A call has one end user, whatever its id is made of.
-                let same =
-                    theirs.kind == scope.kind && (scope.kind == ScopeKind::EndUser || theirs.id == scope.id);
+                let same = theirs.kind == kind && (kind == ScopeKind::EndUser || *theirs.id == *id);
                 same && own.measure == rule.measure
             })
         })
     }
 
     /// Adds a limit if it is for this model; an account that is there already counts once, under the smaller limit.
-    fn push(&mut self, limit: &Limit) {
+    fn push(&mut self, limit: Limit) {
         if !limit.account.is_for(self.model) {
             return;
         }
@@ -167,21 +172,9 @@ impl Gathered<'_> {
         };
         match self.asks.iter_mut().find(same) {
             Some(ask) => ask.limit.most = ask.limit.most.min(limit.most),
-            None => {
-                if self.asks.capacity() == 0 {
-                    self.asks.reserve(MANY);
-                }
-                self.asks.push(Ask::new(limit.clone(), 0));
-            }
+            None => self.asks.push(Ask::new(limit, 0)),
         }
     }
-}
-
-fn with_scope(rule: &Limit, scope: &Scope) -> Limit {
-    let Account { models, period, .. } = &*rule.account;
-    let mut limit = rule.clone();
-    limit.account = Arc::new(Account::new(scope.clone(), models.clone(), Arc::clone(period)));
-    limit
 }
 
 /// To whom a name that a client gives belongs: to the widest that is known of it.
@@ -205,6 +198,3 @@ fn joined(owner: &str, name: &str) -> Arc<str> {
 
 /// Tags that are read of a call: those of its principal are not bounded by this.
 const MAX_CLIENT_TAGS: usize = 16;
-
-/// More limits than most calls are under.
-const MANY: usize = 8;

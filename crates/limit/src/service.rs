@@ -10,10 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Dialect, Measure, Meter, Rejection};
+use ziggurat_core::{Body, BoxError, Call, Dialect, Measure, Meter, Rejection, Scope};
 
 use crate::{
     Ask, Quota, Refused, Reply, Taken, Ticket, Used,
@@ -22,6 +22,9 @@ use crate::{
     layer::Config,
     refusal,
 };
+
+/// The store's answer.
+type Answer = Reply<Result<Taken, Refused>>;
 
 /// The service of [`LimitLayer`](crate::LimitLayer).
 #[derive(Clone)]
@@ -89,12 +92,10 @@ where
         Ok(read) => read,
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
-    let mut asks = config.asks(request.extensions(), &call, &named);
-    if asks.is_empty() {
+    let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
         return Ok(inner.call(request).await?.map(Body::new));
-    }
-    let estimate = config.estimate(&mut asks, &call);
-    let taken = match config.store.take(asks, config.clock.now()) {
+    };
+    let taken = match reply {
         Reply::Ready(answer) => answer,
         Reply::Later(answer) => answer.await,
     };
@@ -171,6 +172,21 @@ where
 // ===== impl Config =====
 
 impl Config {
+    /// Counts a call under its limits, if it is under any. The asks are not kept: they need no memory of their own.
+    fn take(
+        &self,
+        extensions: &Extensions,
+        call: &Call,
+        named: &[Scope],
+    ) -> Option<(Option<Estimate>, Answer)> {
+        let mut asks = self.asks(extensions, call, named);
+        if asks.is_empty() {
+            return None;
+        }
+        let estimate = self.estimate(&mut asks, call);
+        Some((estimate, self.store.take(&asks, self.clock.now())))
+    }
+
     /// Puts the amounts into the asks; gives what they were made of where tokens are among them.
     fn estimate(&self, asks: &mut [Ask], call: &Call) -> Option<Estimate> {
         let tokens = |ask: &Ask| !matches!(ask.limit.measure, Measure::Requests | Measure::Concurrency);

@@ -17,7 +17,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// An account stands in `asks` once; the layer sees to that. Where the answer comes later and is not waited for, the store gives
     /// back by itself what it had taken.
-    fn take(&self, asks: Vec<Ask>, now: SystemTime) -> Reply<Result<Taken, Refused>>;
+    fn take(&self, asks: &[Ask], now: SystemTime) -> Reply<Result<Taken, Refused>>;
 
     /// Where a limit stands, where that is known without asking another machine.
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level>;

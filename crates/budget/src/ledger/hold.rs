@@ -6,7 +6,7 @@ use ziggurat_core::Usd;
 
 use super::{
     Mutex,
-    memory::{Ending, Line, Memory},
+    memory::{Ending, Lines, Memory},
 };
 use crate::{Charge, Claim, Flags, Hold, HoldId, Refused, Reply, Slot};
 
@@ -15,7 +15,7 @@ pub(super) struct MemoryHold {
     memory: Arc<Memory>,
     id: HoldId,
     call: HoldId,
-    lines: Vec<Line>,
+    lines: Lines,
     /// Locked before the accounts are, by whoever changes it.
     held: Mutex<Amount>,
 }
@@ -32,7 +32,7 @@ impl MemoryHold {
     pub(super) fn new(
         memory: Arc<Memory>,
         claim: &Claim,
-        lines: Vec<Line>,
+        lines: Lines,
         amount: Usd,
         slot: Option<Slot>,
     ) -> Self {

@@ -1,12 +1,12 @@
 //! The ledger in this process's memory: exact, sharded, bounded.
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Account, Budget, Clock, Locked, Shards, Usd, Window};
+use smallvec::SmallVec;
+use ziggurat_core::{Account, Budget, Clock, Fingerprint, Fingerprints, Locked, Shards, Usd, Window};
 
 use super::{
     Mutex, entry::Entry, entry::Seen, hold::MemoryHold, recovered::Pending, unreconciled::Unreconciled,
@@ -24,30 +24,34 @@ pub(super) struct Memory {
     pub(super) alerts: Option<Alerts>,
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) recovered: Mutex<Recovered>,
-    hashers: [RandomState; 2],
+    fingerprints: Fingerprints,
     state: OnceLock<State>,
 }
 
 pub(super) struct State {
-    pub(super) accounts: Shards<Key, Entry>,
+    pub(super) accounts: Shards<Entry>,
     pub(super) pending: Pending,
     pub(super) unreconciled: Unreconciled,
 }
 
-/// A fingerprint of an account under keys of the process's own: two accounts never share it, short of 2^-64 of luck.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(u128);
-
 /// An account of a claim: named once, however many budgets count in it.
 pub(super) struct Line {
-    pub(super) key: Key,
-    pub(super) account: Arc<Account>,
-    window: Window,
+    pub(super) key: Fingerprint,
+    /// The place of its first budget in the claim.
+    budget: usize,
     /// The smallest cap.
     cap: Usd,
     soft: Option<Usd>,
     /// What it was posted under at last.
     bucket: i64,
+}
+
+/// The accounts of a claim, in place for as many as most claims have.
+pub(super) struct Lines {
+    budgets: Arc<[Budget]>,
+    list: SmallVec<[Line; 6]>,
+    /// As they are written down, where there is a journal.
+    written: Vec<Arc<Account>>,
 }
 
 /// What is posted when a hold ends.
@@ -61,13 +65,13 @@ pub(super) struct Ending {
 
 /// An account that something was posted to.
 pub(super) struct Posted {
-    pub(super) key: Key,
+    pub(super) key: Fingerprint,
     pub(super) account: Arc<Account>,
     pub(super) window: Window,
     pub(super) bucket: i64,
 }
 
-pub(super) type Accounts<'a> = Locked<'a, Key, Entry>;
+pub(super) type Accounts<'a> = Locked<'a, Entry>;
 
 // ===== impl Memory =====
 
@@ -80,7 +84,7 @@ impl Memory {
             alerts: None,
             journal: None,
             recovered: Mutex::new(Recovered::default()),
-            hashers: [RandomState::new(), RandomState::new()],
+            fingerprints: Fingerprints::new(),
             state: OnceLock::new(),
         }
     }
@@ -97,16 +101,16 @@ impl Memory {
     /// Sets aside what fits, in every account or in none.
     pub(super) fn reserve(self: &Arc<Self>, claim: &Claim) -> Result<Held, Refused> {
         let now = self.clock.now();
-        let lines = self.lines(&claim.budgets);
+        let mut lines = self.lines(&claim.budgets);
         let state = self.state();
-        self.expire_due(&lines, now);
-        let mut locked = state.accounts.lock(lines.iter().map(|line| &line.key), now);
+        self.expire_due(&lines.iter(), now);
+        let mut locked = state.accounts.lock(lines.keys(), now);
         let amount = self.fit(&mut locked, &lines, claim.least, claim.most, now)?;
         open(&mut locked, &lines, amount, now)?;
-        let slot = match self.write_open(claim, &lines, amount, now) {
+        let slot = match self.write_open(claim, &mut lines, amount, now) {
             Ok(slot) => slot,
             Err(refused) => {
-                undo(&mut locked, &lines, amount);
+                undo(&mut locked, &lines.list, amount);
                 return Err(refused);
             }
         };
@@ -118,39 +122,40 @@ impl Memory {
     /// Sets more aside for a hold that has `held` by now.
     pub(super) fn extend(
         &self,
-        lines: &[Line],
+        lines: &Lines,
         held: Usd,
         slot: Option<&Slot>,
         least: Usd,
         most: Usd,
     ) -> Result<Usd, Refused> {
         let now = self.clock.now();
-        self.expire_due(lines, now);
-        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
+        self.expire_due(&lines.iter(), now);
+        let mut locked = self.state().accounts.lock(lines.keys(), now);
         // A hold is one number, and stays one.
         let most = most.min(Usd::MAX.saturating_sub(held));
         let amount = self.fit(&mut locked, lines, least, most, now)?;
         if let (Some(journal), Some(slot)) = (&self.journal, slot) {
             journal.grow(slot, held + amount);
         }
-        for line in lines {
+        for line in &lines.list {
             kept(&mut locked, line.key).grow(amount);
         }
         Ok(amount)
     }
 
     /// Ends a hold, and posts what it was charged.
-    pub(super) fn close(&self, lines: &mut [Line], ending: Ending) {
+    pub(super) fn close(&self, lines: &mut Lines, ending: Ending) {
         let now = self.clock.now();
         let mut alerts = Vec::new();
-        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
-        for line in lines.iter_mut() {
+        let mut locked = self.state().accounts.lock(lines.keys(), now);
+        for line in &mut lines.list {
+            let budget = &lines.budgets[line.budget];
             let entry = kept(&mut locked, line.key);
-            entry.advance(&line.window, now);
+            entry.advance(&budget.window, now);
             line.bucket = entry.close(ending.held, ending.charge.amount, now);
-            self.note_alerts(entry, line, now, &mut alerts);
+            self.note_alerts(entry, (line, &budget.account), now, &mut alerts);
         }
-        self.write_close(ending, now, || lines.iter().map(Line::posted).collect());
+        self.write_close(ending, now, || lines.posted());
         drop(locked);
         if let Some(listener) = &self.alerts {
             listener.deliver(&alerts);
@@ -177,57 +182,56 @@ impl Memory {
 
     pub(super) fn balance(&self, budget: &Budget) -> Balance {
         let now = self.clock.now();
-        let lines = self.lines(std::slice::from_ref(budget));
-        self.expire_due(&lines, now);
-        let mut locked = self.state().accounts.lock(lines.iter().map(|line| &line.key), now);
+        let line = Line::new(self.key(&budget.account), 0, budget);
+        self.expire_due(&[(&line, budget)].into_iter(), now);
+        let mut locked = self.state().accounts.lock([line.key], now);
         let mut fresh = Entry::default();
-        let entry = locked.get(&lines[0].key).unwrap_or(&mut fresh);
-        self.look(entry, &lines[0], now);
+        let entry = locked.get(line.key).unwrap_or(&mut fresh);
+        self.look(entry, &line, &budget.window, now);
         entry.balance()
     }
 
-    pub(super) fn key(&self, account: &Account) -> Key {
-        let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(account)));
-        Key(high << 64 | low)
+    pub(super) fn key(&self, account: &Account) -> Fingerprint {
+        self.fingerprints.of(account)
     }
 
     /// The accounts of some budgets, each once, in their order.
-    fn lines(&self, budgets: &[Budget]) -> Vec<Line> {
-        let mut lines: Vec<Line> = Vec::with_capacity(budgets.len());
-        for budget in budgets {
+    fn lines(&self, budgets: &Arc<[Budget]>) -> Lines {
+        let mut list = SmallVec::<[Line; 6]>::new();
+        for (at, budget) in budgets.iter().enumerate() {
             let key = self.key(&budget.account);
-            match lines.iter_mut().find(|line| line.key == key) {
+            match list.iter_mut().find(|line| line.key == key) {
                 Some(line) => line.join(budget),
-                None => lines.push(Line::new(key, budget)),
+                None => list.push(Line::new(key, at, budget)),
             }
         }
-        lines
+        Lines { budgets: Arc::clone(budgets), list, written: Vec::new() }
     }
 
     /// How much fits into every account.
     fn fit(
         &self,
         locked: &mut Accounts<'_>,
-        lines: &[Line],
+        lines: &Lines,
         least: Usd,
         most: Usd,
         now: SystemTime,
     ) -> Result<Usd, Refused> {
         let least = least.min(most);
         let mut amount = most;
-        for line in lines {
-            let room = match locked.get(&line.key) {
+        for (line, budget) in lines.iter() {
+            let room = match locked.get(line.key) {
                 Some(entry) => {
-                    self.look(entry, line, now);
+                    self.look(entry, line, &budget.window, now);
                     entry.room(line.cap)
                 }
                 None => line.cap,
             };
             if room < least {
                 let mut fresh = Entry::default();
-                let entry = locked.get(&line.key).unwrap_or(&mut fresh);
-                entry.advance(&line.window, now);
-                let (account, balance) = (Arc::clone(&line.account), entry.balance());
+                let entry = locked.get(line.key).unwrap_or(&mut fresh);
+                entry.advance(&budget.window, now);
+                let (account, balance) = (Arc::new(budget.account.clone()), entry.balance());
                 return Err(Refused::Exceeded { account, cap: line.cap, balance });
             }
             amount = amount.min(room);
@@ -236,34 +240,41 @@ impl Memory {
     }
 
     /// Brings an account up to date.
-    fn look(&self, entry: &mut Entry, line: &Line, now: SystemTime) {
-        let seen = entry.advance(&line.window, now);
+    fn look(&self, entry: &mut Entry, line: &Line, window: &Window, now: SystemTime) {
+        let seen = entry.advance(window, now);
         if let (Seen::Recovered, Some(alerts)) = (seen, &self.alerts) {
             // The earlier process told of these.
             entry.tell(alerts.reached(line.cap, line.soft, entry.spent()), now);
         }
     }
 
-    fn note_alerts(&self, entry: &mut Entry, line: &Line, now: SystemTime, noted: &mut Vec<Alert>) {
+    fn note_alerts(
+        &self,
+        entry: &mut Entry,
+        (line, account): (&Line, &Account),
+        now: SystemTime,
+        noted: &mut Vec<Alert>,
+    ) {
         let Some(alerts) = &self.alerts else { return };
         let spent = entry.spent();
         let news = entry.tell(alerts.reached(line.cap, line.soft, spent), now);
         if news != 0 {
-            noted.extend(alerts.of(news, &line.account, line.cap, line.soft, spent));
+            noted.extend(alerts.of(news, account, line.cap, line.soft, spent));
         }
     }
 
     fn write_open(
         &self,
         claim: &Claim,
-        lines: &[Line],
+        lines: &mut Lines,
         amount: Usd,
         now: SystemTime,
     ) -> Result<Option<Slot>, Refused> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        let accounts: Vec<_> = lines.iter().map(|line| Arc::clone(&line.account)).collect();
+        let written = lines.iter().map(|(_, budget)| Arc::new(budget.account.clone()));
+        lines.written = written.collect();
         let expires_at = now.checked_add(self.hold_ttl).unwrap_or(now);
-        let hold = OpenHold { id: claim.id, call: claim.call, accounts: &accounts, amount, expires_at };
+        let hold = OpenHold { id: claim.id, call: claim.call, accounts: &lines.written, amount, expires_at };
         match journal.open(&hold) {
             Ok(slot) => Ok(Some(slot)),
             Err(_) => Err(Refused::Unavailable("the journal has no room for another reservation")),
@@ -271,12 +282,19 @@ impl Memory {
     }
 
     /// Posts the recovered holds that have expired, now that these accounts are looked at.
-    fn expire_due(&self, lines: &[Line], now: SystemTime) {
+    fn expire_due<'l>(
+        &self,
+        lines: &(impl Iterator<Item = (&'l Line, &'l Budget)> + Clone),
+        now: SystemTime,
+    ) {
         let pending = &self.state().pending;
         if pending.is_empty() {
             return;
         }
-        pending.learn(|key| lines.iter().find(|line| line.key == key).map(|line| line.window.clone()));
+        pending.learn(|key| {
+            let known = lines.clone().find(|(line, _)| line.key == key);
+            known.map(|(_, budget)| budget.window.clone())
+        });
         if pending.is_due(now) {
             self.expire(now);
         }
@@ -298,9 +316,9 @@ impl State {
         let now = memory.clock.now();
         for account in recovered.accounts {
             let key = memory.key(&account.account);
-            let mut locked = accounts.lock([&key], now);
+            let mut locked = accounts.lock([key], now);
             let entry: &mut Entry =
-                locked.entry(&key).expect("invariant: the map has room for what is recovered");
+                locked.entry(key).expect("invariant: the map has room for what is recovered");
             entry.recover(account.buckets);
         }
         let pending = Pending::new(memory, &accounts, recovered.holds, now);
@@ -308,23 +326,32 @@ impl State {
     }
 }
 
+// ===== impl Lines =====
+
+impl Lines {
+    /// The accounts, and a budget of each.
+    fn iter(&self) -> impl Iterator<Item = (&Line, &Budget)> + Clone {
+        self.list.iter().map(|line| (line, &self.budgets[line.budget]))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Fingerprint> {
+        self.list.iter().map(|line| line.key)
+    }
+
+    fn posted(&self) -> Vec<Posted> {
+        let posted = |(at, (line, budget)): (usize, (&Line, &Budget))| {
+            let account = self.written.get(at).cloned().unwrap_or_else(|| budget.account.clone().into());
+            Posted { key: line.key, account, window: budget.window.clone(), bucket: line.bucket }
+        };
+        self.iter().enumerate().map(posted).collect()
+    }
+}
+
 // ===== impl Line =====
 
 impl Line {
-    fn new(key: Key, budget: &Budget) -> Self {
-        Self {
-            key,
-            account: Arc::clone(&budget.account),
-            window: budget.window.clone(),
-            cap: budget.cap,
-            soft: budget.soft,
-            bucket: 0,
-        }
-    }
-
-    fn posted(&self) -> Posted {
-        let (account, window) = (Arc::clone(&self.account), self.window.clone());
-        Posted { key: self.key, account, window, bucket: self.bucket }
+    const fn new(key: Fingerprint, at: usize, budget: &Budget) -> Self {
+        Self { key, budget: at, cap: budget.cap, soft: budget.soft, bucket: 0 }
     }
 
     fn join(&mut self, budget: &Budget) {
@@ -344,30 +371,21 @@ impl Posted {
     }
 }
 
-// ===== impl Key =====
-
-/// Half of it is as good a hash as can be had.
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64((self.0 & u128::from(u64::MAX)) as u64);
-    }
-}
-
 /// Opens a hold in every account, or in none when there is no room for one.
-fn open(locked: &mut Accounts<'_>, lines: &[Line], amount: Usd, now: SystemTime) -> Result<(), Refused> {
-    for (at, line) in lines.iter().enumerate() {
-        if let Some(entry) = locked.get(&line.key) {
+fn open(locked: &mut Accounts<'_>, lines: &Lines, amount: Usd, now: SystemTime) -> Result<(), Refused> {
+    for (at, (line, budget)) in lines.iter().enumerate() {
+        if let Some(entry) = locked.get(line.key) {
             entry.open(amount);
             continue;
         }
         // Making room evicts idle accounts: also of this claim, those in which nothing was opened yet.
-        match locked.entry(&line.key) {
+        match locked.entry(line.key) {
             Ok(entry) => {
-                entry.advance(&line.window, now);
+                entry.advance(&budget.window, now);
                 entry.open(amount);
             }
             Err(_) => {
-                undo(locked, &lines[..at], amount);
+                undo(locked, &lines.list[..at], amount);
                 return Err(Refused::Unavailable("as many accounts as it may keep are in use"));
             }
         }
@@ -382,8 +400,8 @@ fn undo(locked: &mut Accounts<'_>, lines: &[Line], amount: Usd) {
 }
 
 /// An account that is known to be there.
-pub(super) fn kept<'a>(locked: &'a mut Accounts<'_>, key: Key) -> &'a mut Entry {
-    locked.get(&key).expect("invariant: an account with an open hold is not forgotten")
+pub(super) fn kept<'a>(locked: &'a mut Accounts<'_>, key: Fingerprint) -> &'a mut Entry {
+    locked.get(key).expect("invariant: an account with an open hold is not forgotten")
 }
 
 /// Accounts, unless set.

@@ -10,12 +10,12 @@ use std::{
     time::SystemTime,
 };
 
-use ziggurat_core::{Account, Shards, Usd, Window};
+use ziggurat_core::{Account, Fingerprint, Shards, Usd, Window};
 
 use super::{
     Mutex, MutexGuard,
     entry::Entry,
-    memory::{Ending, Key, Memory, Posted, kept},
+    memory::{Ending, Memory, Posted, kept},
 };
 use crate::{Charge, Flags, HoldId, RecoveredHold, Slot, calendar};
 
@@ -44,7 +44,7 @@ pub(super) struct Lost {
 }
 
 struct Place {
-    key: Key,
+    key: Fingerprint,
     account: Arc<Account>,
     /// Not known where the name of the period does not say it, and no budget was seen yet.
     window: Option<Window>,
@@ -66,7 +66,7 @@ impl Memory {
         let now = self.clock.now();
         let Lost { call, places, amount, slot, .. } = lost;
         let charge = charge(amount);
-        let mut locked = self.state().accounts.lock(places.iter().map(|place| &place.key), now);
+        let mut locked = self.state().accounts.lock(places.iter().map(|place| place.key), now);
         let post = |Place { key, account, window }| {
             let window = window.unwrap_or(Window::Lifetime);
             let entry = kept(&mut locked, key);
@@ -85,7 +85,7 @@ impl Pending {
     /// Counts recovered holds as held.
     pub(super) fn new(
         memory: &Memory,
-        accounts: &Shards<Key, Entry>,
+        accounts: &Shards<Entry>,
         holds: Vec<RecoveredHold>,
         now: SystemTime,
     ) -> Self {
@@ -104,9 +104,9 @@ impl Pending {
                 }
             }
             for place in &places {
-                let mut locked = accounts.lock([&place.key], now);
+                let mut locked = accounts.lock([place.key], now);
                 let entry =
-                    locked.entry(&place.key).expect("invariant: the map has room for what is recovered");
+                    locked.entry(place.key).expect("invariant: the map has room for what is recovered");
                 entry.open(hold.amount);
             }
             let RecoveredHold { id, call, amount, expires_at, slot, .. } = hold;
@@ -126,7 +126,7 @@ impl Pending {
     }
 
     /// Takes note of the windows of accounts that budgets were seen for.
-    pub(super) fn learn(&self, window_of: impl Fn(Key) -> Option<Window>) {
+    pub(super) fn learn(&self, window_of: impl Fn(Fingerprint) -> Option<Window>) {
         let mut holds = self.holds();
         if holds.unknown.is_empty() {
             return;

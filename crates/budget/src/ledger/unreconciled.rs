@@ -34,7 +34,7 @@ impl Memory {
         // Whoever takes it out corrects it, or puts it back.
         let Some(orphan) = state.unreconciled.all().remove(&id) else { return false };
         let now = self.clock.now();
-        let mut locked = state.accounts.lock(orphan.posted.iter().map(|posted| &posted.key), now);
+        let mut locked = state.accounts.lock(orphan.posted.iter().map(|posted| posted.key), now);
         let corrected = pin(&mut locked, &orphan.posted, now)
             && match self.write_correction(id, &orphan, charge, now) {
                 Ok(()) => true,
@@ -91,7 +91,7 @@ impl Unreconciled {
 /// Sees to it that each account is there and stays, also one that was forgotten because nothing was posted. Says whether it could.
 fn pin(locked: &mut Accounts<'_>, posted: &[Posted], now: SystemTime) -> bool {
     for (at, one) in posted.iter().enumerate() {
-        let Ok(entry) = locked.entry(&one.key) else {
+        let Ok(entry) = locked.entry(one.key) else {
             unpin(locked, &posted[..at]);
             return false;
         };

@@ -85,7 +85,7 @@ fn an_attempt_comes_to_what_was_stated_or_seen() {
     ];
     for (outcome, content, stated, answered, expected) in cases {
         let attempt = attempt(outcome, content, stated);
-        let used = used(&[&attempt], 50, answered);
+        let used = used(&[&attempt].into_iter(), 50, answered);
         assert_eq!(used, Used::new(1, expected), "{attempt:?}");
     }
 }
@@ -99,10 +99,13 @@ fn attempts_add_up_and_what_was_not_sent_counts_nothing() {
         attempt(Outcome::Truncated, Some(30), None),
         attempt(Outcome::Complete, Some(30), Some((7, 3))),
     );
-    assert_eq!(used(&[&unsent, &failed, &cut, &whole], 50, Answered::Whole), Used::new(1, Some((57, 13))));
+    assert_eq!(
+        used(&[&unsent, &failed, &cut, &whole].into_iter(), 50, Answered::Whole),
+        Used::new(1, Some((57, 13)))
+    );
     for (answered, requests) in [(Answered::Somehow, 1), (Answered::Whole, 1), (Answered::Refused, 0)] {
-        assert_eq!(used(&[&unsent], 50, answered), Used::new(requests, Some((0, 0))));
-        assert_eq!(used(&[], 50, answered), Used::new(requests, Some((0, 0))));
+        assert_eq!(used(&[&unsent].into_iter(), 50, answered), Used::new(requests, Some((0, 0))));
+        assert_eq!(used(&[].into_iter(), 50, answered), Used::new(requests, Some((0, 0))));
     }
-    assert_eq!(used(&[&failed], 50, Answered::Refused), Used::new(1, Some((0, 0))));
+    assert_eq!(used(&[&failed].into_iter(), 50, Answered::Refused), Used::new(1, Some((0, 0))));
 }

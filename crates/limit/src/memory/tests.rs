@@ -17,8 +17,8 @@ fn key(id: &str) -> Scope {
 }
 
 fn take(store: &MemoryStore, asks: &[(&Limit, u64)], now: SystemTime) -> Result<Taken, Refused> {
-    let asks = asks.iter().map(|&(limit, amount)| Ask::new(limit.clone(), amount)).collect();
-    match store.take(asks, now) {
+    let asks: Vec<_> = asks.iter().map(|&(limit, amount)| Ask::new(limit.clone(), amount)).collect();
+    match store.take(&asks, now) {
         Reply::Ready(answer) => answer,
         Reply::Later(_) => unreachable!("it is in memory"),
     }

@@ -19,6 +19,8 @@ use crate::config::Spending;
 pub(crate) struct Keeper {
     ledger: Ledger,
     journal: Option<Arc<SqliteJournal>>,
+    /// How old what is posted may be and still count.
+    history: Duration,
 }
 
 // ===== impl Keeper =====
@@ -33,24 +35,34 @@ impl Keeper {
         if let Some(ttl) = spending.hold_ttl {
             ledger = ledger.hold_ttl(ttl);
         }
-        let Some(path) = &spending.ledger else { return Ok(Self { ledger, journal: None }) };
-        let (journal, recovered) = open_journal(path, history(spending, ledger.now()))?;
+        let history = history(spending, ledger.now());
+        let Some(path) = &spending.ledger else { return Ok(Self { ledger, journal: None, history }) };
+        let (journal, recovered) = open_journal(path, history)?;
         let ledger = ledger.journal(Arc::clone(&journal) as _, recovered);
-        Ok(Self { ledger, journal: Some(journal) })
+        Ok(Self { ledger, journal: Some(journal), history })
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
         self.ledger.clone()
     }
 
-    /// Posts what an earlier process held when its time is over, as long as it is polled.
+    /// Posts what an earlier process held when its time is over, and deletes what is too old to count, as long as it is polled.
     pub(crate) fn run(&self) -> impl Future<Output = std::convert::Infallible> + use<> {
-        let ledger = self.ledger.clone();
+        let (ledger, journal, history) = (self.ledger.clone(), self.journal.clone(), self.history);
         async move {
             let mut tick = interval(EVERY);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut prune_at = ledger.now();
             loop {
                 tick.tick().await;
+                if let Some(journal) = &journal
+                    && ledger.now() >= prune_at
+                {
+                    prune_at = ledger.now() + PRUNE_EVERY;
+                    if let Err(error) = journal.prune(ledger.now() - history).await {
+                        tracing::warn!(%error, "what is too old to count could not be deleted from the ledger");
+                    }
+                }
                 let expired = ledger.expire(ledger.now());
                 if expired > 0 {
                     tracing::warn!("{expired} reservations of an earlier process are posted as unreconciled");
@@ -110,5 +122,7 @@ fn tell(alert: &Alert) {
 
 /// How often is looked for reservations whose time is over.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for what is too old.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How long writing may take at a stop.
 const LAST_WRITES: Duration = Duration::from_secs(5);

@@ -101,6 +101,14 @@ impl Spending {
         let of = |key: &str| ours.and_then(|ours| ours.get(key));
         let litellm = |key: &str| root.get("litellm_settings").and_then(|settings| settings.get(key));
         let general = |key: &str| root.get("general_settings").and_then(|settings| settings.get(key));
+        if litellm("max_budget").is_none() {
+            for key in ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced"] {
+                if let Some(node) = of(key) {
+                    let message = "does nothing yet: there is no `litellm_settings.max_budget`";
+                    report.warning(&node.at, &node.path, message);
+                }
+            }
+        }
         let status =
             litellm("budget_exceeded_status_code").or_else(|| general("budget_exceeded_status_code"));
         Self {

@@ -37,7 +37,8 @@ pub fn app(database: &Path) -> Result<(Router, Arc<SqliteJournal>), BoxError> {
 
 /// Stands for a host's own look-up of a key.
 async fn identify(month: Window, mut request: Request, next: Next) -> Response {
-    let key = request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let key =
+        request.headers().get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let id = match key {
         Some("key-of-ann") => "ann",
         Some("key-of-bob") => "bob",

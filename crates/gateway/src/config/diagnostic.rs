@@ -88,6 +88,11 @@ impl Report {
         self.add(Severity::Warning, at, key, message.into());
     }
 
+    /// Whether something was found to be wrong with what a key has.
+    pub(super) fn blames(&self, key: &str) -> bool {
+        self.0.iter().any(|known| known.key == key)
+    }
+
     fn add(&mut self, severity: Severity, at: &Position, key: &str, message: String) {
         self.0.push(Diagnostic { severity, at: at.clone(), key: key.to_owned(), message });
     }

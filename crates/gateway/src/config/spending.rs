@@ -101,17 +101,9 @@ impl Spending {
         let of = |key: &str| ours.and_then(|ours| ours.get(key));
         let litellm = |key: &str| root.get("litellm_settings").and_then(|settings| settings.get(key));
         let general = |key: &str| root.get("general_settings").and_then(|settings| settings.get(key));
-        if litellm("max_budget").is_none() {
-            for key in ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced"] {
-                if let Some(node) = of(key) {
-                    let message = "does nothing yet: there is no `litellm_settings.max_budget`";
-                    report.warning(&node.at, &node.path, message);
-                }
-            }
-        }
         let status =
             litellm("budget_exceeded_status_code").or_else(|| general("budget_exceeded_status_code"));
-        Self {
+        let spending = Self {
             budget: read_budget(litellm, report),
             refusal: read_status(status, report).unwrap_or(StatusCode::TOO_MANY_REQUESTS),
             discounts: read_discounts(litellm("cost_discount_config"), report),
@@ -124,7 +116,18 @@ impl Spending {
             unpriced: read_unpriced(of("unpriced"), report).unwrap_or_default(),
             on_disconnect: read_on_disconnect(of("on_disconnect"), report).unwrap_or(OnDisconnect::Cancel),
             price_map: of("price_map").and_then(|node| Some((read_path(node, report)?, Place::of(node)))),
+        };
+        if litellm("max_budget").is_none() {
+            let known = ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced"].map(of);
+            for node in known.into_iter().flatten() {
+                if report.blames(&node.path) {
+                    continue;
+                }
+                let message = "does nothing yet: there is no `litellm_settings.max_budget`";
+                report.warning(&node.at, &node.path, message);
+            }
         }
+        spending
     }
 }
 

@@ -183,6 +183,7 @@ impl Estimate {
     /// The provider's counts; where it stated none, or not to the end, or what cannot be: estimates.
     fn known_usage(&self, attempt: &Attempt, flags: &mut Flags) -> Usage {
         let mut usage = attempt.usage.unwrap_or(Usage::new(Convention::OPENAI));
+        flags.usage_invalid = usage.invalid;
         if !is_credible(&usage) {
             flags.usage_invalid = true;
             usage = Usage::new(Convention::OPENAI);
@@ -390,6 +391,8 @@ fn is_credible(usage: &Usage) -> bool {
         usage.reasoning,
         usage.audio_input,
         usage.audio_output,
+        usage.image_input,
+        usage.image_output,
         usage.web_searches,
     ];
     parts.into_iter().flatten().all(|count| count <= MOST_TOKENS)

@@ -22,7 +22,7 @@ pub enum Uncapped {
     /// the header [`CLAMPED`].
     Clamp(u64),
     /// A little at first, and more as the answer runs; a stream that cannot get more ends with the budget's error. An answer that is
-    /// not streamed is as [`Uncapped::ReserveModelCap`].
+    /// not streamed, or that a model may reason about unseen, is as [`Uncapped::ReserveModelCap`].
     Extend,
     /// Nothing: the call is refused.
     Refuse,

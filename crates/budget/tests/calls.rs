@@ -130,13 +130,15 @@ async fn usage_is_untrusted() {
     assert_eq!(charged("").await, estimate);
     assert_eq!(charged(r#","usage":null"#).await, estimate);
     assert_eq!(charged(r#","usage":{"prompt_tokens":5}"#).await, estimate);
-    assert_eq!(charged(r#","usage":{"prompt_tokens":-5,"completion_tokens":-2000}"#).await, estimate);
-    assert_eq!(charged(r#","usage":{"prompt_tokens":"5","completion_tokens":"many"}"#).await.0, token * 3);
+    let invalid = (token * 3, true, true);
+    assert_eq!(charged(r#","usage":{"prompt_tokens":-5,"completion_tokens":-2000}"#).await, invalid);
+    assert_eq!(charged(r#","usage":{"prompt_tokens":"5","completion_tokens":"many"}"#).await, invalid);
+    assert_eq!(charged(r#","usage":{"prompt_tokens":null,"completion_tokens":null}"#).await, estimate);
     assert_eq!(
         charged(r#","usage":{"prompt_tokens":1,"completion_tokens":1000000000000}"#).await,
         (token * 3, true, true)
     );
-    assert_eq!(charged(r#","usage":{"prompt_tokens":1,"completion_tokens":1e30}"#).await.0, token * 3);
+    assert_eq!(charged(r#","usage":{"prompt_tokens":1,"completion_tokens":1e30}"#).await, invalid);
     assert_eq!(charged(r#","usage":{"prompt_tokens":1,"completion_tokens":1.5}"#).await.0, token * 2);
 }
 

@@ -39,6 +39,9 @@ pub struct Usage {
     pub image_output: Option<u64>,
     /// Web searches the provider ran.
     pub web_searches: Option<u64>,
+    /// Whether the input's or the output's count was stated as what cannot be one: negative, no number, out of range. It counts as not
+    /// stated.
+    pub invalid: bool,
 }
 
 // ===== impl Convention =====
@@ -71,6 +74,7 @@ impl Usage {
             image_input: None,
             image_output: None,
             web_searches: None,
+            invalid: false,
         }
     }
 
@@ -119,6 +123,7 @@ impl Usage {
         take(&mut self.image_input, later.image_input);
         take(&mut self.image_output, later.image_output);
         take(&mut self.web_searches, later.web_searches);
+        self.invalid |= later.invalid;
     }
 
     /// Whether nothing was stated.

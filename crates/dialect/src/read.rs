@@ -273,6 +273,11 @@ pub(crate) fn stated(count: Option<Count>) -> Option<u64> {
     count.and_then(|count| count.0)
 }
 
+/// Whether something stands where a count should, and is none.
+pub(crate) fn is_invalid(count: Option<Count>) -> bool {
+    count.is_some_and(|count| count.0.is_none())
+}
+
 fn whole(text: &str) -> Option<u64> {
     let float = || text.parse::<f64>().ok().filter(|n| (0.0..EXACT).contains(n) && n.fract() == 0.0);
     let json_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());

@@ -42,17 +42,30 @@ fn report(path: &Path) -> (String, ExitCode) {
         text += &format!("{}; {price}{limits}\n", describe(deployment, config.drop_params));
     }
     text += &of_gateway(&config);
+    let guarded = config.spending.budget.is_some() && config.spending.unpriced == Unpriced::Refuse;
+    let unpriced = config.deployments.iter().filter(|it| guarded && is_unpriced(it, &catalog, &groups));
+    let unpriced: Vec<_> =
+        unpriced.map(|it| format!("{path}: warning: {}\n", unpriced_in_words(it))).collect();
+    text += &unpriced.concat();
     let key =
         if config.master_key.is_some() { "a master key is set" } else { "no master key: loopback only" };
     let deployments = counted(config.deployments.len(), "deployment");
-    text += &format!("{path}: {deployments}, {}, {key}\n", counted(findings.len(), "warning"));
+    text +=
+        &format!("{path}: {deployments}, {}, {key}\n", counted(findings.len() + unpriced.len(), "warning"));
     (text, ExitCode::SUCCESS)
 }
 
-/// Whether nothing is known of what a deployment costs; what a wildcard costs is known when it is called.
+/// What an operator is told of a deployment without a price, where there is a budget.
+pub(crate) fn unpriced_in_words(deployment: &Deployment) -> String {
+    format!("no price is known of a deployment of {:?}: it is refused, as a budget applies", deployment.alias)
+}
+
+/// Whether it is not known what a deployment's input and output cost; what a wildcard costs is known when it is called.
 pub(crate) fn is_unpriced(deployment: &Deployment, catalog: &Catalog, groups: &Groups) -> bool {
     let target = groups.of(deployment);
-    target.is_some_and(|target| catalog.for_target(target).is_none_or(|model| !model.prices.is_priced()))
+    target.is_some_and(|target| {
+        catalog.for_target(target).is_none_or(|model| !model.prices.is_priced_for_text())
+    })
 }
 
 fn price(deployment: &Deployment, catalog: &Catalog, groups: &Groups, config: &Config) -> String {
@@ -61,6 +74,9 @@ fn price(deployment: &Deployment, catalog: &Catalog, groups: &Groups, config: &C
         return format!("priced by the model that is named{adjusted}");
     };
     match (prices::describe(catalog, target), config.spending.unpriced) {
+        (Some(price), Unpriced::Refuse) if is_unpriced(deployment, catalog, groups) => {
+            format!("{price}{adjusted}, no price of the rest: refused where a budget applies")
+        }
         (Some(price), _) => price + &adjusted,
         (None, Unpriced::Allow) => "no price: free of charge".to_owned(),
         (None, _) => "no price: refused where a budget applies".to_owned(),

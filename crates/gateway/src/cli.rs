@@ -247,10 +247,7 @@ fn say_what_guards(config: &Config, catalog: &Catalog, groups: &Groups) {
     if config.spending.unpriced == Unpriced::Refuse {
         let unpriced = config.deployments.iter().filter(|it| check::is_unpriced(it, catalog, groups));
         for deployment in unpriced {
-            tracing::warn!(
-                "no price is known of a deployment of {:?}: it is refused, as a budget applies",
-                deployment.alias
-            );
+            tracing::warn!("{}", check::unpriced_in_words(deployment));
         }
     }
 }

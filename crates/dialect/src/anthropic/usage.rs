@@ -5,7 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    read::{Count, document, stated, wire_object},
+    read::{Count, document, is_invalid, stated, wire_object},
     write::Object,
 };
 
@@ -29,6 +29,7 @@ wire_object! {
 pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     let wire: WireUsage<'_> = document(raw.get()).ok()?;
     let mut counts = Usage::new(Convention::ANTHROPIC);
+    counts.invalid = is_invalid(wire.input_tokens) || is_invalid(wire.output_tokens);
     counts.input = stated(wire.input_tokens);
     counts.output = stated(wire.output_tokens);
     counts.cached_read = stated(wire.cache_read_input_tokens);

@@ -5,7 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    read::{Count, document, stated, wire_object},
+    read::{Count, document, is_invalid, stated, wire_object},
     write::Object,
 };
 
@@ -30,6 +30,7 @@ wire_object! {
         cached_tokens: Count = "cached_tokens",
         cache_write_tokens: Count = "cache_write_tokens",
         audio_tokens: Count = "audio_tokens",
+        image_tokens: Count = "image_tokens",
         reasoning_tokens: Count = "reasoning_tokens",
     }
     struct WireServerTools { web_search_requests: Count = "web_search_requests", }
@@ -40,6 +41,7 @@ wire_object! {
 pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     let wire: WireUsage<'_> = document(raw.get()).ok()?;
     let mut counts = Usage::new(Convention::OPENAI);
+    counts.invalid = is_invalid(wire.prompt_tokens) || is_invalid(wire.completion_tokens);
     counts.input = stated(wire.prompt_tokens);
     counts.output = stated(wire.completion_tokens);
     let prompt = wire.prompt_details.or(wire.prompt_detail).unwrap_or_default();
@@ -52,8 +54,10 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
         .or(stated(wire.cache_read_input_tokens));
     counts.cached_write = stated(prompt.cache_write_tokens).or(stated(wire.cache_creation_input_tokens));
     counts.audio_input = stated(prompt.audio_tokens);
+    counts.image_input = stated(prompt.image_tokens);
     counts.reasoning = stated(completion.reasoning_tokens);
     counts.audio_output = stated(completion.audio_tokens);
+    counts.image_output = stated(completion.image_tokens);
     counts.web_searches = wire.server_tool_use.and_then(|tools| stated(tools.web_search_requests));
     if let (Some(input), Some(output), Some(reasoning), Some(total)) =
         (counts.input, counts.output, counts.reasoning, stated(wire.total_tokens))

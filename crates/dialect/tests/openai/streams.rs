@@ -244,7 +244,9 @@ fn types_that_nobody_knows_are_passed_over() {
 fn hostile_numbers_do_no_harm() {
     let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":-5,"output_tokens":1e300,"cache_read_input_tokens":"7"}}}"#;
     let events = events(Dialect::Anthropic, &[start, r#"{"type":"content_block_stop","index":-1}"#, STOP]);
-    // No usage among them: nothing that can be was stated.
-    assert_eq!(events[0], "Start { id: None, model: None, created: None }");
-    assert_eq!(events[1], "Close { choice: 0, block: 0 }");
+    // Nothing that can be was stated, and that is said.
+    assert!(events[0].contains("input: None, output: None, cached_read: None"), "{}", events[0]);
+    assert!(events[0].contains("invalid: true"), "{}", events[0]);
+    assert_eq!(events[1], "Start { id: None, model: None, created: None }");
+    assert_eq!(events[2], "Close { choice: 0, block: 0 }");
 }

@@ -144,13 +144,15 @@ async fn check_says_prices_limits_and_budgets() {
     let said = "by OpenAI Chat Completions; chat and messages, whole and streamed, with tools; key set; parameters it does not take are refused";
     let expected = format!(
         "azure: azure/my-own {said}; input $2.50, cached input $1.25, output $10 per million tokens, less 10 %; at most 30 requests a minute; at most 6000 tokens a minute; at most 5 requests at the same time\n\
-         own: openai/own {said}; input $0.0004 a second\n\
+         own: openai/own {said}; input $0.0004 a second, no price of the rest: refused where a budget applies\n\
          unknown: openai/own {said}; no price: refused where a budget applies\n\
          groq/*: groq/* {said}; priced by the model that is named\n\
          budget: $100, window 1mo UTC, kept in spend.db; calls without a stated cap: clamped to 500 tokens, streams: more is set aside as they run\n\
          limits of all calls: at most 600 requests a minute; at most 50 requests at the same time\n\
          limits of each key: at most 20 requests at the same time\n\
-         config.yaml: 4 deployments, 0 warnings, no master key: loopback only\n"
+         config.yaml: warning: no price is known of a deployment of \"own\": it is refused, as a budget applies\n\
+         config.yaml: warning: no price is known of a deployment of \"unknown\": it is refused, as a budget applies\n\
+         config.yaml: 4 deployments, 2 warnings, no master key: loopback only\n"
     );
     assert_eq!(checked.stdout, expected);
 }

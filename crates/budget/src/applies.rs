@@ -37,7 +37,7 @@ impl Config {
     /// The budgets that apply to a call.
     pub(crate) fn applying(
         &self,
-        named: Option<Vec<Scope>>,
+        named: Option<&[Scope]>,
         principal: Option<&Principal>,
         call: &Call,
     ) -> Result<Applying, Rejection> {
@@ -51,14 +51,20 @@ impl Config {
             }
         }
         if !self.caps.is_empty() {
-            let owner = owner(named.as_deref(), principal);
-            let mut add = |kind, id: &dyn Fn() -> Arc<str>| {
-                let caps = self.caps.iter().filter(|cap| cap.kind == kind);
-                budgets.extend(caps.map(|cap| cap.of(Scope::new(kind, id()))));
-            };
             match named {
-                Some(scopes) => scopes.iter().for_each(|scope| add(scope.kind, &|| Arc::clone(&scope.id))),
-                None => principal.into_iter().for_each(|principal| of_principal(principal, &mut add)),
+                Some(scopes) => {
+                    for scope in scopes {
+                        budgets.extend(self.caps_of(scope.kind, || Arc::clone(&scope.id)));
+                    }
+                }
+                None => {
+                    let ids = principal.into_iter().flat_map(|principal| {
+                        principal.ids().chain(principal.tags.iter().map(|tag| (ScopeKind::Tag, tag)))
+                    });
+                    for (kind, id) in ids {
+                        budgets.extend(self.caps_of(kind, || Arc::clone(id)));
+                    }
+                }
             }
             // Nobody escapes the caps of those who call by being nobody.
             let callers = |kind| !matches!(kind, ScopeKind::EndUser) && !by_call(kind);
@@ -67,21 +73,19 @@ impl Config {
             {
                 return Err(unnamed());
             }
-            let mut add = |kind, id: &dyn Fn() -> Arc<str>| {
-                let caps = self.caps.iter().filter(|cap| cap.kind == kind);
-                budgets.extend(caps.map(|cap| cap.of(Scope::new(kind, id()))));
-            };
             if let Some(user) = call.end_user() {
                 // The user of one owner is not another's of the same name.
-                add(ScopeKind::EndUser, &|| match &owner {
+                let owner = owner(named, principal);
+                let id = || match &owner {
                     Some(owner) => format!("{} {owner} {user}", owner.len()).into(),
                     None => user.as_str().into(),
-                });
+                };
+                budgets.extend(self.caps_of(ScopeKind::EndUser, id));
             }
             if let Some(model) = call.model() {
-                add(ScopeKind::Model, &|| model.into());
+                budgets.extend(self.caps_of(ScopeKind::Model, || model.into()));
             }
-            add(ScopeKind::Gateway, &|| "".into());
+            budgets.extend(self.caps_of(ScopeKind::Gateway, || "".into()));
         }
         budgets.extend(self.fixed.iter().cloned());
         budgets.retain(|budget| budget.account.is_for(call.model()));
@@ -89,6 +93,12 @@ impl Config {
         budgets.sort_by_key(|budget| budget.account.scope.kind);
         // An iterator of known length fills the slice in one allocation.
         Ok(Applying { call: (0..budgets.len()).map(|at| budgets[at].clone()).collect(), targets })
+    }
+
+    /// What a scope may spend by the caps of its kind; its id is made only where there is one.
+    fn caps_of(&self, kind: ScopeKind, id: impl Fn() -> Arc<str>) -> impl Iterator<Item = Budget> {
+        let caps = self.caps.iter().filter(move |cap| cap.kind == kind);
+        caps.map(move |cap| cap.of(Scope::new(kind, id())))
     }
 
     /// The budgets that apply to an attempt because of where it goes.
@@ -132,23 +142,6 @@ fn owner(named: Option<&[Scope]>, principal: Option<&Principal>) -> Option<Arc<s
 /// Whether every call has a scope of a kind, whoever makes it.
 const fn by_call(kind: ScopeKind) -> bool {
     by_target(kind) || matches!(kind, ScopeKind::Model | ScopeKind::Gateway)
-}
-
-fn of_principal(principal: &Principal, add: &mut impl FnMut(ScopeKind, &dyn Fn() -> Arc<str>)) {
-    let ids = [
-        (ScopeKind::Key, &principal.key),
-        (ScopeKind::User, &principal.user),
-        (ScopeKind::Team, &principal.team),
-        (ScopeKind::Organisation, &principal.organisation),
-    ];
-    for (kind, id) in ids {
-        if let Some(id) = id {
-            add(kind, &|| Arc::clone(id));
-        }
-    }
-    for tag in principal.tags.iter() {
-        add(ScopeKind::Tag, &|| Arc::clone(tag));
-    }
 }
 
 /// Whether scopes of a kind are known only when the target is.

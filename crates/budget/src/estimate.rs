@@ -1,13 +1,13 @@
 //! What a call may cost, and what it did.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use http::Request;
 use memchr::{memchr_iter, memmem};
 use smallvec::{SmallVec, smallvec};
 use ziggurat_catalog::{
     Asked, Capability, Lifetime, Model, ServiceTier,
-    tokens::{Count, count_input},
+    tokens::{BYTES_PER_TOKEN, Count, count_input},
 };
 use ziggurat_core::{
     Attempt, Body, Call, Cause, Convention, Dialect, Field, Outcome, Plan, Problem, Rejection, Target, Usage,
@@ -25,7 +25,7 @@ pub(crate) struct Estimate {
     choices: u64,
     asked: Asked,
     pub(crate) output: Output,
-    streamed: bool,
+    pub(crate) streamed: bool,
     /// Whether it is answered with text.
     writes: bool,
 }
@@ -60,7 +60,8 @@ impl Estimate {
         call: &Call,
         bounded: bool,
     ) -> Result<Self, Rejection> {
-        let models = candidates(config, request, call);
+        let (streamed, writes) = (call.stream(), call.operation().generates_text());
+        let models = candidates(config, request, call, writes);
         if bounded && config.unpriced == Unpriced::Refuse {
             refuse_unpriced(&models, call)?;
         }
@@ -77,19 +78,20 @@ impl Estimate {
         let reasons = models
             .iter()
             .any(|candidate| candidate.model.as_ref().is_none_or(|model| model.can(Capability::Reasoning)));
-        let caps: Option<Vec<u64>> = targets().map(|target| stated_cap(target, call)).collect();
+        // Of one candidate without a cap, there is none.
+        let cap = targets().map(|target| stated_cap(target, call)).reduce(|one, two| Some(one?.max(two?)));
         let choices = targets().map(|target| stated_choices(target, call)).max().unwrap_or(1);
-        let policy = match if call.stream() { config.streamed } else { config.whole } {
-            Uncapped::Extend if reasons || !call.stream() => Uncapped::ReserveModelCap,
+        let policy = match if streamed { config.streamed } else { config.whole } {
+            Uncapped::Extend if reasons || !streamed => Uncapped::ReserveModelCap,
             // A cap that a target takes out again is none.
             Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field())) => {
                 Uncapped::ReserveModelCap
             }
             policy => policy,
         };
-        let output = match (caps.and_then(|caps| caps.into_iter().max()), policy) {
+        let output = match (cap.flatten(), policy) {
             (Some(cap), _) => Output::AtMost(cap),
-            (None, _) if !call.operation().generates_text() => Output::AtMost(0),
+            (None, _) if !writes => Output::AtMost(0),
             (None, Uncapped::Extend) => Output::Extend,
             (None, Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
             (None, Uncapped::Clamp(most)) => Output::Clamp(most.min(model_cap()).max(1)),
@@ -99,16 +101,7 @@ impl Estimate {
                 return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());
             }
         };
-        let streamed = call.stream();
-        Ok(Self {
-            models,
-            input,
-            choices,
-            asked,
-            output,
-            streamed,
-            writes: call.operation().generates_text(),
-        })
+        Ok(Self { models, input, choices, asked, output, streamed, writes })
     }
 
     /// The most that so many output tokens a choice can cost, at the dearest candidate.
@@ -164,7 +157,7 @@ impl Estimate {
             // Providers bill neither what did not reach them nor what they refuse.
             return Charge::of(Usd::ZERO, flags);
         }
-        flags.incomplete = !matches!(attempt.outcome, None | Some(Outcome::Complete | Outcome::Refused));
+        flags.incomplete = attempt.outcome.is_some() && !attempt.is_whole();
         let usage = self.known_usage(attempt, &mut flags);
         let Some(model) = self.model(config, attempt.target.as_deref()) else {
             flags.unpriced = true;
@@ -173,11 +166,11 @@ impl Estimate {
         Charge::of(model.prices.cost(&usage, self.asked.tier).total, flags)
     }
 
-    /// What so many bytes of content more would cost in an attempt.
-    pub(crate) fn cost_of_content(&self, config: &Config, attempt: &Attempt, bytes: u64) -> Usd {
+    /// What an attempt would have come to with so many bytes of content more.
+    pub(crate) fn cost_with(&self, config: &Config, attempt: &Attempt, bytes: u64) -> Usd {
         let mut with = attempt.clone();
         with.content_bytes = with.content_bytes.saturating_add(bytes);
-        self.charge(config, &with).amount.saturating_sub(self.charge(config, attempt).amount)
+        self.charge(config, &with).amount
     }
 
     /// The provider's counts; where it stated none, or not to the end, or what cannot be: estimates.
@@ -192,7 +185,7 @@ impl Estimate {
             flags.estimated = true;
             usage.input = Some(self.input.tokens);
         }
-        let seen = match self.is_unknown(attempt, &usage) {
+        let seen = match self.unseen(attempt, &usage) {
             // Nobody has read what was written: it was at most as much as it could be.
             Some(most) => {
                 flags.unreconciled = true;
@@ -200,10 +193,9 @@ impl Estimate {
             }
             None => attempt.content_bytes.div_ceil(BYTES_PER_TOKEN),
         };
-        let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
         match usage.output {
             // Stated at the end, and so for all of it: also when it is zero.
-            Some(_) if whole => {}
+            Some(_) if attempt.is_whole() => {}
             Some(output) if output >= seen => {}
             _ => {
                 flags.estimated = true;
@@ -215,13 +207,12 @@ impl Estimate {
 
     /// The most that an attempt can have written, where not a word of it was seen though there may be many: an answer in one piece that
     /// its caller, or we, did not wait for, or one that is whole and could not be read.
-    fn is_unknown(&self, attempt: &Attempt, usage: &Usage) -> Option<u64> {
-        let unseen = usage.output.is_none() && attempt.content_bytes == 0;
+    fn unseen(&self, attempt: &Attempt, usage: &Usage) -> Option<u64> {
+        let nothing = usage.output.is_none() && attempt.content_bytes == 0;
         let left =
             matches!(attempt.outcome, Some(Outcome::Cancelled | Outcome::Stopped | Outcome::Truncated));
-        let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
         match self.output {
-            Output::AtMost(cap) if unseen && (whole || (left && !self.streamed)) => {
+            Output::AtMost(cap) if nothing && (attempt.is_whole() || (left && !self.streamed)) => {
                 Some(cap.saturating_mul(self.choices))
             }
             _ => None,
@@ -246,8 +237,12 @@ impl Estimate {
 }
 
 /// The targets a call may go to and their prices, in order; what the call names, when nobody has chosen yet.
-fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> SmallVec<[Candidate; 1]> {
-    let writes = call.operation().generates_text();
+fn candidates(
+    config: &Config,
+    request: &Request<Body>,
+    call: &Call,
+    writes: bool,
+) -> SmallVec<[Candidate; 1]> {
     let extensions = request.extensions();
     let planned = extensions.get::<Plan>().map(|plan| &*plan.candidates).unwrap_or_default();
     let targets = match planned {
@@ -288,7 +283,6 @@ fn asked(call: &Call) -> Asked {
     let mut marks = Marks::default();
     // All but one of them begin with a quote: one pass finds them.
     memchr_iter(b'"', body).for_each(|at| marks.note(&body[at + 1..]));
-    let searches = || SEARCH.get_or_init(|| memmem::Finder::new("web_search")).find(body).is_some();
     Asked {
         cache_write: marks.cache.then_some(if marks.hour {
             Lifetime::OneHour
@@ -297,7 +291,7 @@ fn asked(call: &Call) -> Asked {
         }),
         text_input: !marks.input,
         text_output: !marks.output,
-        web_searches: if searches() { MOST_SEARCHES } else { 0 },
+        web_searches: if SEARCH.find(body).is_some() { MOST_SEARCHES } else { 0 },
         ..Asked::default()
     }
 }
@@ -401,10 +395,7 @@ fn is_credible(usage: &Usage) -> bool {
 /// Tokens a choice that are set aside at a time while a stream runs.
 pub(crate) const STEP: u64 = 256;
 
-/// Bytes of content that count as a token where the provider has not stated its usage: on the high side for most text.
-const BYTES_PER_TOKEN: u64 = 3;
-
-static SEARCH: OnceLock<memmem::Finder<'static>> = OnceLock::new();
+static SEARCH: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("web_search"));
 
 /// Web searches that are set aside for a call that lets its provider search.
 const MOST_SEARCHES: u64 = 5;

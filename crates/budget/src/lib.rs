@@ -22,4 +22,5 @@ pub use layer::BudgetLayer;
 pub use ledger::Ledger;
 pub use policy::{CLAMPED, Disconnect, Rest, UNKNOWN_CAP, Uncapped, Unpriced};
 pub use service::{Budgeted, Spending};
-pub use store::{Balance, Charge, Claim, Flags, Held, Hold, HoldId, Refused, Reply, Store};
+pub use store::{Balance, Charge, Claim, Flags, Held, Hold, HoldId, Refused, Store};
+pub use ziggurat_core::Reply;

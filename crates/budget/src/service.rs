@@ -115,7 +115,8 @@ where
     if !call.operation().is_billed() {
         return Ok(inner.call(request).await?.map(Body::new));
     }
-    let mut applying = match config.applying(named, request.extensions().get::<Principal>(), &call) {
+    let mut applying = match config.applying(named.as_deref(), request.extensions().get::<Principal>(), &call)
+    {
         Ok(applying) => applying,
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };

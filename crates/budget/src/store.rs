@@ -2,14 +2,12 @@
 
 use std::{
     fmt,
-    future::Future,
     hash::{BuildHasher, RandomState},
-    pin::Pin,
     sync::Arc,
     time::SystemTime,
 };
 
-use ziggurat_core::{Account, Budget, Usd};
+use ziggurat_core::{Account, Budget, Reply, Usd};
 
 /// Keeps what is spent and what is set aside, for every account at once.
 ///
@@ -21,14 +19,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// What is spent and set aside in the account of `budget` now, where that is known without asking another machine.
     fn balance(&self, budget: &Budget) -> Option<Balance>;
-}
-
-/// An answer that is there, or one to wait for.
-pub enum Reply<T> {
-    /// Known now.
-    Ready(T),
-    /// Polled within the call; no task is needed.
-    Later(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
 /// What is asked of a [`Store`].
@@ -129,18 +119,6 @@ pub enum Refused {
     ),
 }
 
-// ===== impl Reply =====
-
-impl<T> Reply<T> {
-    /// The answer, when it is there.
-    pub async fn wait(self) -> T {
-        match self {
-            Self::Ready(answer) => answer,
-            Self::Later(answer) => answer.await,
-        }
-    }
-}
-
 // ===== impl Claim =====
 
 impl Claim {
@@ -220,14 +198,5 @@ impl std::error::Error for Refused {}
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").field("amount", &self.amount).finish_non_exhaustive()
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Reply<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(value) => f.debug_tuple("Ready").field(value).finish(),
-            Self::Later(_) => f.write_str("Later"),
-        }
     }
 }

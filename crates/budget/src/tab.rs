@@ -42,7 +42,7 @@ struct State {
     seen: u64,
     /// The most of that at once.
     largest: u64,
-    /// The attempt that runs, when it was last looked at.
+    /// The attempt that runs, when it was last looked at; of an answer in one piece.
     last: Option<Attempt>,
 }
 
@@ -169,7 +169,9 @@ impl Subscriber for Tab {
 
     fn on_progress(&self, attempt: &Attempt) -> Decision {
         let mut state = self.state();
-        state.last = Some(attempt.clone());
+        if !self.estimate.streamed {
+            state.last = Some(attempt.clone());
+        }
         if self.estimate.output != Output::Extend || (state.call.is_none() && state.attempts.is_empty()) {
             return Decision::Go;
         }
@@ -180,8 +182,7 @@ impl Subscriber for Tab {
         // As much again as came at once at most is set aside ahead, so that what is given on is paid for.
         state.largest = state.largest.max(attempt.content_bytes.saturating_sub(state.seen));
         state.seen = attempt.content_bytes;
-        let used = self.charge(attempt).amount;
-        let need = used + self.estimate.cost_of_content(&self.config, attempt, state.largest);
+        let need = self.estimate.cost_with(&self.config, attempt, state.largest);
         let target = attempt.target.as_deref();
         let step = || {
             let worst = |output| self.estimate.worst_at(&self.config, target, output);

@@ -124,11 +124,11 @@ where
 
 impl CountTokens for ByLength {
     fn count(&self, _model: &str, text: &str) -> Count {
-        Count::estimate(text.len().div_ceil(BYTES_PER_TOKEN) as u64)
+        Count::estimate((text.len() as u64).div_ceil(BYTES_PER_TOKEN))
     }
 
     fn count_escaped(&self, _model: &str, escaped: &str) -> Count {
-        Count::estimate(escape::plain_len(escaped).div_ceil(BYTES_PER_TOKEN) as u64)
+        Count::estimate((escape::plain_len(escaped) as u64).div_ceil(BYTES_PER_TOKEN))
     }
 }
 
@@ -142,7 +142,8 @@ impl CountTokens for AtMostBytes {
     }
 }
 
-const BYTES_PER_TOKEN: usize = 3;
+/// Bytes of text that count as a token where nobody has counted: see [`ByLength`].
+pub const BYTES_PER_TOKEN: u64 = 3;
 
 #[cfg(test)]
 mod tests;

@@ -412,6 +412,16 @@ impl fmt::Debug for AttemptHandle {
     }
 }
 
+// ===== impl Attempt =====
+
+impl Attempt {
+    /// Whether it has ended with a whole answer, be it a refused one.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Complete | Outcome::Refused))
+    }
+}
+
 // ===== impl TargetId =====
 
 impl PartialEq for TargetId {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Budget, Limit};
+use crate::{Budget, Limit, ScopeKind};
 
 /// Who makes the call, and what they may use: written as a request extension by `auth`, or by the host that authenticated the
 /// caller itself. Ids are opaque; `None` means not known, never 'everyone'.
@@ -28,6 +28,17 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The ids of the caller's own that are known, with the kind of scope that each names; tags apart.
+    pub fn ids(&self) -> impl Iterator<Item = (ScopeKind, &Arc<str>)> {
+        let ids = [
+            (ScopeKind::Key, &self.key),
+            (ScopeKind::User, &self.user),
+            (ScopeKind::Team, &self.team),
+            (ScopeKind::Organisation, &self.organisation),
+        ];
+        ids.into_iter().filter_map(|(kind, id)| Some((kind, id.as_ref()?)))
+    }
+
     /// Whether the caller may use the model it names.
     #[must_use]
     pub fn may_use(&self, model: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What a call is expected to use, and what it came to.
 
-use ziggurat_catalog::tokens::{CountTokens, count_input};
+use ziggurat_catalog::tokens::{BYTES_PER_TOKEN, CountTokens, count_input};
 use ziggurat_core::{Attempt, Call, Limit, Measure, Operation, Outcome};
 
 use crate::Used;
@@ -95,8 +95,7 @@ pub(crate) fn used<'a>(
 
 /// Whole, and nobody knows of what: not an answer that is read.
 fn unread(attempt: &Attempt) -> bool {
-    let whole = matches!(attempt.outcome, Some(Outcome::Complete | Outcome::Refused));
-    whole && !attempt.content_begun && attempt.usage.is_none()
+    attempt.is_whole() && !attempt.content_begun && attempt.usage.is_none()
 }
 
 /// The provider refused it, or broke down before it began, or answered what cannot be read.
@@ -110,17 +109,14 @@ fn tokens(attempt: &Attempt, estimate: u64) -> (u64, u64) {
     let input = stated(attempt.usage.and_then(|usage| usage.input_total()));
     let output = stated(attempt.usage.and_then(|usage| usage.output_total()));
     let seen = attempt.content_bytes.div_ceil(BYTES_PER_TOKEN);
-    match attempt.outcome {
-        Some(Outcome::Complete | Outcome::Refused) => (input.unwrap_or(estimate), output.unwrap_or(seen)),
+    match attempt {
+        whole if whole.is_whole() => (input.unwrap_or(estimate), output.unwrap_or(seen)),
         // To the caller a fallback is one call.
         _ if failed_at_once(attempt) => (0, 0),
         // Before its end a provider may have stated less than it has written: Anthropic's says 1 at the start.
         _ => (input.unwrap_or(estimate), output.unwrap_or(0).max(seen)),
     }
 }
-
-/// As `ByLength` counts.
-const BYTES_PER_TOKEN: u64 = 3;
 
 /// What no answer has: a provider that states more is not believed, as one wrong number would close a limit for a whole window.
 const MOST_TOKENS: u64 = 1_000_000_000;

@@ -15,4 +15,5 @@ pub use layer::LimitLayer;
 pub use memory::MemoryStore;
 pub use quota::{Level, Quota};
 pub use service::Limited;
-pub use store::{Ask, Exceeded, Refused, Reply, Store, Taken, Ticket, Used};
+pub use store::{Ask, Exceeded, Refused, Store, Taken, Ticket, Used};
+pub use ziggurat_core::Reply;

@@ -72,16 +72,8 @@ impl Config {
 
 impl Gathered<'_> {
     fn of_principal(&mut self, principal: &Principal) {
-        let ids = [
-            (ScopeKind::Key, &principal.key),
-            (ScopeKind::User, &principal.user),
-            (ScopeKind::Team, &principal.team),
-            (ScopeKind::Organisation, &principal.organisation),
-        ];
-        for (kind, id) in ids {
-            if let Some(id) = id {
-                self.rules_for(kind, || Arc::clone(id));
-            }
+        for (kind, id) in principal.ids() {
+            self.rules_for(kind, || Arc::clone(id));
         }
         if let (Some(team), Some(user)) = (&principal.team, &principal.user) {
             self.rules_for(ScopeKind::Member, || joined(team, user));

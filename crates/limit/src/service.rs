@@ -95,11 +95,7 @@ where
     let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
         return Ok(inner.call(request).await?.map(Body::new));
     };
-    let taken = match reply {
-        Reply::Ready(answer) => answer,
-        Reply::Later(answer) => answer.await,
-    };
-    let Taken { quota, ticket, .. } = match taken {
+    let Taken { quota, ticket, .. } = match reply.wait().await {
         Ok(taken) => taken,
         Err(refused) => return Ok(config.refuse(&refused, dialect)),
     };

@@ -2,12 +2,10 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Limit, Measure};
+use ziggurat_core::{Limit, Measure, Reply};
 
 use crate::{Level, Quota};
 
@@ -21,14 +19,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where a limit stands, where that is known without asking another machine.
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level>;
-}
-
-/// An answer that is there, or one to wait for.
-pub enum Reply<T> {
-    /// Known now.
-    Ready(T),
-    /// Polled within the call; no task is needed.
-    Later(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
 /// How much of a limit a call is to use.
@@ -173,12 +163,3 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
-
-impl<T: fmt::Debug> fmt::Debug for Reply<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready(value) => f.debug_tuple("Ready").field(value).finish(),
-            Self::Later(_) => f.write_str("Later"),
-        }
-    }
-}

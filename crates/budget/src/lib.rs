@@ -10,6 +10,7 @@ mod layer;
 mod ledger;
 mod policy;
 mod refusal;
+pub mod remote;
 mod service;
 mod store;
 mod tab;

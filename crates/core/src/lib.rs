@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod away;
 mod body;
 mod call;
 mod clock;
@@ -20,6 +21,7 @@ mod target;
 mod usage;
 mod usd;
 
+pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 pub use body::{Body, CollectError};
 pub use call::{Call, Edit, Field, Limits};
 pub use clock::Clock;

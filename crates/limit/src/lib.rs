@@ -6,6 +6,7 @@ mod layer;
 mod memory;
 mod quota;
 mod refusal;
+pub mod remote;
 mod scopes;
 mod service;
 mod store;

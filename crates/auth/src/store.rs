@@ -1,0 +1,115 @@
+//! Where keys are kept: the trait between the layer and its stores.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
+
+use sha2::{Digest, Sha256};
+use ziggurat_core::{Asked, Budget, Limit, Principal};
+
+/// Keeps virtual keys. Asked only for what no cache knows; an answer is kept for seconds.
+pub trait KeyStore: Send + Sync + 'static {
+    /// The key of this hash; `None` when there is none.
+    fn key<'a>(&'a self, hash: &'a KeyHash) -> Asked<'a, Option<KeyRecord>>;
+
+    /// What is known of an end user that a call names; `None` when nothing is.
+    fn customer<'a>(&'a self, id: &'a str) -> Asked<'a, Option<CustomerRecord>> {
+        let _ = id;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// What a key is stored and looked up by: its SHA-256, as LiteLLM stores it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash([u8; 32]);
+
+/// What is known of a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyRecord {
+    /// Whose it is, with the models, limits and budgets that apply, of its team and its user too.
+    pub principal: Principal,
+    /// The paths it may call: paths, their beginnings with `*`, or names of groups (`llm_api_routes`, `info_routes`,
+    /// `management_routes`); `None` allows every path of models.
+    pub routes: Option<Arc<[Arc<str>]>>,
+    /// Names of models that stand for others, for this key.
+    pub aliases: Arc<BTreeMap<String, String>>,
+    /// Whether it may manage keys, teams and users: an administrator's.
+    pub admin: bool,
+    /// When it ends.
+    pub expires_at: Option<SystemTime>,
+    /// Whether it, or its team, was blocked.
+    pub blocked: bool,
+}
+
+/// What is known of an end user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CustomerRecord {
+    /// The budgets that apply.
+    pub budgets: Arc<[Budget]>,
+    /// The limits that apply.
+    pub limits: Arc<[Limit]>,
+    /// Whether it was blocked.
+    pub blocked: bool,
+}
+
+// ===== impl KeyHash =====
+
+impl KeyHash {
+    /// The hash of a key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// Reads 64 hexadecimal digits, as LiteLLM shows it.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return None;
+        }
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// 64 hexadecimal digits: the id of the key in scopes, stores and the admin API.
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyHash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_that_of_litellm_and_reads_back() {
+        // `printf sk-1234 | sha256sum`
+        let hash = KeyHash::of(b"sk-1234");
+        let text = "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b";
+        assert_eq!(hash.to_string(), text);
+        assert_eq!(KeyHash::from_hex(text), Some(hash));
+        assert_eq!(KeyHash::from_hex(&text.to_uppercase()), Some(hash));
+        for bad in ["", &text[1..], &format!("{}g", &text[1..]), &"é".repeat(32)] {
+            assert_eq!(KeyHash::from_hex(bad), None);
+        }
+    }
+}

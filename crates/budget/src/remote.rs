@@ -1,0 +1,88 @@
+//! Ledgers on another machine, that several nodes share.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use ziggurat_core::{Asked, Budget, Usd};
+
+use crate::{Balance, Charge, Claim, HoldId, Refused};
+
+/// A ledger on another machine, as one of its clients sees it: each method is one round trip, and one atomic step there.
+///
+/// Times are the machine's own, by its clock. A hold is in one of three states there: open; posted as unreconciled, when it expired; ended.
+/// An id that has ended stays known for at least a day: whatever is repeated or comes late changes nothing.
+pub trait Backend: Send + Sync + 'static {
+    /// Sets aside as much as fits into every account, at most `claim.most` and at least `claim.least`, or nothing anywhere; until `ttl`
+    /// has passed without a renewal. An id that was settled before, because its caller had stopped waiting, is refused.
+    fn reserve<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>>;
+
+    /// Sets aside more under an id that is reserved: at most `claim.most` and at least `claim.least` on top.
+    fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>>;
+
+    /// Ends holds: posts what was charged, frees the rest. One that is open or posted as unreconciled ends with this charge in the place
+    /// of what was posted; one that has ended stays as it is; one that is not known is posted, and has ended with it.
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()>;
+
+    /// Keeps open holds from expiring for another `ttl`.
+    fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()>;
+
+    /// Posts the holds that have expired as unreconciled, in full. Gives how many there were.
+    fn expire(&self) -> Asked<'_, usize>;
+
+    /// What is spent and set aside in the accounts of these budgets now.
+    fn balances<'a>(&'a self, budgets: &'a [Budget]) -> Asked<'a, Vec<Balance>>;
+}
+
+/// What was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Granted {
+    /// How much, or how much more.
+    pub amount: Usd,
+    /// What each account of the claim stands at after it, in the order of its budgets.
+    pub balances: Vec<Balance>,
+}
+
+/// How a hold ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// The hold.
+    pub id: HoldId,
+    /// The call it was part of.
+    pub call: HoldId,
+    /// Where it is to be posted.
+    pub budgets: Arc<[Budget]>,
+    /// What it came to; zero releases it.
+    pub charge: Charge,
+    /// When, by this node's clock.
+    pub at: SystemTime,
+}
+
+// ===== impl Granted =====
+
+impl Granted {
+    /// An amount that was set aside, and where the accounts stand after it.
+    #[must_use]
+    pub const fn new(amount: Usd, balances: Vec<Balance>) -> Self {
+        Self { amount, balances }
+    }
+}
+
+// ===== impl Settlement =====
+
+impl Settlement {
+    /// The end of a hold.
+    #[must_use]
+    pub const fn new(
+        id: HoldId,
+        call: HoldId,
+        budgets: Arc<[Budget]>,
+        charge: Charge,
+        at: SystemTime,
+    ) -> Self {
+        Self { id, call, budgets, charge, at }
+    }
+}

@@ -202,6 +202,7 @@ pub(super) const MODEL_INFO: Section = Section {
     groups: &[
         group(Read, Name, "id"),
         group(Read, Text, "base_model"),
+        group(Read, Texts, "access_groups"),
         group(Read, Number, "rpm tpm itpm otpm max_parallel_requests max_tokens max_input_tokens max_output_tokens"),
         group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(
@@ -216,7 +217,7 @@ pub(super) const MODEL_INFO: Section = Section {
         group(
             Refuse,
             Any,
-            "access_groups access_windows blocked team_id team_public_model_name guardrails tiered_pricing",
+            "access_windows blocked team_id team_public_model_name guardrails tiered_pricing",
         ),
     ],
 };
@@ -227,6 +228,9 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
     groups: &[
         group(Read, Map, "model_group_alias"),
         group(Read, Number, "default_max_parallel_requests"),
+        group(Read, Text, "redis_url redis_host redis_password"),
+        group(Read, Name, "redis_port redis_db"),
+        group(Read, Flag, "redis_ssl"),
         group(
             Ignore,
             Number,
@@ -246,7 +250,7 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
             Any,
             "routing_strategy routing_strategy_args routing_groups fallbacks default_fallbacks
              context_window_fallbacks content_policy_fallbacks retry_policy model_group_retry_policy
-             allowed_fails_policy redis_host redis_port redis_password redis_url redis_db redis_* cache_kwargs
+             allowed_fails_policy redis_* cache_kwargs
              caching_groups default_litellm_params debug_level alerting_config assistants_config
              router_general_settings optional_pre_call_checks model_group_affinity_config weights
              order_fallback_status_codes search_tools tag_routing_prefix",
@@ -259,14 +263,15 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
 pub(super) const GENERAL_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
-        group(Read, Text, "master_key"),
+        group(Read, Text, "master_key database_url"),
+        group(Read, Number, "user_api_key_cache_ttl"),
         group(Read, Number, "max_parallel_requests global_max_parallel_requests budget_exceeded_status_code"),
         group(
             Ignore,
             Any,
             "completion_model embedding_model image_generation_model moderation_model infer_model_from_keys plugins
              control_plane_url litellm_license otel json_logs ui_access_mode ui_username ui_password proxy_base_url
-             database_url database_type database_args database_connection_pool_limit database_connection_timeout
+             database_type database_args database_connection_pool_limit database_connection_timeout
              database_connect_timeout database_socket_timeout database_extra_connection_params
              database_disable_prepared_statements disable_prisma_schema_update allow_requests_on_db_unavailable
              store_model_in_db supported_db_objects store_prompts_in_spend_logs disable_spend_logs
@@ -278,7 +283,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
              use_shared_health_check coordination_redis proxy_batch_write_at proxy_batch_polling_interval
              proxy_budget_rescheduler_min_time proxy_budget_rescheduler_max_time
              proxy_config_reload_interval_seconds scheduled_job_stagger spend_report_frequency
-             user_api_key_cache_ttl user_api_key_cache_max_size background_health_checks
+             user_api_key_cache_max_size background_health_checks
              background_health_check_model_groups health_check_* enable_health_check_routing
              model_list_healthy_only alerting alert_types alert_to_webhook_url alerting_args alerting_threshold
              alert_budget_threshold pass_through_endpoints pass_through_request_timeout
@@ -314,9 +319,9 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
         group(Read, Flag, "drop_params include_cost_in_streaming_usage"),
         group(Read, Number, "request_timeout budget_exceeded_status_code"),
         // An amount of money is held against more than being a number, where it is read.
-        group(Read, Any, "max_budget"),
-        group(Read, Text, "budget_duration timezone"),
-        group(Read, Map, "cost_discount_config cost_margin_config"),
+        group(Read, Any, "max_budget max_end_user_budget"),
+        group(Read, Text, "budget_duration timezone max_end_user_budget_id"),
+        group(Read, Map, "cost_discount_config cost_margin_config tag_budget_config"),
         group(Callbacks, Any, "callbacks"),
         group(Ignore, Number, "num_retries num_retries_per_request max_fallbacks allowed_fails"),
         group(
@@ -374,7 +379,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
             Any,
             "max_user_budget max_internal_user_budget default_max_internal_user_budget
              internal_user_budget_duration default_internal_user_params upperbound_key_generate_params
-             max_end_user_budget max_end_user_budget_id tag_budget_config guardrails guardrail_name_config_map
+             guardrails guardrail_name_config_map
              blocked_user_list banned_keywords_list llamaguard_model_name llamaguard_unsafe_content_categories
              openai_moderations_model_name google_moderation_confidence_threshold presidio_ad_hoc_recognizers
              llm_guard_mode output_parse_pii prompt_injection_params pre_call_rules post_call_rules
@@ -387,14 +392,24 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
 pub(super) const ZIGGURAT_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
-        group(Read, Text, "ledger price_map uncapped uncapped_streams unpriced on_disconnect"),
-        group(Read, Number, "rpm tpm itpm otpm hold_ttl"),
+        group(
+            Read,
+            Text,
+            "ledger price_map uncapped uncapped_streams unpriced on_disconnect redis on_limits_away on_budgets_away",
+        ),
+        group(Read, Number, "rpm tpm itpm otpm hold_ttl admin_port"),
     ],
 };
 
 /// An entry of `litellm_settings.cost_margin_config` in its long form.
 pub(super) const MARGIN: Section =
     Section { unknown: Unknown::Refuse, groups: &[group(Read, Any, "percentage fixed_amount")] };
+
+/// An entry of `litellm_settings.tag_budget_config`.
+pub(super) const TAG_BUDGET: Section = Section {
+    unknown: Unknown::Refuse,
+    groups: &[group(Read, Any, "max_budget"), group(Read, Text, "budget_duration")],
+};
 
 /// An entry of `router_settings.model_group_alias` in its long form.
 pub(super) const ALIAS: Section =

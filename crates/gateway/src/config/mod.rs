@@ -17,6 +17,7 @@ mod price;
 mod provider;
 mod resolve;
 mod spending;
+mod stores;
 mod value;
 mod yaml;
 
@@ -39,6 +40,7 @@ pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
 pub(crate) use self::spending::{Margin, OnDisconnect, Place, Rates, Spending};
+pub(crate) use self::stores::{Database, Stores};
 
 use self::check::check;
 use self::diagnostic::Report;
@@ -63,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) request_timeout: Option<Duration>,
     /// What money may be spent, and how it is counted.
     pub(crate) spending: Spending,
+    /// Where keys, limits and budgets are kept.
+    pub(crate) stores: Stores,
     /// `ziggurat_settings.rpm` and the like, `general_settings.global_max_parallel_requests`: of all calls together.
     pub(crate) gateway_rates: Rates,
     /// `general_settings.max_parallel_requests`: of each key.
@@ -141,6 +145,7 @@ impl Config {
         }
         let mut config = Self {
             spending: Spending::read(root, report),
+            stores: Stores::read(root, environment, report),
             gateway_rates: Rates::of_gateway(root, report),
             key_rates: Rates::of_keys(root, report),
             aliases: of("router_settings", "model_group_alias")

@@ -16,7 +16,7 @@ use ziggurat_core::{Usd, Window};
 
 use super::check::check;
 use super::diagnostic::{Diagnostic, Position, Report, Severity};
-use super::keys::{MARGIN, OPEN, ZIGGURAT_SETTINGS};
+use super::keys::{MARGIN, OPEN, TAG_BUDGET, ZIGGURAT_SETTINGS};
 use super::node::{Node, Value};
 use super::value::{amount, count, decimal, seconds, word};
 
@@ -25,6 +25,12 @@ use super::value::{amount, count, decimal, seconds, word};
 pub(crate) struct Spending {
     /// `litellm_settings.max_budget`, and what `budget_duration` and `timezone` make of its window.
     pub(crate) budget: Option<(Usd, Window)>,
+    /// `litellm_settings.max_end_user_budget`: of each end user.
+    pub(crate) end_users: Option<Usd>,
+    /// `litellm_settings.tag_budget_config`: the budget of each tag that is named there.
+    pub(crate) tags: BTreeMap<String, (Usd, Window)>,
+    /// `litellm_settings.timezone`: in which budgets begin their days.
+    pub(crate) timezone: String,
     /// `budget_exceeded_status_code`: how a call is refused that does not fit.
     pub(crate) refusal: StatusCode,
     /// `cost_discount_config`: what is taken off the costs of a provider.
@@ -105,6 +111,9 @@ impl Spending {
             litellm("budget_exceeded_status_code").or_else(|| general("budget_exceeded_status_code"));
         let spending = Self {
             budget: read_budget(litellm, report),
+            end_users: litellm("max_end_user_budget").and_then(|node| read_cap(node, report)),
+            tags: read_tags(litellm("tag_budget_config"), litellm("timezone"), report),
+            timezone: litellm("timezone").and_then(Node::text).unwrap_or("UTC").to_owned(),
             refusal: read_status(status, report).unwrap_or(StatusCode::TOO_MANY_REQUESTS),
             discounts: read_discounts(litellm("cost_discount_config"), report),
             margins: read_margins(litellm("cost_margin_config"), report),
@@ -117,7 +126,10 @@ impl Spending {
             on_disconnect: read_on_disconnect(of("on_disconnect"), report).unwrap_or(OnDisconnect::Cancel),
             price_map: of("price_map").and_then(|node| Some((read_path(node, report)?, Place::of(node)))),
         };
-        if litellm("max_budget").is_none() {
+        // With a database, budgets come with keys and teams.
+        let elsewhere =
+            spending.end_users.is_some() || !spending.tags.is_empty() || general("database_url").is_some();
+        if litellm("max_budget").is_none() && !elsewhere {
             let known = ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced"].map(of);
             for node in known.into_iter().flatten() {
                 if report.blames(&node.path) {
@@ -140,13 +152,40 @@ fn read_budget<'n>(litellm: impl Fn(&str) -> Option<&'n Node>, report: &mut Repo
         }
         return None;
     };
+    let amount = read_cap(node, report)?;
+    Some((amount, window?))
+}
+
+fn read_cap(node: &Node, report: &mut Report) -> Option<Usd> {
     let amount = amount(node, report)?;
     if amount.is_zero() {
         let message = "to LiteLLM, 0 is no budget, here it would refuse all calls: leave the key out";
         report.error(&node.at, &node.path, message);
         return None;
     }
-    Some((amount, window?))
+    Some(amount)
+}
+
+fn read_tags(
+    node: Option<&Node>,
+    zone: Option<&Node>,
+    report: &mut Report,
+) -> BTreeMap<String, (Usd, Window)> {
+    let Some(node) = node else { return BTreeMap::new() };
+    check(node, &OPEN, report);
+    let mut tags = BTreeMap::new();
+    for entry in node.entries() {
+        check(&entry.node, &TAG_BUDGET, report);
+        let Some(cap) = entry.node.get("max_budget") else {
+            report.error(&entry.node.at, &entry.node.path, "`max_budget` is missing");
+            continue;
+        };
+        let window = read_window(entry.node.get("budget_duration"), zone, report);
+        if let (Some(cap), Some(window)) = (read_cap(cap, report), window) {
+            tags.insert(entry.key.clone(), (cap, window));
+        }
+    }
+    tags
 }
 
 /// The window of `budget_duration` in `timezone`; without a duration what is spent is never forgotten.
@@ -266,8 +305,12 @@ fn read_path(node: &Node, report: &mut Report) -> Option<PathBuf> {
         report.error(&node.at, &node.path, "is empty");
         return None;
     }
-    let beside = Path::new(&*node.at.file).parent().unwrap_or(Path::new(""));
-    Some(beside.join(text))
+    Some(beside(node, text))
+}
+
+/// A path that is relative to the file in which it stands.
+pub(super) fn beside(node: &Node, path: &str) -> PathBuf {
+    Path::new(&*node.at.file).parent().unwrap_or(Path::new("")).join(path)
 }
 
 // ===== impl Rates =====

@@ -479,7 +479,7 @@ pub(crate) fn since(now: std::time::SystemTime, back: Duration) -> i64 {
     micros(now).saturating_sub(i64::try_from(back.as_micros()).unwrap_or(i64::MAX))
 }
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "ledger", include_str!("../migrations/1_ledger.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "ledger", include_str!("../migrations/sqlite/1_ledger.sql"))];
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// In this order, as lines refer to postings, and both to accounts.

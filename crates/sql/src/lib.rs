@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod db;
+pub mod directory;
 mod error;
 mod holds;
 mod journal;

@@ -5,6 +5,8 @@ pub mod directory;
 mod error;
 mod holds;
 mod journal;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod record;
 mod time;
 mod writer;

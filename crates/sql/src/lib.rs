@@ -8,6 +8,7 @@ mod journal;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;
+mod schema;
 mod time;
 mod writer;
 

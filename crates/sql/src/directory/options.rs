@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ziggurat_core::Clock;
+
 /// How a [`Directory`](super::Directory) is opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -10,7 +12,8 @@ pub struct Options {
     pub zone: String,
     /// Groups of models, by name: a key or team that names a group may name its models.
     pub access_groups: BTreeMap<String, Vec<String>>,
-    /// The template of budgets for end users who are not known, and for what those who are do not state.
+    /// The template of budgets for end users who are not known, and for those who have neither an allowance nor a template of their own.
+    /// While it is configured and not there, look-ups of them fail.
     pub customer_budget: Option<String>,
     /// How long a look-up on the path of a call may take; 50 ms unless told.
     pub lookup_deadline: Duration,
@@ -18,6 +21,8 @@ pub struct Options {
     pub admin_deadline: Duration,
     /// Most connections at a time; 8 unless told. With SQLite one of them writes.
     pub most_connections: u32,
+    /// Tells when something was made or changed.
+    pub clock: Clock,
 }
 
 /// Which part of a list. Lists go by the time of making, oldest first.
@@ -134,6 +139,13 @@ impl Options {
         self.most_connections = most;
         self
     }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
 }
 
 impl Default for Options {
@@ -145,6 +157,7 @@ impl Default for Options {
             lookup_deadline: Duration::from_millis(50),
             admin_deadline: Duration::from_secs(5),
             most_connections: 8,
+            clock: Clock::system(),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    Connection, Row, SqlSafeStr, SqliteConnection,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    Connection, Row, SqliteConnection,
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 use ziggurat_budget::{HoldId, RecoveredAccount};
@@ -22,6 +22,7 @@ use crate::{
     holds::Entry,
     journal::SavedPosting,
     record::{self, Kind, Record},
+    schema,
     time::{micros, time_of},
 };
 
@@ -66,14 +67,10 @@ impl Db {
     /// Opens a database and brings its schema up to date.
     pub(crate) async fn open(at: &At) -> Result<Self, OpenError> {
         let mut db = at.connect().await.map_err(|error| unusable(&at.path, error))?;
-        let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        });
-        let migrator = Migrator::with_migrations(migrations.collect());
-        match migrator.run_direct(None, &mut db.connection, false).await {
+        match schema::migrate(&mut db.connection).await {
             Ok(()) => Ok(db),
             Err(MigrateError::VersionMissing(found)) => {
-                Err(OpenError::Newer { path: at.path.clone(), found, known: KNOWN })
+                Err(OpenError::Newer { path: at.path.clone(), found, known: schema::KNOWN })
             }
             Err(MigrateError::VersionMismatch(version)) => Err(OpenError::Corrupt {
                 path: at.path.clone(),
@@ -478,9 +475,6 @@ pub(crate) fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
 pub(crate) fn since(now: std::time::SystemTime, back: Duration) -> i64 {
     micros(now).saturating_sub(i64::try_from(back.as_micros()).unwrap_or(i64::MAX))
 }
-
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "ledger", include_str!("../migrations/1_ledger.sql"))];
-const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// In this order, as lines refer to postings, and both to accounts.
 const PRUNE: [&str; 4] = [

@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod db;
+pub mod directory;
 mod error;
 mod holds;
 mod journal;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod record;
+mod schema;
 mod time;
 mod writer;
 

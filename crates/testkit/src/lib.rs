@@ -25,6 +25,8 @@
 
 pub mod conformance;
 mod fault;
+#[cfg(target_os = "linux")]
+pub mod postgres;
 mod recorder;
 mod recording;
 mod replay;

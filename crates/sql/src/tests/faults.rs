@@ -124,16 +124,16 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let path = dir.path().join("db");
     drop(open(&path));
     let mut other = connect(&path).await;
-    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (2, 'x', 1, x'00', 0)";
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (3, 'x', 1, x'00', 0)";
     other.execute(newer).await.unwrap();
     other.close().await.unwrap();
     let refused = SqliteJournal::open(&path, small());
-    assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
-    assert!(text(refused).ends_with("db has schema version 2, made by a newer version; this one knows 1"));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2, .. })));
+    assert!(text(refused).ends_with("db has schema version 3, made by a newer version; this one knows 2"));
     let mut other = connect(&path).await;
     other
         .execute(
-            "DELETE FROM _sqlx_migrations WHERE version = 2; UPDATE _sqlx_migrations SET checksum = x'00'",
+            "DELETE FROM _sqlx_migrations WHERE version = 3; UPDATE _sqlx_migrations SET checksum = x'00'",
         )
         .await
         .unwrap();

@@ -1,0 +1,255 @@
+//! What applies to a key, and to an end user: their own, their templates', and what theirs belong to.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use ziggurat_auth::{CustomerRecord, KeyRecord};
+use ziggurat_budget::calendar;
+use ziggurat_core::{Budget, Limit, Principal, Scope, ScopeKind, Usd, Window};
+
+use super::{Allowance, BudgetTemplate, Customer, DirectoryError, Key, Member, Options, Team, User};
+
+/// A key, and what it belongs to.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) key: Key,
+    pub(super) team: Option<Team>,
+    pub(super) user: Option<User>,
+    pub(super) member: Option<Member>,
+    /// The templates that each of them names.
+    pub(super) key_budget: Option<BudgetTemplate>,
+    pub(super) team_budget: Option<BudgetTemplate>,
+    pub(super) user_budget: Option<BudgetTemplate>,
+    pub(super) member_budget: Option<BudgetTemplate>,
+}
+
+/// Budgets and limits as they are gathered, the most specific first.
+struct Rules<'a> {
+    zone: &'a str,
+    budgets: Vec<Budget>,
+    limits: Vec<Limit>,
+}
+
+/// The record of a key.
+pub(super) fn key(found: Found, options: &Options) -> Result<KeyRecord, DirectoryError> {
+    let Found { key, team, user, member, key_budget, team_budget, user_budget, member_budget } = found;
+    let mut rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
+    let template = |named: &Option<String>, found: Option<BudgetTemplate>| match (named, found) {
+        (Some(_), None) => Err(missing("template of budgets")),
+        (_, found) => Ok(found.map(|found| found.allowance)),
+    };
+    if key.team.is_some() && team.is_none() {
+        return Err(missing("team"));
+    }
+
+    let own = key.allowance.filled_by(template(&key.budget, key_budget)?.as_ref());
+    let id: Arc<str> = key.id.as_str().into();
+    rules.add(&Scope::new(ScopeKind::Key, Arc::clone(&id)), &own)?;
+    match &team {
+        Some(team) => {
+            if let Some(user) = &key.user {
+                let (stated, named) =
+                    member.map(|member| (member.allowance, member.budget)).unwrap_or_default();
+                let theirs = stated
+                    .filled_by(template(&named, member_budget)?.as_ref())
+                    .filled_by(team.member_allowance.as_ref());
+                // The lengths tell `a b` in `c` from `a` in `b c`.
+                let id = format!("{} {} {user}", team.id.len(), team.id);
+                rules.add(&Scope::new(ScopeKind::Member, id), &theirs)?;
+            }
+            let all = team.allowance.filled_by(template(&team.budget, team_budget)?.as_ref());
+            rules.add(&Scope::new(ScopeKind::Team, team.id.as_str()), &all)?;
+        }
+        None => {
+            if let Some(user) = &user {
+                let all = user.allowance.filled_by(template(&user.budget, user_budget)?.as_ref());
+                rules.add(&Scope::new(ScopeKind::User, user.id.as_str()), &all)?;
+            }
+        }
+    }
+
+    let groups = &options.access_groups;
+    let outer = match (&team, &user) {
+        (Some(team), _) => models(&team.models, groups, false),
+        (None, Some(user)) => models(&user.models, groups, false),
+        (None, None) => None,
+    };
+    let models = both(models(&key.models, groups, team.is_some()), outer);
+    let mut aliases = team.as_ref().map(|team| team.aliases.clone()).unwrap_or_default();
+    aliases.extend(key.aliases);
+    let mut tags = Vec::<Arc<str>>::new();
+    for tag in key.tags.iter().chain(team.iter().flat_map(|team| &team.tags)) {
+        if !tags.iter().any(|known| **known == **tag) {
+            tags.push(tag.as_str().into());
+        }
+    }
+
+    let mut principal = Principal::default();
+    principal.key = Some(id);
+    principal.organisation = key.organisation.or_else(|| team.as_ref()?.organisation.clone()).map(Arc::from);
+    principal.tags = tags.into();
+    principal.models = models.map(|models| models.into_iter().map(Arc::from).collect());
+    principal.budgets = rules.budgets.into();
+    principal.limits = rules.limits.into();
+
+    let mut record = KeyRecord::default();
+    record.blocked = key.blocked
+        || team.as_ref().is_some_and(|team| team.blocked)
+        || user.as_ref().is_some_and(|user| user.blocked);
+    record.admin = key.team.is_none() && user.is_some_and(|user| user.role.as_deref() == Some("proxy_admin"));
+    principal.user = key.user.map(Arc::from);
+    principal.team = key.team.map(Arc::from);
+    record.principal = principal;
+    record.routes =
+        (!key.routes.is_empty()).then(|| key.routes.iter().map(|route| route.as_str().into()).collect());
+    record.aliases = Arc::new(aliases);
+    record.expires_at = key.expires_at;
+    Ok(record)
+}
+
+/// The record of an end user: what it has of its own, else of the template for all of them. `None` where nobody says anything.
+pub(super) fn customer(
+    id: &str,
+    known: Option<Customer>,
+    own: Option<BudgetTemplate>,
+    all: Option<BudgetTemplate>,
+    options: &Options,
+) -> Result<Option<CustomerRecord>, DirectoryError> {
+    if options.customer_budget.is_some() && all.is_none() {
+        return Err(missing("template of budgets for end users"));
+    }
+    if known.is_none() && all.is_none() {
+        return Ok(None);
+    }
+    let known = known.unwrap_or_default();
+    let allowance = match (&known.budget, own) {
+        (Some(_), None) => return Err(missing("template of budgets")),
+        (_, Some(own)) => known.allowance.filled_by(Some(&own.allowance)),
+        (None, None) if known.allowance == Allowance::default() => {
+            all.map(|all| all.allowance).unwrap_or_default()
+        }
+        (None, None) => known.allowance,
+    };
+    let mut rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
+    rules.add(&Scope::new(ScopeKind::EndUser, id), &allowance)?;
+    let mut record = CustomerRecord::default();
+    record.budgets = rules.budgets.into();
+    record.limits = rules.limits.into();
+    record.blocked = known.blocked;
+    Ok(Some(record))
+}
+
+// ===== budgets and limits =====
+
+impl Allowance {
+    /// What is stated here, and for the rest what is stated there. A cap comes with its own window, also if that is for ever.
+    fn filled_by(&self, other: Option<&Self>) -> Self {
+        let Some(other) = other else { return self.clone() };
+        let mut filled = self.clone();
+        if filled.max_budget.is_none() {
+            filled.max_budget = other.max_budget;
+            filled.budget_duration = filled.budget_duration.or_else(|| other.budget_duration.clone());
+        }
+        filled.soft_budget = filled.soft_budget.or(other.soft_budget);
+        filled.tpm_limit = filled.tpm_limit.or(other.tpm_limit);
+        filled.rpm_limit = filled.rpm_limit.or(other.rpm_limit);
+        filled.max_parallel_requests = filled.max_parallel_requests.or(other.max_parallel_requests);
+        for (model, budget) in &other.model_max_budget {
+            filled.model_max_budget.entry(model.clone()).or_insert_with(|| budget.clone());
+        }
+        for (model, limit) in &other.model_tpm_limit {
+            filled.model_tpm_limit.entry(model.clone()).or_insert(*limit);
+        }
+        for (model, limit) in &other.model_rpm_limit {
+            filled.model_rpm_limit.entry(model.clone()).or_insert(*limit);
+        }
+        filled
+    }
+}
+
+impl Rules<'_> {
+    fn add(&mut self, scope: &Scope, allowance: &Allowance) -> Result<(), DirectoryError> {
+        if allowance.max_budget.is_some() || allowance.soft_budget.is_some() {
+            let window = self.window(allowance.budget_duration.as_deref())?;
+            let mut budget = Budget::new(scope.clone(), allowance.max_budget.unwrap_or(UNCAPPED), window);
+            budget.soft = allowance.soft_budget;
+            self.budgets.push(budget);
+        }
+        for (model, of_model) in &allowance.model_max_budget {
+            let window = self.window(of_model.budget_duration.as_deref())?;
+            let budget = Budget::new(scope.clone(), of_model.max_budget, window);
+            self.budgets.push(budget.models(model.as_str()));
+        }
+        let of_all = [
+            allowance.rpm_limit.map(|most| Limit::requests_per_minute(scope.clone(), most)),
+            allowance.tpm_limit.map(|most| Limit::tokens_per_minute(scope.clone(), most)),
+            allowance.max_parallel_requests.map(|most| Limit::concurrency(scope.clone(), most)),
+        ];
+        self.limits.extend(of_all.into_iter().flatten());
+        for (model, most) in &allowance.model_rpm_limit {
+            self.limits.push(Limit::requests_per_minute(scope.clone(), *most).models(model.as_str()));
+        }
+        for (model, most) in &allowance.model_tpm_limit {
+            self.limits.push(Limit::tokens_per_minute(scope.clone(), *most).models(model.as_str()));
+        }
+        Ok(())
+    }
+
+    fn window(&self, duration: Option<&str>) -> Result<Window, DirectoryError> {
+        let Some(duration) = duration else { return Ok(Window::Lifetime) };
+        calendar::window(duration, self.zone)
+            .map_err(|_| DirectoryError::Other("a stored duration cannot be read".to_owned()))
+    }
+}
+
+// ===== models =====
+
+/// The models of a list; `None` is all of them.
+fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool) -> Option<Vec<String>> {
+    if list.is_empty() {
+        return None;
+    }
+    let mut allowed = Vec::new();
+    for entry in list {
+        let one = std::slice::from_ref(entry);
+        for model in groups.get(entry).map_or(one, Vec::as_slice) {
+            match model.as_str() {
+                "all-proxy-models" | "*" => return None,
+                // Those of the team, with which they are compared next. Without a team, none.
+                "all-team-models" if in_team => return None,
+                "all-team-models" | "no-default-models" => {}
+                _ => allowed.push(model.clone()),
+            }
+        }
+    }
+    Some(allowed)
+}
+
+/// The models that are in both lists.
+fn both(one: Option<Vec<String>>, other: Option<Vec<String>>) -> Option<Vec<String>> {
+    let (Some(one), Some(other)) = (&one, &other) else { return one.or(other) };
+    let mut kept = HashSet::new();
+    let mut models = Vec::new();
+    for (list, by) in [(one, other), (other, one)] {
+        let (patterns, names): (Vec<_>, Vec<_>) = by.iter().partition(|entry| entry.ends_with('*'));
+        let names: HashSet<_> = names.into_iter().collect();
+        for entry in list {
+            let start = entry.strip_suffix('*').unwrap_or(entry);
+            let is_in = names.contains(entry)
+                || patterns.iter().any(|pattern| start.starts_with(pattern.trim_end_matches('*')));
+            if is_in && kept.insert(entry) {
+                models.push(entry.clone());
+            }
+        }
+    }
+    Some(models)
+}
+
+fn missing(what: &str) -> DirectoryError {
+    DirectoryError::Other(format!("a {what} is named and not there"))
+}
+
+/// The cap of a budget that alerts only: more money than there is, and few enough dollars for a float.
+const UNCAPPED: Usd = Usd::dollars(1_000_000_000_000_000);

@@ -1,5 +1,9 @@
 //! Ledgers on another machine, that several nodes share.
 
+mod hold;
+mod known;
+mod store;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -7,6 +11,7 @@ use std::{
 
 use ziggurat_core::{Asked, Budget, Usd};
 
+pub use self::store::Remote;
 use crate::{Balance, Charge, Claim, HoldId, Refused};
 
 /// A ledger on another machine, as one of its clients sees it: each method is one round trip, and one atomic step there.
@@ -22,13 +27,15 @@ pub trait Backend: Send + Sync + 'static {
     fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>>;
 
     /// Ends holds: posts what was charged, frees the rest. One that is open or posted as unreconciled ends with this charge in the place
-    /// of what was posted; one that has ended stays as it is; one that is not known is posted, and has ended with it.
+    /// of what was posted; one that has ended stays as it is; one that is not known is posted, and has ended with it. Never fails because of
+    /// what is in the batch: it is sent again until it has arrived.
     fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()>;
 
-    /// Keeps open holds from expiring for another `ttl`.
+    /// Keeps open holds from expiring for another `ttl`. One that is not open stays as it is.
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()>;
 
-    /// Posts the holds that have expired as unreconciled, in full. Gives how many there were.
+    /// Posts the holds that have expired as unreconciled, in full. Gives how many there were. Also asked to see whether the machine
+    /// answers: one round trip, also when there are none.
     fn expire(&self) -> Asked<'_, usize>;
 
     /// What is spent and set aside in the accounts of these budgets now.

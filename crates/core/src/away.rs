@@ -1,5 +1,10 @@
 //! Stores on other machines, which may be away.
 
+#[cfg(feature = "remote")]
+mod link;
+#[cfg(feature = "remote")]
+mod work;
+
 use std::{
     fmt,
     future::Future,
@@ -7,6 +12,12 @@ use std::{
     pin::Pin,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::{Duration, SystemTime},
+};
+
+#[cfg(feature = "remote")]
+pub use self::{
+    link::{Link, Slot},
+    work::Work,
 };
 
 /// What a store on another machine answers, sooner or later; [`Away`] when it does not.
@@ -55,6 +66,19 @@ impl fmt::Display for Away {
 }
 
 impl std::error::Error for Away {}
+
+// ===== impl OnAway =====
+
+/// As the configuration calls it.
+impl fmt::Display for OnAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deny => "deny",
+            Self::Local(_) => "local",
+            Self::Allow => "allow",
+        })
+    }
+}
 
 // ===== impl Presence =====
 

@@ -22,6 +22,8 @@ mod usage;
 mod usd;
 
 pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
+#[cfg(feature = "remote")]
+pub use away::{Link, Slot, Work};
 pub use body::{Body, CollectError};
 pub use call::{Call, Edit, Field, Limits};
 pub use clock::Clock;

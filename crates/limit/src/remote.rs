@@ -1,16 +1,21 @@
 //! Counters on another machine, that several nodes share.
 
+mod levels;
+mod store;
+mod ticket;
+
 use std::{sync::Arc, time::Duration};
 
 use ziggurat_core::Asked;
 
+pub use self::store::Remote;
 use crate::{Ask, Level, Refused, Used};
 
 /// Counters on another machine, as one of its clients sees them: each method is one round trip, and one atomic step there. Times are the
 /// machine's own, by its clock.
 pub trait Backend: Send + Sync + 'static {
     /// Counts every ask under its limit, or nothing under any. A place among calls that run at the same time is `id`'s until it leaves, or
-    /// until `lease` has passed without a renewal.
+    /// until `lease` has passed without a renewal. An id of which it was said before that no answer came ([`Correction::at`]) is refused.
     fn take<'a>(
         &'a self,
         id: TakeId,
@@ -18,10 +23,11 @@ pub trait Backend: Send + Sync + 'static {
         lease: Duration,
     ) -> Asked<'a, Result<Granted, Refused>>;
 
-    /// Frees places, and corrects what was estimated.
+    /// Frees places, and corrects what was estimated. What is repeated changes nothing: an id's places are freed once, and its amounts
+    /// corrected once. It may leave first, without `used`, and be corrected later. Never fails because of what is in the batch.
     fn settle<'a>(&'a self, batch: &'a [Correction]) -> Asked<'a, ()>;
 
-    /// Keeps places for another `lease`.
+    /// Keeps places for another `lease`. One that is not there stays so: this is also asked to see whether the machine answers.
     fn renew<'a>(&'a self, running: &'a [(TakeId, Arc<[Ask]>)], lease: Duration) -> Asked<'a, ()>;
 }
 

@@ -1,0 +1,284 @@
+//! The store: what stands between the layer and a ledger on another machine.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ziggurat_core::{Asked, Away, Budget, Clock, Link, OnAway, Usd, Work};
+
+use super::{
+    Backend, Settlement,
+    hold::{Asking, Queued},
+    known::Known,
+};
+use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
+
+/// Keeps holds and postings on another machine, that several nodes share: one round trip a reservation under a deadline, and none that is
+/// waited for when a call ends. Cheap to clone; clones are one. For [`Ledger::new`](crate::Ledger::new).
+///
+/// The host spawns [`Remote::run`], on tokio with its timer on: without it nothing is posted, and a machine that was away is not found
+/// again.
+///
+/// # When the machine is away
+/// After three calls in a row without an answer it is known to be away, and callers are answered at once by [`Remote::on_away`]; so is the
+/// call that ran into the deadline, and a stream that has to set aside more. What was set aside by this process alone stays with it, and is
+/// posted when the machine is back.
+///
+/// With [`OnAway::Deny`] all is refused. With [`OnAway::Allow`] all passes. With [`OnAway::Local`] an account has in this process what was
+/// left of it when the machine last spoke of it, divided by so many nodes: once, until the machine speaks of it again. So it does not
+/// grow with the number of absences, nor when a window ends meanwhile. An account of which this process has heard nothing has nothing.
+///
+/// # Limits
+/// At most [`Remote::capacity`] reservations are open or on their way to be posted; more are refused as [`Refused::Unavailable`], under
+/// every policy: nothing that was spent is lost as long as the process lives. Where the last 100,000 accounts stand is remembered.
+pub struct Remote<B>(Arc<Inner<B>>);
+
+pub(super) struct Inner<B> {
+    pub(super) backend: B,
+    pub(super) link: Arc<Link<Queued>>,
+    pub(super) hold_ttl: Duration,
+    pub(super) known: Known,
+    /// Holds that are, or may be, open there.
+    open: Mutex<HashSet<HoldId>>,
+}
+
+// ===== impl Remote =====
+
+impl<B: Backend> Remote<B> {
+    /// A store that keeps its holds there.
+    #[must_use]
+    pub fn new(backend: B) -> Self {
+        Self(Arc::new(Inner {
+            backend,
+            link: Arc::new(Link::new("budgets")),
+            hold_ttl: HOLD_TTL,
+            known: Known::new(),
+            open: Mutex::default(),
+        }))
+    }
+
+    /// Sets how long a reservation may take; 50 ms unless set.
+    ///
+    /// # Panics
+    /// When the store was cloned or used before, as every option.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.change_link(|link| link.set_deadline(deadline))
+    }
+
+    /// Sets what happens to calls while the machine is away; they are refused unless set.
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn on_away(self, policy: OnAway) -> Self {
+        self.change_link(|link| link.set_on_away(policy))
+    }
+
+    /// Sets after what time the holds of a process that has crashed are posted as unreconciled; 10 minutes unless set. Those of one that
+    /// lives are renewed whenever a third of it has passed.
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn hold_ttl(self, after: Duration) -> Self {
+        self.change(|inner| inner.hold_ttl = after)
+    }
+
+    /// Sets how many reservations may be open or on their way to be posted; 65,536 unless set.
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn capacity(self, reservations: usize) -> Self {
+        self.change_link(|link| link.set_capacity(reservations))
+    }
+
+    /// Sets the clock; the system's unless set.
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn clock(self, clock: Clock) -> Self {
+        self.change_link(|link| link.set_clock(clock))
+    }
+
+    /// Whether the machine is there, as far as is known: what a host's readiness tells.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.0.link.is_here()
+    }
+
+    /// How many settlements are on their way.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.link.queued()
+    }
+
+    /// How much of [`Remote::capacity`] is in use.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.0.link.taken()
+    }
+
+    /// What is spent and set aside in the accounts of these budgets now, as the machine says.
+    ///
+    /// # Errors
+    /// [`Away`] when it does not within the deadline, or is known to be away.
+    pub async fn balances(&self, budgets: &[Budget]) -> Result<Vec<Balance>, Away> {
+        let Inner { backend, link, known, .. } = &*self.0;
+        if !link.is_here() {
+            return Err(Away::new("it is known to be away"));
+        }
+        let balances = link.ask(backend.balances(budgets)).await?;
+        known.note(budgets, &balances, link.clock().now());
+        Ok(balances)
+    }
+
+    /// The worker: sends settlements, renews holds, has those posted that expired, and looks for the machine while it is away. Never ends;
+    /// the host spawns it once, and drops it when it stops.
+    pub fn run(&self) -> impl Future<Output = ()> + Send + use<B> {
+        let inner = Arc::clone(&self.0);
+        async move { inner.link.run(&*inner, inner.hold_ttl / 3).await }
+    }
+
+    /// Waits until all settlements have arrived, for a clean stop; whether [`Remote::run`] still runs or not. Takes for ever while the
+    /// machine is away: the host gives it its own time.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + use<B> {
+        let inner = Arc::clone(&self.0);
+        async move { inner.link.flush(&*inner).await }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner<B>)) -> Self {
+        change(Arc::get_mut(&mut self.0).expect(SET_UP));
+        self
+    }
+
+    fn change_link(self, change: impl FnOnce(&mut Link<Queued>)) -> Self {
+        self.change(|inner| change(Arc::get_mut(&mut inner.link).expect(SET_UP)))
+    }
+}
+
+impl<B: Backend> Store for Remote<B> {
+    fn reserve(&self, claim: Claim) -> Reply<Result<Held, Refused>> {
+        let inner = &self.0;
+        let Some(slot) = inner.link.slot(1) else {
+            return Reply::Ready(Err(Refused::Unavailable("as many reservations as may be are open")));
+        };
+        let asking = Asking::new(inner, claim, slot);
+        if inner.link.is_here() {
+            Reply::Later(Box::pin(reserve(Arc::clone(inner), asking)))
+        } else {
+            Reply::Ready(inner.reserve_away(asking))
+        }
+    }
+
+    fn balance(&self, budget: &Budget) -> Option<Balance> {
+        self.0.known.balance(budget, self.0.link.clock().now())
+    }
+}
+
+impl<B> Clone for Remote<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> fmt::Debug for Remote<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("link", &self.0.link).finish_non_exhaustive()
+    }
+}
+
+/// Asks the machine. What is dropped on the way is released there, as it may have been set aside.
+async fn reserve<B: Backend>(inner: Arc<Inner<B>>, mut asking: Asking<B>) -> Result<Held, Refused> {
+    let claim = asking.sent();
+    match inner.link.ask(inner.backend.reserve(&claim, inner.hold_ttl)).await {
+        Ok(Ok(granted)) => {
+            inner.known.note(&claim.budgets, &granted.balances, inner.link.clock().now());
+            Ok(asking.held(granted.amount, Usd::ZERO, false))
+        }
+        Ok(Err(refused)) => {
+            asking.refused();
+            inner.note_refusal(&claim.budgets, &refused);
+            Err(refused)
+        }
+        Err(_) => inner.reserve_away(asking),
+    }
+}
+
+// ===== impl Inner =====
+
+impl<B: Backend> Inner<B> {
+    pub(super) fn open(&self) -> MutexGuard<'_, HashSet<HoldId>> {
+        // Nothing panics while it is held.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the policy gives: how much, and whether it is of this process's share.
+    pub(super) fn away(&self, budgets: &[Budget], least: Usd, most: Usd) -> Result<(Usd, bool), Refused> {
+        match self.link.on_away() {
+            OnAway::Allow => Ok((most, false)),
+            OnAway::Local(nodes) => {
+                let amount = self.known.take(budgets, nodes, least, most, self.link.clock().now())?;
+                Ok((amount, true))
+            }
+            _ => Err(Refused::Unavailable("it is away")),
+        }
+    }
+
+    pub(super) fn note_refusal(&self, budgets: &[Budget], refused: &Refused) {
+        if let Refused::Exceeded { account, balance, .. } = refused
+            && let Some(budget) = budgets.iter().find(|budget| budget.account == **account)
+        {
+            self.known.note(std::slice::from_ref(budget), &[*balance], self.link.clock().now());
+        }
+    }
+
+    /// A reservation by the policy. It keeps its id: if the machine has made it after all, it ends with the same settlement.
+    fn reserve_away(&self, asking: Asking<B>) -> Result<Held, Refused> {
+        let claim = asking.claim();
+        let (amount, of_share) = self.away(&claim.budgets, claim.least, claim.most)?;
+        Ok(asking.held(amount, if of_share { amount } else { Usd::ZERO }, true))
+    }
+}
+
+impl<B: Backend> Work for Inner<B> {
+    type Item = Queued;
+    type Open = HoldId;
+
+    fn settle<'a>(&'a self, batch: &'a [Queued]) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let batch: Vec<Settlement> = batch.iter().map(|queued| queued.settlement.clone()).collect();
+            self.backend.settle(&batch).await
+        })
+    }
+
+    fn settled(&self, batch: &[Queued]) {
+        let now = self.link.clock().now();
+        for Queued { settlement, of_share } in batch.iter().filter(|queued| !queued.of_share.is_zero()) {
+            self.known.posted(&settlement.budgets, *of_share, now);
+        }
+    }
+
+    fn open(&self) -> Vec<HoldId> {
+        self.open().iter().copied().collect()
+    }
+
+    fn renew<'a>(&'a self, batch: &'a [HoldId]) -> Asked<'a, ()> {
+        self.backend.renew(batch, self.hold_ttl)
+    }
+
+    fn keep(&self) -> Asked<'_, ()> {
+        Box::pin(async move { self.backend.expire().await.map(|_| ()) })
+    }
+}
+
+const SET_UP: &str = "a store is set up before it is cloned or used";
+
+/// Unless set.
+const HOLD_TTL: Duration = Duration::from_secs(600);

@@ -1,0 +1,239 @@
+//! What a process keeps of a store on another machine.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex as Turn, Notify},
+    time::{Instant, timeout},
+};
+
+use crate::{Away, Clock, OnAway, PROBE_EVERY, Presence};
+
+/// What a process keeps of a store on another machine: whether it is there, and the settlements that are on their way to it.
+///
+/// Those who ask do so under a deadline ([`Link::ask`]). What is to be settled is put into a [`Slot`], which was taken when it was
+/// reserved: so that there is room for it, and nobody waits. One worker of the host's ([`Link::run`]) sends it, in order, and again until
+/// it is answered: it may arrive there more than once.
+pub struct Link<T> {
+    /// What is kept there, for the log.
+    what: &'static str,
+    on_away: OnAway,
+    deadline: Duration,
+    capacity: usize,
+    clock: Clock,
+    presence: Presence,
+    pub(super) queue: Mutex<Queue<T>>,
+    /// Something is to be done.
+    pub(super) news: Notify,
+    /// Nothing is queued any more.
+    pub(super) emptied: Notify,
+    /// Whose turn it is to send.
+    pub(super) turn: Turn<()>,
+}
+
+pub(super) struct Queue<T> {
+    /// Slots that are taken: of what is open, and of what is queued.
+    pub(super) taken: usize,
+    pub(super) list: VecDeque<T>,
+}
+
+/// Room for settlements that are still to come. What is left of it is free again when it is dropped.
+pub struct Slot<T> {
+    link: Arc<Link<T>>,
+    left: usize,
+}
+
+// ===== impl Link =====
+
+impl<T> Link<T> {
+    /// A link to a store of `what`, as the log is to call it: with a deadline of 50 ms, room for 65,536 settlements, and calls that are
+    /// refused while it is away.
+    #[must_use]
+    pub fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            on_away: OnAway::default(),
+            deadline: DEADLINE,
+            capacity: CAPACITY,
+            clock: Clock::system(),
+            presence: Presence::new(),
+            queue: Mutex::new(Queue { taken: 0, list: VecDeque::new() }),
+            news: Notify::new(),
+            emptied: Notify::new(),
+            turn: Turn::new(()),
+        }
+    }
+
+    /// Sets how long an answer is waited for.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// Sets what happens while it is away.
+    pub fn set_on_away(&mut self, policy: OnAway) {
+        self.on_away = policy;
+    }
+
+    /// Sets how many settlements there is room for, of what is open and what is queued together.
+    pub fn set_capacity(&mut self, settlements: usize) {
+        self.capacity = settlements;
+    }
+
+    /// Sets the clock.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// What happens while it is away.
+    #[must_use]
+    pub const fn on_away(&self) -> OnAway {
+        self.on_away
+    }
+
+    /// How long an answer is waited for.
+    #[must_use]
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether the store is there, as far as is known.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.presence.is_here()
+    }
+
+    /// How many settlements are on their way.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue().list.len()
+    }
+
+    /// How many slots are taken: of what is open, and of what is on its way.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.queue().taken
+    }
+
+    /// Takes room for so many settlements, if there is any.
+    #[must_use]
+    pub fn slot(self: &Arc<Self>, settlements: usize) -> Option<Slot<T>> {
+        let mut queue = self.queue();
+        if settlements > self.capacity.saturating_sub(queue.taken) {
+            return None;
+        }
+        queue.taken += settlements;
+        drop(queue);
+        Some(Slot { link: Arc::clone(self), left: settlements })
+    }
+
+    /// Waits for an answer until the deadline, and notes whether it came.
+    ///
+    /// # Errors
+    /// [`Away`] when none came in time, or the store failed.
+    pub async fn ask<R>(&self, asked: impl Future<Output = Result<R, Away>>) -> Result<R, Away> {
+        self.within(self.deadline, asked).await
+    }
+
+    /// As [`Link::ask`], for what nobody waits for.
+    pub(super) async fn work<R>(&self, asked: impl Future<Output = Result<R, Away>>) -> Result<R, Away> {
+        self.within(PROBE_EVERY, asked).await
+    }
+
+    /// Whether it answers as fast as callers are promised. It is given longer than that: what it has to connect first may go on.
+    pub(super) async fn probe(&self, asked: impl Future<Output = Result<(), Away>>) -> bool {
+        let start = Instant::now();
+        matches!(timeout(PROBE_EVERY, asked).await, Ok(Ok(()))) && start.elapsed() <= self.deadline
+    }
+
+    /// Callers may ask again.
+    pub(super) fn found(&self) {
+        if self.presence.answered() {
+            tracing::info!(store = self.what, "the store is back");
+        }
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn within<R>(
+        &self,
+        time: Duration,
+        asked: impl Future<Output = Result<R, Away>>,
+    ) -> Result<R, Away> {
+        let answer = match timeout(time, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Away::new(format!("no answer within {time:?}"))),
+        };
+        match &answer {
+            // One that is away is back when the worker has found it: a single late answer does not say so.
+            Ok(_) if self.is_here() => self.found(),
+            Ok(_) => {}
+            Err(why) => self.failed(why),
+        }
+        answer
+    }
+
+    fn failed(&self, why: &Away) {
+        if self.presence.failed(self.clock.now()) {
+            tracing::warn!(store = self.what, %why, policy = %self.on_away, "the store is away");
+            self.news.notify_one();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("what", &self.what)
+            .field("here", &self.is_here())
+            .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Slot =====
+
+impl<T> Slot<T> {
+    /// Hands over a settlement. Does not block.
+    ///
+    /// # Panics
+    /// When there were already as many as room was taken for.
+    pub fn put(&mut self, settlement: T) {
+        self.left = self.left.checked_sub(1).expect("invariant: room is taken for every settlement");
+        self.link.queue().list.push_back(settlement);
+        self.link.news.notify_one();
+    }
+}
+
+impl<T> Drop for Slot<T> {
+    fn drop(&mut self) {
+        if self.left > 0 {
+            self.link.queue().taken -= self.left;
+        }
+    }
+}
+
+impl<T> fmt::Debug for Slot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// Unless set.
+const DEADLINE: Duration = Duration::from_millis(50);
+
+/// Unless set.
+const CAPACITY: usize = 65_536;

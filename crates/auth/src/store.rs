@@ -17,6 +17,16 @@ pub trait KeyStore: Send + Sync + 'static {
     }
 }
 
+impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
+    fn key<'a>(&'a self, hash: &'a KeyHash) -> Asked<'a, Option<KeyRecord>> {
+        (**self).key(hash)
+    }
+
+    fn customer<'a>(&'a self, id: &'a str) -> Asked<'a, Option<CustomerRecord>> {
+        (**self).customer(id)
+    }
+}
+
 /// What a key is stored and looked up by: its SHA-256, as LiteLLM stores it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash([u8; 32]);

@@ -111,6 +111,16 @@ impl Presence {
         self.probe_at.swap(millis(now + PROBE_EVERY), Ordering::AcqRel) == 0
     }
 
+    /// Whether this caller is to ask it: it is there, or the probe that is due falls to this one, and to no other until the next.
+    #[must_use]
+    pub fn may_ask(&self, now: SystemTime) -> bool {
+        let at = self.probe_at.load(Ordering::Acquire);
+        let next = millis(now + PROBE_EVERY);
+        at == 0
+            || millis(now) >= at
+                && self.probe_at.compare_exchange(at, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Whether it is away and a probe is due.
     #[must_use]
     pub fn is_due(&self, now: SystemTime) -> bool {
@@ -153,6 +163,12 @@ mod tests {
         // Told once, however often it fails.
         assert!(!presence.failed(now + PROBE_EVERY));
         assert!(!presence.is_due(now + PROBE_EVERY));
+        // One caller probes, and the next one half a second later.
+        assert!(!presence.may_ask(now + PROBE_EVERY));
+        assert!(presence.may_ask(now + 2 * PROBE_EVERY) && !presence.may_ask(now + 2 * PROBE_EVERY));
+        assert!(presence.may_ask(now + 3 * PROBE_EVERY));
+        assert!(presence.answered() && presence.may_ask(now) && presence.may_ask(now));
+        assert!(!presence.failed(now) && !presence.failed(now) && presence.failed(now));
         assert!(presence.answered() && presence.is_here());
         assert!(!presence.answered());
     }

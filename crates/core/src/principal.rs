@@ -49,11 +49,87 @@ impl Principal {
             })
         })
     }
+
+    /// Takes away the models that are not in `allowed` too, as where a key's list meets its team's; `None` allows every model, and
+    /// so changes nothing.
+    pub fn narrow_models(&mut self, allowed: Option<&[Arc<str>]>) {
+        self.models = match (self.models.take(), allowed) {
+            (Some(own), Some(allowed)) => Some(both(&own, allowed)),
+            (own, allowed) => own.or_else(|| allowed.map(Arc::from)),
+        };
+    }
+}
+
+/// What is in both lists. What two entries share is the one of them that the other covers, or nothing: the list has no more entries
+/// than both have.
+fn both(one: &[Arc<str>], other: &[Arc<str>]) -> Arc<[Arc<str>]> {
+    let covered = |entry: &str, by: &[Arc<str>]| by.iter().any(|wider| covers(wider, entry));
+    let ours = one.iter().filter(|entry| covered(entry, other));
+    // An entry that is in both lists is there already.
+    let theirs = other.iter().filter(|entry| covered(entry, one) && !one.contains(entry));
+    ours.chain(theirs).cloned().collect()
+}
+
+/// Whether all models that `entry` names are named by `wider`.
+fn covers(wider: &str, entry: &str) -> bool {
+    match (wider.strip_suffix('*'), entry.strip_suffix('*')) {
+        (Some(wide), narrow) => narrow.unwrap_or(entry).starts_with(wide),
+        (None, Some(_)) => false,
+        (None, None) => wider == entry,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn list(entries: &[&str]) -> Vec<Arc<str>> {
+        entries.iter().map(|entry| Arc::from(*entry)).collect()
+    }
+
+    fn narrowed(own: Option<&[&str]>, allowed: Option<&[&str]>) -> Option<Vec<String>> {
+        let mut principal = Principal::default();
+        principal.models = own.map(|own| list(own).into());
+        principal.narrow_models(allowed.map(list).as_deref());
+        principal.models.map(|models| models.iter().map(|model| model.to_string()).collect())
+    }
+
+    #[test]
+    fn a_narrower_list_holds_what_both_hold() {
+        let some = |entries: &[&str]| Some(entries.iter().map(|entry| entry.to_string()).collect());
+        assert_eq!(narrowed(None, None), None);
+        assert_eq!(narrowed(Some(&["a"]), None), some(&["a"]));
+        assert_eq!(narrowed(None, Some(&["a"])), some(&["a"]));
+        assert_eq!(narrowed(Some(&["a", "b"]), Some(&["b", "c"])), some(&["b"]));
+        assert_eq!(narrowed(Some(&["gpt-*"]), Some(&["gpt-4o", "claude"])), some(&["gpt-4o"]));
+        assert_eq!(narrowed(Some(&["gpt-4*"]), Some(&["gpt-*", "o*"])), some(&["gpt-4*"]));
+        assert_eq!(narrowed(Some(&["*", "a"]), Some(&["a", "b*"])), some(&["a", "b*"]));
+        assert_eq!(narrowed(Some(&["a*"]), Some(&["b*"])), some(&[]));
+        // Without a `*` it is a name, whatever begins like it.
+        assert_eq!(narrowed(Some(&["a"]), Some(&["a*b"])), some(&[]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_narrowed_list_allows_both_allow(
+            own in proptest::collection::vec("[ab]{0,3}\\*?", 0..5),
+            allowed in proptest::collection::vec("[ab]{0,3}\\*?", 0..5),
+            model in "[ab]{0,4}\\*?",
+        ) {
+            let principal = |entries: &[String]| {
+                let mut principal = Principal::default();
+                principal.models = Some(entries.iter().map(|entry| entry.as_str().into()).collect());
+                principal
+            };
+            let (one, other) = (principal(&own), principal(&allowed));
+            let mut narrow = one.clone();
+            narrow.narrow_models(other.models.as_deref());
+            prop_assert_eq!(narrow.may_use(&model), one.may_use(&model) && other.may_use(&model));
+            prop_assert!(narrow.models.is_some_and(|models| models.len() <= own.len() + allowed.len()));
+        }
+    }
 
     #[test]
     fn may_use_what_is_listed_and_nothing_else() {

@@ -146,6 +146,12 @@ impl Call {
         classify(&parts.method, parts.uri.path(), &parts.extensions).1
     }
 
+    /// What this request asks for, known before its body is read.
+    #[must_use]
+    pub fn operation_of(parts: &Parts) -> Operation {
+        classify(&parts.method, parts.uri.path(), &parts.extensions).0
+    }
+
     /// What is asked for.
     #[must_use]
     pub fn operation(&self) -> Operation {

@@ -1,0 +1,174 @@
+//! What a caller presents, read from the head of its request.
+
+use std::{cell::OnceCell, fmt};
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::{Denied, KeyHash};
+
+/// What a caller presents: a key or a token, not believed yet. Its bytes are visible ASCII, 1 to 16,384 of them. `Debug` hides it.
+#[derive(Clone)]
+pub struct Credential<'a> {
+    bytes: &'a [u8],
+    /// Computed once, for all that look it up.
+    hash: OnceCell<KeyHash>,
+}
+
+// ===== impl Credential =====
+
+impl<'a> Credential<'a> {
+    /// A credential of these bytes.
+    ///
+    /// # Errors
+    /// [`Denied::Invalid`] when they are none, too many, or not visible ASCII.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Denied> {
+        let fits = !bytes.is_empty() && bytes.len() <= MAX_BYTES && bytes.iter().all(u8::is_ascii_graphic);
+        if fits { Ok(Self { bytes, hash: OnceCell::new() }) } else { Err(Denied::Invalid) }
+    }
+
+    /// Reads the credential of a request: that of `Authorization: Bearer`, `x-api-key`, `api-key`, `x-goog-api-key` or
+    /// `x-litellm-api-key`, the latter four with or without `Bearer`. The same in several places is one.
+    ///
+    /// # Errors
+    /// [`Denied::Invalid`] when there is none, when two differ, and when one of them is malformed or of another scheme: nobody may choose
+    /// which of two a server believes.
+    pub fn read(headers: &'a HeaderMap) -> Result<Self, Denied> {
+        let mut found = None;
+        for name in &HEADERS {
+            for value in headers.get_all(name) {
+                let value = value.as_bytes();
+                let key = match (bearer(value), name == header::AUTHORIZATION) {
+                    (Some(key), _) => key,
+                    (None, false) => value,
+                    (None, true) => return Err(Denied::Invalid),
+                };
+                if found.replace(key).is_some_and(|other| other != key) {
+                    return Err(Denied::Invalid);
+                }
+            }
+        }
+        Self::new(found.ok_or(Denied::Invalid)?)
+    }
+
+    /// The bytes of it. Secret: never to be logged or told.
+    #[must_use]
+    pub const fn expose(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its SHA-256.
+    #[must_use]
+    pub fn hash(&self) -> &KeyHash {
+        self.hash.get_or_init(|| KeyHash::of(self.bytes))
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+/// Takes out of a head what may hold a credential.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    for name in &HEADERS {
+        headers.remove(name);
+    }
+}
+
+/// Marks what may hold a credential in a head: `Debug` hides it then.
+pub(crate) fn hide(headers: &mut HeaderMap) {
+    for name in &HEADERS {
+        if let header::Entry::Occupied(mut entry) = headers.entry(name) {
+            entry.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+}
+
+/// What stands behind `Bearer`, in any case (RFC 9110, section 11.1), and spaces.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| rest.trim_ascii())
+}
+
+const SCHEME: &[u8] = b"bearer ";
+
+/// Longest credential in bytes: JWTs with many claims take a few thousand.
+const MAX_BYTES: usize = 16 << 10;
+
+/// Where callers put a credential: OpenAI's SDKs, Anthropic's, Azure's, Google's, LiteLLM's own.
+const HEADERS: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-litellm-api-key"),
+];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(headers: &[(&'static str, &str)]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).expect("is a value"));
+        }
+        let credential = Credential::read(&map).ok()?;
+        assert_eq!(*credential.hash(), KeyHash::of(credential.expose()));
+        Some(String::from_utf8(credential.expose().to_vec()).expect("is ASCII"))
+    }
+
+    #[test]
+    fn is_read_where_sdks_put_it() {
+        for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "x-litellm-api-key"] {
+            assert_eq!(read(&[(name, "Bearer sk-1")]).as_deref(), Some("sk-1"), "{name}");
+            assert_eq!(read(&[(name, "bEARER   sk-1 ")]).as_deref(), Some("sk-1"), "{name}");
+            let bare = read(&[(name, "sk-1")]);
+            assert_eq!(bare.as_deref(), (name != "authorization").then_some("sk-1"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_same_several_times_is_one_and_two_are_none() {
+        assert_eq!(
+            read(&[("authorization", "Bearer a"), ("x-api-key", "a"), ("api-key", "a")]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(read(&[("authorization", "Bearer a"), ("x-api-key", "b")]), None);
+        assert_eq!(read(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), None);
+        assert_eq!(read(&[("x-api-key", "a"), ("x-api-key", "b")]), None);
+        assert_eq!(read(&[("authorization", "Basic a"), ("x-api-key", "a")]), None);
+        assert_eq!(read(&[("authorization", "Bearer a"), ("x-api-key", "")]), None);
+    }
+
+    #[test]
+    fn what_is_malformed_is_none() {
+        assert_eq!(read(&[]), None);
+        for bad in
+            ["", "Bearer", "Bearer ", "Basic c2s=", "Bearer a b", "Bearer \u{e9}", "Bearer a\tb", "sk-1"]
+        {
+            assert_eq!(read(&[("authorization", bad)]), None, "{bad:?}");
+        }
+        assert_eq!(read(&[("x-api-key", "a b")]), None);
+        let longest = "k".repeat(MAX_BYTES);
+        assert_eq!(read(&[("api-key", &longest)]).as_ref(), Some(&longest));
+        assert_eq!(read(&[("api-key", &format!("{longest}k"))]), None);
+    }
+
+    #[test]
+    fn debug_hides_it_and_strip_takes_it_out() {
+        assert_eq!(format!("{:?}", Credential::new(b"sk-canary").expect("is one")), "Credential(..)");
+        let mut map = HeaderMap::new();
+        map.append("x-api-key", HeaderValue::from_static("a"));
+        map.append("x-api-key", HeaderValue::from_static("a"));
+        map.append("authorization", HeaderValue::from_static("Bearer a"));
+        map.append("accept", HeaderValue::from_static("*/*"));
+        hide(&mut map);
+        assert!(map.iter().all(|(name, value)| value.is_sensitive() == (name != "accept")));
+        strip(&mut map);
+        assert_eq!(map.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["accept"]);
+    }
+}

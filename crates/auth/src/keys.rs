@@ -1,0 +1,258 @@
+//! Keys that are kept in a store, and the master key.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use subtle::ConstantTimeEq;
+use tokio::time::timeout;
+use tracing::{info, warn};
+use ziggurat_core::{Away, Clock, Presence, Principal, Reply};
+
+use crate::{
+    Authenticate, Authenticated, CachePolicy, Credential, CustomerRecord, Denied, Identity, KeyHash,
+    KeyRecord, KeyStore, KnownCustomer,
+    cache::{Cache, Key, Known, Landed},
+};
+
+/// One key that is known from the start: an administrator's, for all paths and models.
+#[derive(Clone)]
+pub struct MasterKey {
+    hash: KeyHash,
+    identity: Identity,
+}
+
+/// Keys that are kept in a [`KeyStore`]: `sk-` and 16 to 200 letters, digits, `.`, `_` or `-`. Cheap to clone; clones share what they know.
+pub struct VirtualKeys<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
+    store: S,
+    clock: Clock,
+    deadline: Duration,
+    presence: Presence,
+    keys: Cache<Arc<KeyRecord>>,
+    customers: Cache<Arc<CustomerRecord>>,
+}
+
+// ===== impl MasterKey =====
+
+impl MasterKey {
+    /// This key. Calls with it have a [`Principal`] whose key is `master`, under no budget or limit of its own.
+    #[must_use]
+    pub fn new(key: impl AsRef<[u8]>) -> Self {
+        let mut principal = Principal::default();
+        principal.key = Some("master".into());
+        Self { hash: KeyHash::of(key.as_ref()), identity: Self::identity(principal) }
+    }
+
+    /// Sets who its calls are made by.
+    #[must_use]
+    pub fn principal(mut self, principal: Principal) -> Self {
+        self.identity = Self::identity(principal);
+        self
+    }
+
+    fn identity(principal: Principal) -> Identity {
+        Identity::new(KeyRecord { principal, admin: true, ..KeyRecord::default() })
+    }
+}
+
+impl Authenticate for MasterKey {
+    fn authenticate(&self, credential: &Credential<'_>) -> Reply<Authenticated> {
+        // Digests are compared, in constant time, so that neither the length nor a common beginning shows in the time taken.
+        let same: bool = self.hash.as_bytes().ct_eq(credential.hash().as_bytes()).into();
+        Reply::Ready(Ok(same.then(|| self.identity.clone())))
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(..)")
+    }
+}
+
+// ===== impl VirtualKeys =====
+
+impl<S: KeyStore> VirtualKeys<S> {
+    /// The keys of a store, by the usual [`CachePolicy`] and the system's clock.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self::with_policy(store, CachePolicy::default(), Clock::system())
+    }
+
+    /// The keys of a store.
+    #[must_use]
+    pub fn with_policy(store: S, policy: CachePolicy, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            deadline: policy.deadline,
+            presence: Presence::new(),
+            keys: Cache::new(policy, false),
+            customers: Cache::new(policy, true),
+        }))
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.0.store
+    }
+
+    /// Whether the store answers, as far as is known: for readiness.
+    #[must_use]
+    pub fn is_store_here(&self) -> bool {
+        self.0.presence.is_here()
+    }
+
+    /// Refuses a key from now on. To be called when the store has it revoked or blocked; a look-up that began before does not bring it
+    /// back, and the store is not asked again for a few seconds ([`CachePolicy::absent`]).
+    pub fn revoke(&self, key: &KeyHash) {
+        self.0.keys.remove(key.as_bytes(), self.0.clock.now());
+    }
+
+    /// Asks the store again for a key that was made or changed. To be called when the store has the change.
+    pub fn forget(&self, key: &KeyHash) {
+        self.0.keys.forget(key.as_bytes());
+    }
+
+    /// Asks the store again for an end user that was made or changed. To be called when the store has the change.
+    pub fn forget_customer(&self, id: &str) {
+        self.0.customers.forget(KeyHash::of(id.as_bytes()).as_bytes());
+    }
+}
+
+impl<S: KeyStore> Authenticate for VirtualKeys<S> {
+    fn authenticate(&self, credential: &Credential<'_>) -> Reply<Authenticated> {
+        if !is_well_formed(credential.expose()) {
+            return Reply::Ready(Ok(None));
+        }
+        let (now, hash) = (self.0.clock.now(), *credential.hash());
+        let stale = match self.0.keys.known(hash.as_bytes(), now) {
+            Known::Fresh(record) => return Reply::Ready(admit(record, hash, now)),
+            Known::Stale(stale) => stale,
+        };
+        if !self.0.presence.may_ask(now) {
+            return Reply::Ready(
+                stale.ok_or(Denied::unavailable()).and_then(|record| admit(record, hash, now)),
+            );
+        }
+        let inner = Arc::clone(&self.0);
+        Reply::Later(Box::pin(async move {
+            let ask = || inner.store.key(&hash);
+            let record = inner.look_up(&inner.keys, hash.as_bytes(), ask).await?;
+            admit(record, hash, inner.clock.now())
+        }))
+    }
+
+    fn customer(&self, id: &str) -> Reply<KnownCustomer> {
+        let (now, hash) = (self.0.clock.now(), KeyHash::of(id.as_bytes()));
+        let stale = match self.0.customers.known(hash.as_bytes(), now) {
+            Known::Fresh(record) => return Reply::Ready(Ok(record)),
+            Known::Stale(stale) => stale,
+        };
+        if !self.0.presence.may_ask(now) {
+            return Reply::Ready(stale.ok_or(Denied::unavailable()));
+        }
+        let (inner, id) = (Arc::clone(&self.0), id.to_owned());
+        Reply::Later(Box::pin(async move {
+            let ask = || inner.store.customer(&id);
+            inner.look_up(&inner.customers, hash.as_bytes(), ask).await
+        }))
+    }
+}
+
+impl<S> Clone for VirtualKeys<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for VirtualKeys<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualKeys").field("cache", &self.0.keys).finish_non_exhaustive()
+    }
+}
+
+// ===== impl Inner =====
+
+impl<S> Inner<S> {
+    /// Asks the store, once for all who ask the same.
+    async fn look_up<R, V, F>(
+        &self,
+        cache: &Cache<V>,
+        key: &Key,
+        ask: impl Fn() -> F,
+    ) -> Result<Option<V>, Denied>
+    where
+        F: Future<Output = Result<Option<R>, Away>>,
+        V: From<R> + Clone,
+    {
+        // Once more when the one who asked left, or when it changed meanwhile; not for ever.
+        for _ in 0..2 {
+            let landed = match cache.join(key, self.clock.now()) {
+                Ok(mut waiting) => match timeout(self.deadline, waiting.wait_for(Option::is_some)).await {
+                    Ok(Ok(landed)) => landed.clone(),
+                    Ok(Err(_)) => None,
+                    Err(_) => Some(Landed::Away),
+                },
+                Err(asking) => {
+                    let answer =
+                        self.note(timeout(self.deadline, ask()).await.unwrap_or_else(|_| {
+                            Err(Away::new(format!("no answer within {:?}", self.deadline)))
+                        }));
+                    Some(asking.land(answer.map(|answer| answer.map(V::from))))
+                }
+            };
+            match landed {
+                Some(Landed::Answer(answer)) => return Ok(answer),
+                // What is known by now: it may have been revoked while this waited.
+                Some(Landed::Away) => match cache.known(key, self.clock.now()) {
+                    Known::Fresh(answer) => return Ok(answer),
+                    Known::Stale(stale) => return stale.ok_or(Denied::unavailable()),
+                },
+                Some(Landed::Superseded) | None => {}
+            }
+        }
+        Err(Denied::unavailable())
+    }
+
+    /// Notes whether the store answered; one line in the log whenever that changes.
+    fn note<T>(&self, answer: Result<T, Away>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                if self.presence.answered() {
+                    info!("the store of keys answers again");
+                }
+                Some(answer)
+            }
+            Err(away) => {
+                if self.presence.failed(self.clock.now()) {
+                    warn!(%away, "the store of keys does not answer: known keys go on for a while, others are refused");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Whether a key may be one of a store's: nobody is asked for what cannot be.
+fn is_well_formed(key: &[u8]) -> bool {
+    key.strip_prefix(b"sk-").is_some_and(|rest| {
+        LENGTHS.contains(&rest.len())
+            && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    })
+}
+
+/// Whoever a record is of, if the key still counts.
+fn admit(record: Option<Arc<KeyRecord>>, hash: KeyHash, now: SystemTime) -> Authenticated {
+    let counts = |record: &Arc<KeyRecord>| !record.blocked && record.expires_at.is_none_or(|end| now < end);
+    let record = record.filter(counts).ok_or(Denied::Invalid)?;
+    Ok(Some(Identity::new(record).with_key(hash)))
+}
+
+/// Bytes behind `sk-`.
+const LENGTHS: std::ops::RangeInclusive<usize> = 16..=200;

@@ -1,0 +1,121 @@
+//! Which models a caller may use, and for whom.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{Method, Request, Uri, uri::PathAndQuery};
+use ziggurat_core::{
+    Body, Budget, Call, Cause, Field, Limit, Operation, Principal, Problem, Rejection, ScopeKind,
+};
+
+use crate::{Authenticate, CustomerRecord, service::refusal};
+
+/// Puts the model that an alias stands for into the request; gives the call as it is then, if it is another.
+pub(crate) fn alias(
+    request: &mut Request<Body>,
+    call: &Call,
+    aliases: &BTreeMap<String, String>,
+) -> Result<Option<Call>, Rejection> {
+    let Some(model) = call.model().and_then(|named| aliases.get(named)) else { return Ok(None) };
+    let bytes = match in_path(request.uri(), model) {
+        Some(uri) => {
+            *request.uri_mut() = uri?;
+            request.body().as_bytes().cloned().unwrap_or_default()
+        }
+        None => call.edit().set_string(Field::Model, model).finish(),
+    };
+    Call::replace(request, bytes).map(Some)
+}
+
+/// The URI with another model in its path; `None` where the path names none.
+fn in_path(uri: &Uri, model: &str) -> Option<Result<Uri, Rejection>> {
+    let path = uri.path();
+    let (_, _, Some(named)) = Operation::of_path(&Method::POST, path) else { return None };
+    let start = named.as_ptr() as usize - path.as_ptr() as usize;
+    let mut changed = path[..start].to_owned();
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            changed.push(byte.into());
+        } else {
+            changed.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    changed.push_str(&path[start + named.len()..]);
+    if let Some(query) = uri.query() {
+        changed.push('?');
+        changed.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    Some(
+        PathAndQuery::try_from(changed)
+            .ok()
+            .and_then(|path| {
+                parts.path_and_query = Some(path);
+                Uri::from_parts(parts).ok()
+            })
+            .ok_or_else(|| Rejection::new(Cause::InvalidRequest, "the path cannot name this model")),
+    )
+}
+
+/// Checks that the caller may use the model of `call`; what is said of it names the model that was `asked` for, and no other.
+pub(crate) fn may_use(principal: &Principal, call: &Call, asked: &Call) -> Result<(), Rejection> {
+    let allowed = match call.model() {
+        Some(model) => principal.may_use(model),
+        // The provider's own default, or what stands in a form that is not read here: whatever it may be.
+        None => principal.models.as_deref().is_none_or(|models| models.iter().any(|entry| **entry == *"*")),
+    };
+    if allowed {
+        return Ok(());
+    }
+    let message = match asked.model() {
+        Some(model) => {
+            let shown: String = model.chars().take(SHOWN_CHARS).collect();
+            format!("this key may not use the model '{shown}'")
+        }
+        None => "this key may use certain models only, and the request names none where it can be checked"
+            .to_owned(),
+    };
+    Err(Problem::new(Cause::PermissionDenied, message).param("model").into())
+}
+
+/// Adds what applies to the end user whom a call names to what applies to its caller.
+pub(crate) async fn with_customer(
+    principal: &mut Principal,
+    call: &Call,
+    auth: &dyn Authenticate,
+) -> Result<(), Rejection> {
+    let Some(id) = call.end_user().filter(|id| !id.is_empty()) else { return Ok(()) };
+    if id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
+        let message = format!("the end user's id holds control characters or more than {MAX_ID_BYTES} bytes");
+        return Err(Problem::new(Cause::InvalidRequest, message).param("user").into());
+    }
+    let known = auth.customer(&id).wait().await.map_err(refusal)?;
+    let Some(customer) = known else { return Ok(()) };
+    if customer.blocked {
+        return Err(Problem::new(Cause::PermissionDenied, "this end user is blocked").param("user").into());
+    }
+    narrow(principal, &customer);
+    Ok(())
+}
+
+/// Adds budgets and limits behind those of the key, in front of all others: the most specific come first.
+fn narrow(principal: &mut Principal, customer: &CustomerRecord) {
+    if !customer.budgets.is_empty() {
+        let kind = |budget: &Budget| budget.account.scope.kind;
+        principal.budgets = inserted(&principal.budgets, &customer.budgets, kind);
+    }
+    if !customer.limits.is_empty() {
+        let kind = |limit: &Limit| limit.account.scope.kind;
+        principal.limits = inserted(&principal.limits, &customer.limits, kind);
+    }
+}
+
+fn inserted<T: Clone>(own: &[T], added: &[T], kind: impl Fn(&T) -> ScopeKind) -> Arc<[T]> {
+    let at = own.iter().position(|one| kind(one) > ScopeKind::EndUser).unwrap_or(own.len());
+    own[..at].iter().chain(added).chain(&own[at..]).cloned().collect()
+}
+
+/// Characters of a model's name that are told.
+const SHOWN_CHARS: usize = 200;
+
+/// Longest id of an end user in bytes.
+const MAX_ID_BYTES: usize = 1024;

@@ -1,0 +1,173 @@
+//! The service: a call, told from top to bottom.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, Rejection};
+
+use crate::{
+    Credential, Denied, Identity, KeyRecord, credential,
+    layer::Config,
+    rights::{alias, may_use, with_customer},
+    routes::Route,
+};
+
+/// The service of [`AuthLayer`](crate::AuthLayer).
+#[derive(Clone)]
+pub struct Auth<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+// ===== impl Auth =====
+
+impl<S> Auth<S> {
+    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Auth<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: 'static,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The ready service goes into the future; a clone that is not ready stays.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        Box::pin(run(inner, request.map(Body::new), Arc::clone(&self.config)))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Auth<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+async fn run<S, ResBody>(
+    mut inner: S,
+    request: Request<Body>,
+    config: Arc<Config>,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let (mut parts, body) = request.into_parts();
+    let dialect = Call::dialect_of(&parts);
+    let known = match config.identify(&mut parts).await {
+        Ok(known) => known,
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    };
+    let mut request = Request::from_parts(parts, body);
+    if let Some((identity, mut principal)) = known {
+        match config.admit(request, &identity, &mut principal).await {
+            Ok(admitted) => request = admitted,
+            Err(rejection) => return Ok(rejection.into_response(dialect)),
+        }
+        request.extensions_mut().insert(principal);
+        request.extensions_mut().insert(identity);
+    }
+    Ok(inner.call(request).await?.map(Body::new))
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// Who makes the request, by its head alone, if it may call that path; `None` for what is open to all.
+    async fn identify(&self, parts: &mut Parts) -> Result<Option<(Identity, Principal)>, Rejection> {
+        // What stands there from outside is nobody's word, unless the host says that it is its own.
+        let given = parts.extensions.remove::<Principal>();
+        let identity = parts.extensions.remove::<Identity>();
+        let known = match given.filter(|_| self.trusts_principal) {
+            Some(principal) => (identity.unwrap_or_else(|| Identity::from(principal.clone())), principal),
+            None if self.open.as_ref().is_some_and(|open| open(parts)) => return Ok(None),
+            None => {
+                let identity = self.believe(parts).await.map_err(refusal)?;
+                let principal = identity.principal().clone();
+                (identity, principal)
+            }
+        };
+        self.check_route(parts, known.0.record())?;
+        Ok(Some(known))
+    }
+
+    /// Who presents the credential of a request.
+    async fn believe(&self, parts: &mut Parts) -> Result<Identity, Denied> {
+        let reply = self.auth.authenticate(&Credential::read(&parts.headers)?);
+        let identity = reply.wait().await?.ok_or(Denied::Invalid)?;
+        if self.keeps_credentials {
+            credential::hide(&mut parts.headers);
+        } else {
+            credential::strip(&mut parts.headers);
+        }
+        Ok(identity)
+    }
+
+    fn check_route(&self, parts: &Parts, record: &KeyRecord) -> Result<(), Rejection> {
+        let route = Route::new(Call::operation_of(parts), parts.uri.path());
+        let allowed = match &record.routes {
+            Some(routes) => route.is_allowed(routes, record.admin),
+            None => record.admin || route.is_allowed(&self.routes, false),
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(Rejection::new(Cause::PermissionDenied, "this key may not call this path"))
+    }
+
+    /// Reads a call of a model, and sees to it that the caller may make it.
+    async fn admit(
+        &self,
+        request: Request<Body>,
+        identity: &Identity,
+        principal: &mut Principal,
+    ) -> Result<Request<Body>, Rejection> {
+        let (mut request, call) = Call::read(request, &self.request).await?;
+        if matches!(call.operation(), Operation::Models | Operation::Other) {
+            return Ok(request);
+        }
+        let aliased = alias(&mut request, &call, &identity.record().aliases)?;
+        may_use(principal, aliased.as_ref().unwrap_or(&call), &call)?;
+        with_customer(principal, &call, &*self.auth).await?;
+        Ok(request)
+    }
+}
+
+/// What a caller is told. All kinds of wrong are told in the same words.
+pub(crate) fn refusal(denied: Denied) -> Rejection {
+    let mut problem = Problem::new(Cause::InvalidKey, denied.to_string());
+    if let Denied::Unavailable { retry_after } = denied {
+        problem.cause = Cause::Overloaded;
+        // The same in all dialects: it is not the model that has no capacity.
+        problem.status = Some(http::StatusCode::SERVICE_UNAVAILABLE);
+        problem.retry_after = Some(retry_after);
+    }
+    problem.into()
+}

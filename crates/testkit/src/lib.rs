@@ -27,6 +27,7 @@ pub mod conformance;
 mod fault;
 mod recorder;
 mod recording;
+pub mod redis;
 mod replay;
 pub mod samples;
 mod scripted;

@@ -27,9 +27,8 @@ use crate::{
 ///
 /// # Limits
 /// A rolling window is cut into 64 slices of whole microseconds, and is at most 142 years long. Of the calendar two periods are named
-/// by the node that asks, and the server's clock says which it is: a hold that expires long after, in a period that nobody has named
-/// since, is posted in the last that was. An account forgets itself an hour after nothing is held and nothing that was spent counts; one
-/// that never forgets what was spent stays.
+/// by the node that asks, and the server's clock says which it is. An account forgets itself an hour after nothing is held and nothing
+/// that was spent counts; one that never forgets what was spent stays.
 #[derive(Clone)]
 pub struct Budgets(pub(crate) Arc<Inner>);
 

@@ -1,7 +1,9 @@
 -- An account is a hash. `k`: how spending is forgotten; `sd sp`, `hd hp`, `ud up`: what is spent, held, and of what is spent
 -- unreconciled, in dollars and pico-dollars; `o`: how many holds are open; `x y`: for the calendar the period's first second and its
 -- end in microseconds, for a rolling window the slice that was current when it was last brought up to date and the oldest slice
--- there is (or -1). In a rolling window also `b` and a slice's number: its part of spent and unreconciled.
+-- there is (or -1). In a rolling window also `b` and a slice's number: its part of spent and unreconciled. By the calendar also
+-- `z zd zp`: what was posted as unreconciled after the last period that was named had ended, until the next is named, and the second
+-- when.
 local SLICES, HOUR = 64, 3600000
 
 -- Where a claim's arguments begin that say how an account's spending is forgotten: a letter and four numbers.
@@ -83,6 +85,14 @@ local function look(key, window, now)
       -- Time that steps back stays in the later period.
       it.x, it.y = start, stop
       it.sd, it.sp, it.ud, it.up = 0, 0, 0, 0
+      local late = redis.call('HMGET', key, 'z', 'zd', 'zp')
+      if late[1] then
+        it.gone.z, it.gone.zd, it.gone.zp = true, true, true
+        if tonumber(late[1]) >= start then
+          it.sd, it.sp = tonumber(late[2]), tonumber(late[3])
+          it.ud, it.up = it.sd, it.sp
+        end
+      end
     end
   elseif window.kind == 'r' then
     local current = math.floor(now / window.a)
@@ -96,7 +106,7 @@ local function look(key, window, now)
   if v[1] and not same then
     -- Somebody counts in one account by two windows: nothing that counts is lost.
     for _, name in ipairs(redis.call('HKEYS', key)) do
-      if string.sub(name, 1, 1) == 'b' then
+      if string.match(name, '^[bz]') then
         it.gone[name] = true
       end
     end
@@ -127,9 +137,21 @@ local function post(it, d, p, ud, up)
   return it.x
 end
 
+-- Posts an amount as unreconciled. As nobody names the present period of the calendar, it may be one that is not known.
+local function post_expired(it, d, p)
+  if it.window.kind ~= 'c' or it.now < it.y then
+    return post(it, d, p, d, p)
+  end
+  local second = math.floor(it.now / 1000000)
+  local late = redis.call('HMGET', it.key, 'zd', 'zp')
+  d, p = add(d, p, tonumber(late[1] or 0), tonumber(late[2] or 0))
+  it.parts.z, it.parts.zd, it.parts.zp = second, d, p
+  return second
+end
+
 -- Puts a charge in the place of what was posted under a bucket as unreconciled, if that still counts.
 local function correct(it, bucket, d, p, d2, p2)
-  if it.window.kind == 'c' and bucket ~= it.x then
+  if it.window.kind == 'c' and (bucket < it.x or bucket * 1000000 >= it.y) then
     return
   end
   if it.window.kind == 'r' then
@@ -155,7 +177,7 @@ end
 -- Writes an account. It expires when nothing is held in it and nothing that was spent counts any more.
 local function save(it)
   local window = it.window.kind
-  if it.o == 0 and it.sd == 0 and it.sp == 0 and (window ~= 'r' or not it.exists) then
+  if it.o == 0 and it.sd == 0 and it.sp == 0 and not it.parts.z and (window ~= 'r' or not it.exists) then
     if it.exists then
       redis.call('DEL', it.key)
     end
@@ -180,7 +202,12 @@ local function save(it)
       redis.call('PERSIST', it.key)
     end
   elseif window == 'c' then
-    redis.call('PEXPIRE', it.key, math.max(math.ceil((it.y - it.now) / 1000), 0) + HOUR)
+    local left = it.y - it.now
+    if left <= 0 then
+      -- Another period like it.
+      left = it.y - it.x * 1000000
+    end
+    redis.call('PEXPIRE', it.key, math.ceil(left / 1000) + HOUR)
   else
     redis.call('PEXPIRE', it.key, math.ceil(it.window.a * (SLICES + 1) / 1000) + HOUR)
   end

@@ -13,7 +13,7 @@ for _, hex in ipairs(due) do
       local it = look(ARGV[4] .. list[line], window_at(list, line + 1), now)
       it.o = math.max(it.o - 1, 0)
       it.hd, it.hp = sub(it.hd, it.hp, d, p)
-      buckets[#buckets + 1] = string.format('%.0f', post(it, d, p, d, p))
+      buckets[#buckets + 1] = string.format('%.0f', post_expired(it, d, p))
       save(it)
     end
     redis.call('HSET', hold, 's', 'u', 'b', table.concat(buckets, ' '))

@@ -153,6 +153,16 @@ impl<V: Clone> Cache<V> {
         self.shard(key).clear(key);
     }
 
+    /// Forgets all that is known, likewise.
+    pub(crate) fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.present.forget_all();
+            shard.absent.forget_all();
+            shard.flights.clear();
+        }
+    }
+
     /// Knows that it is not there; an answer to a question that was asked before does not bring it back.
     pub(crate) fn remove(&self, key: &Key, now: SystemTime) {
         let mut shard = self.shard(key);
@@ -280,6 +290,11 @@ impl<V: Clone> Generations<V> {
         self.old.remove(key);
     }
 
+    fn forget_all(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         self.young.len() + self.old.len()
@@ -322,6 +337,19 @@ mod tests {
         // No answer changes nothing.
         assert!(matches!(ask(&cache, &KEY, at(30)).land(None), Landed::Away));
         assert_eq!(cache.known(&KEY, at(30)), Known::Stale(Some(Some(1))));
+    }
+
+    #[test]
+    fn all_is_forgotten_and_what_is_on_its_way_too() {
+        let cache = cache(false);
+        let (one, other) = ([1; 32], [2; 32]);
+        ask(&cache, &one, at(0)).land(Some(Some(1)));
+        let asking = ask(&cache, &other, at(0));
+        cache.forget_all();
+        assert!(matches!(asking.land(Some(Some(2))), Landed::Superseded));
+        assert_eq!(cache.known(&one, at(0)), Known::Stale(None));
+        assert_eq!(cache.known(&other, at(0)), Known::Stale(None));
+        assert_eq!(cache.len(), (0, 0, 0));
     }
 
     #[test]

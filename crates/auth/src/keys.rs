@@ -119,6 +119,12 @@ impl<S: KeyStore> VirtualKeys<S> {
         self.0.keys.forget(key.as_bytes());
     }
 
+    /// Asks the store again for every key and end user. To be called when something changed that many of them have, as a team.
+    pub fn forget_all(&self) {
+        self.0.keys.forget_all();
+        self.0.customers.forget_all();
+    }
+
     /// Asks the store again for an end user that was made or changed. To be called when the store has the change.
     pub fn forget_customer(&self, id: &str) {
         self.0.customers.forget(KeyHash::of(id.as_bytes()).as_bytes());

@@ -24,6 +24,18 @@ pub(crate) struct Config {
     /// What those may call of whom no routes are known.
     pub(crate) routes: Arc<[Arc<str>]>,
     pub(crate) request: Limits,
+    pub(crate) part: Part,
+}
+
+/// Which part of it a layer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Both, one after the other.
+    Whole,
+    /// Who calls, by the head alone.
+    Head,
+    /// What they may call, by the body.
+    Rights,
 }
 
 pub(crate) type IsOpen = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -42,6 +54,7 @@ impl AuthLayer {
                 keeps_credentials: false,
                 routes: Arc::new(["llm_api_routes".into()]),
                 request: Limits::default(),
+                part: Part::Whole,
             }),
         }
     }
@@ -79,6 +92,14 @@ impl AuthLayer {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         self.change(|config| config.request = limits)
+    }
+
+    /// Splits it in two layers, for a host that does something in between, as to wait for a body in a way of its own: the first tells by the
+    /// head alone who calls; the second, further in, reads the call and sees to it that they may make it.
+    #[must_use]
+    pub fn split(self) -> (Self, Self) {
+        let rights = self.clone().change(|config| config.part = Part::Rights);
+        (self.change(|config| config.part = Part::Head), rights)
     }
 
     fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -17,7 +17,7 @@ use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, 
 
 use crate::{
     Credential, Denied, Identity, KeyRecord, credential,
-    layer::Config,
+    layer::{Config, Part},
     rights::{alias, may_use, with_customer},
     routes::Route,
 };
@@ -81,20 +81,30 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let dialect = Call::dialect_of(&parts);
-    let known = match config.identify(&mut parts).await {
-        Ok(known) => known,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    let known = match config.part {
+        Part::Rights => known_already(&mut parts),
+        Part::Whole | Part::Head => match config.identify(&mut parts).await {
+            Ok(known) => known,
+            Err(rejection) => return Ok(rejection.into_response(dialect)),
+        },
     };
     let mut request = Request::from_parts(parts, body);
     if let Some((identity, mut principal)) = known {
-        match config.admit(request, &identity, &mut principal).await {
-            Ok(admitted) => request = admitted,
-            Err(rejection) => return Ok(rejection.into_response(dialect)),
+        if config.part != Part::Head {
+            match config.admit(request, &identity, &mut principal).await {
+                Ok(admitted) => request = admitted,
+                Err(rejection) => return Ok(rejection.into_response(dialect)),
+            }
         }
         request.extensions_mut().insert(principal);
         request.extensions_mut().insert(identity);
     }
     Ok(inner.call(request).await?.map(Body::new))
+}
+
+/// Who the other half of the layer has found; `None` for what is open to all.
+fn known_already(parts: &mut Parts) -> Option<(Identity, Principal)> {
+    Some((parts.extensions.remove()?, parts.extensions.remove()?))
 }
 
 // ===== impl Config =====

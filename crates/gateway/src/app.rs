@@ -2,22 +2,28 @@
 
 use std::{
     collections::hash_map::RandomState,
+    convert::Infallible,
     future::{Future, poll_fn},
     hash::{BuildHasher, Hasher},
-    pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use ziggurat_auth::{Auth, AuthLayer, RightsLayer};
 use ziggurat_budget::Spending;
-use ziggurat_core::{Body, Call, Cause, Dialect, Limits, Problem, Rejection};
+use ziggurat_core::{Body, Call, Cause, Dialect, Limits, Principal, Problem, Rejection};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
-    access,
+    admin::Admin,
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
@@ -25,19 +31,46 @@ use crate::{
     guards::{Guarded, Guards},
     headers, models,
     routes::Route,
+    stores::{Health, Stores},
     upstream::{OwnTimeout, RequestId, Upstream},
 };
 
-/// The gateway's state and its stack of layers.
+/// The gateway: the layers that tell who calls, and what is behind them.
 #[derive(Debug)]
 pub(crate) struct App {
+    behind: Behind,
+    /// Where there is no master key, whoever reaches the gateway may use it.
+    auth: Option<Auth<Behind>>,
+    drain: Drain,
+    ids: Ids,
+}
+
+/// Through which port a request came, and so what it may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// All there is.
+    All,
+    /// All but the admin API.
+    Calls,
+    /// The admin API, and what probers ask.
+    Admin,
+}
+
+/// What answers when it is known who calls.
+#[derive(Clone, Debug)]
+struct Behind(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     config: Config,
     groups: Groups,
     limits: Limits,
     guards: Guards,
+    stores: Arc<Stores>,
+    admin: Admin,
+    rights: RightsLayer,
     stack: Guarded<Translate<Upstream>>,
     drain: Drain,
-    ids: Ids,
 }
 
 // ===== impl App =====
@@ -47,18 +80,28 @@ impl App {
         config: Config,
         groups: Groups,
         guards: Guards,
+        stores: Arc<Stores>,
         upstream: Upstream,
         max_request: usize,
         drain: Drain,
     ) -> Self {
         let limits = Limits::default().body(max_request);
         let stack = guards.layer(TranslateLayer::new().limits(limits).layer(upstream), limits);
-        Self { config, groups, limits, guards, stack, drain, ids: Ids::default() }
+        let auth = config.master_key.as_ref().map(|master| {
+            let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
+            layer.limits(limits).rights_later()
+        });
+        let rights = RightsLayer::new().limits(limits);
+        let admin = Admin::new(&config, Arc::clone(&stores));
+        let inner = Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
+        let behind = Behind(Arc::new(inner));
+        let auth = auth.map(|layer| layer.layer(behind.clone()));
+        Self { behind, auth, drain, ids: Ids::default() }
     }
 
     /// Waits until nothing is done any more for callers who have left.
     pub(crate) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.guards.finished()
+        self.behind.0.guards.finished()
     }
 
     /// How far a stop has come.
@@ -67,11 +110,24 @@ impl App {
     }
 
     /// Answers a request, whatever it is.
-    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn answer(&self, door: Door, mut request: Request<Body>) -> Response<Body> {
         let id = self.ids.next();
-        request.extensions_mut().insert(RequestId(id.clone()));
         let (route, dialect) = Route::of(request.method(), request.uri().path());
-        let mut response = caught(self.route(route, dialect, request)).await.unwrap_or_else(|Panicked| {
+        let is_reachable = door.reaches(&route);
+        request.extensions_mut().insert(RequestId(id.clone()));
+        request.extensions_mut().insert(if is_reachable { route } else { Route::Nothing });
+        let answer = async {
+            // The unknown is refused first and cheaply: key, path, body, model. What is left goes through the layers.
+            let answered = match &self.auth {
+                Some(auth) if is_reachable && !route.is_open() => auth.clone().oneshot(request).await,
+                _ => self.behind.clone().oneshot(request).await,
+            };
+            match answered {
+                Ok(response) => response,
+                Err(infallible) => match infallible {},
+            }
+        };
+        let mut response = caught(answer).await.unwrap_or_else(|Panicked| {
             Problem::new(Cause::Internal, "the gateway failed").into_response(dialect)
         });
         let headers = response.headers_mut();
@@ -82,29 +138,65 @@ impl App {
         }
         response
     }
+}
 
-    async fn route(&self, route: Route, dialect: Dialect, request: Request<Body>) -> Response<Body> {
-        // Refuses the unknown first and cheaply: key, path, body, model. What is left goes through the layers.
-        if !route.is_open()
-            && let Err(rejection) = access::check(request.headers(), self.config.master_key.as_ref())
-        {
-            return rejection.into_response(dialect);
+// ===== impl Door =====
+
+impl Door {
+    const fn reaches(self, route: &Route) -> bool {
+        match (self, route) {
+            (Self::All, _) | (_, Route::Liveness | Route::Readiness) => true,
+            (Self::Calls, route) => !matches!(route, Route::Admin(_)),
+            (Self::Admin, route) => matches!(route, Route::Admin(_)),
         }
+    }
+}
+
+// ===== impl Behind =====
+
+impl Service<Request<Body>> for Behind {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            let route = request.extensions_mut().remove().unwrap_or(Route::Nothing);
+            Ok(inner.route(route, request).await)
+        })
+    }
+}
+
+// ===== impl Inner =====
+
+impl Inner {
+    async fn route(self: &Arc<Self>, route: Route, request: Request<Body>) -> Response<Body> {
+        let (_, dialect) = Route::of(request.method(), request.uri().path());
         match route {
-            Route::Liveness => json(StatusCode::OK, r#""I'm alive!""#),
-            Route::Readiness if self.drain.has_begun() => {
-                json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+            Route::Liveness => json(StatusCode::OK, r#""I'm alive!""#.to_owned()),
+            Route::Readiness => self.readiness(),
+            Route::Models => {
+                let principal = request.extensions().get::<Principal>();
+                let may_use = |name: &&str| principal.is_none_or(|principal| principal.may_use(name));
+                let names: Vec<&str> = self.config.model_names().into_iter().filter(may_use).collect();
+                models::list(&names, request.headers())
             }
-            Route::Readiness => json(StatusCode::OK, r#"{"status":"healthy","db":"Not connected"}"#),
-            Route::Models => models::list(&self.config.model_names(), request.headers()),
             // The bytes are awaited here: aside, each wait would wander to another thread, with buffers of its own.
             Route::Call => match Call::collect(request, &self.limits).await {
                 Ok(mut request) => {
-                    request.extensions_mut().insert(self.guards.principal());
-                    aside(is_large(request.body()), self.call(dialect, request)).await
+                    if request.extensions().get::<Principal>().is_none() {
+                        request.extensions_mut().insert(self.guards.principal());
+                    }
+                    aside(is_large(request.body()), self.admitted(dialect, request)).await
                 }
                 Err(rejection) => rejection.into_response(dialect),
             },
+            Route::Admin(action) => self.admin.answer(action, request).await,
             Route::WrongMethod { allow } => {
                 let message = format!("{} answers to {allow} only", request.uri().path());
                 let mut response = Rejection::new(Cause::MethodNotAllowed, message).into_response(dialect);
@@ -116,6 +208,44 @@ impl App {
                     format!("nothing answers at {} {}", request.method(), beginning(request.uri().path()));
                 Rejection::new(Cause::NotFound, message).into_response(dialect)
             }
+        }
+    }
+
+    /// Whether new calls are wanted: told with what is away, and why not.
+    fn readiness(&self) -> Response<Body> {
+        if self.drain.has_begun() {
+            return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#.to_owned());
+        }
+        let Health { database, redis, refuses } = self.stores.health();
+        let word = |here: Option<bool>| match here {
+            Some(true) => "connected",
+            Some(false) => "away",
+            None => "Not connected",
+        };
+        let away = [database, redis].contains(&Some(false));
+        let (status, said) = match (refuses, away) {
+            (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            (false, true) => (StatusCode::OK, "degraded"),
+            (false, false) => (StatusCode::OK, "healthy"),
+        };
+        let body = format!(
+            r#"{{"status":"{said}","db":"{}","redis":"{}"}}"#,
+            word(database),
+            word(redis)
+        );
+        json(status, body)
+    }
+
+    /// Makes a call whose caller is known, if it may make it.
+    async fn admitted(self: &Arc<Self>, dialect: Dialect, request: Request<Body>) -> Response<Body> {
+        let this = Arc::clone(self);
+        let call = service_fn(move |request| {
+            let this = Arc::clone(&this);
+            async move { Ok::<_, Infallible>(this.call(dialect, request).await) }
+        });
+        match self.rights.layer(call).oneshot(request).await {
+            Ok(response) => response,
+            Err(infallible) => match infallible {},
         }
     }
 
@@ -139,6 +269,7 @@ impl App {
     /// Reads the request and finds who answers it, which the headers of the response are to say.
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, call) = Call::read(request, &self.limits).await?;
+        self.guards.tag(&mut request, &call);
         let model = call.model().unwrap_or_default();
         let Some((target, timeout)) = self.groups.target(&self.config, model, call.stream()) else {
             let message = format!("no model answers to the name {:?}", beginning(model));
@@ -159,7 +290,7 @@ impl App {
     }
 }
 
-fn json(status: StatusCode, body: &'static str) -> Response<Body> {
+fn json(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -186,6 +317,8 @@ async fn aside<F: Future>(large: bool, future: F) -> F::Output {
     poll_fn(|cx| tokio::task::block_in_place(|| future.as_mut().poll(cx))).await
 }
 
+/// What keys may reach that are no administrator's: models, and what is told them of themselves.
+const ROUTES: [&str; 4] = ["llm_api_routes", "/key/info", "/team/info", "/user/info"];
 /// Characters of a model's name that are shown.
 const MAX_NAME: usize = 200;
 /// Bytes that are read and translated in about a millisecond.

@@ -8,7 +8,7 @@ use ziggurat_core::Dialect;
 
 use crate::{
     cli,
-    config::{Config, Deployment, Rates, Spending},
+    config::{Config, Deployment, LedgerAt, Rates, Spending},
     groups::Groups,
     prices,
 };
@@ -99,11 +99,13 @@ fn limits(rates: &Rates) -> String {
 /// The budget and the limits of all calls together, a line for each that there is.
 fn of_gateway(config: &Config) -> String {
     let mut text = String::new();
-    let Spending { budget, ledger, uncapped, uncapped_streams, .. } = &config.spending;
+    let Spending { budget, uncapped, uncapped_streams, .. } = &config.spending;
     if let Some((cap, window)) = budget {
-        let kept = match ledger {
-            Some(path) => format!("kept in {}", path.display()),
-            None => "kept in memory, and forgotten with the process".to_owned(),
+        let kept = match config.ledger() {
+            LedgerAt::File(path) => format!("kept in {}", path.display()),
+            LedgerAt::Memory => "kept in memory, and forgotten with the process".to_owned(),
+            LedgerAt::Redis => "kept on Redis".to_owned(),
+            LedgerAt::Postgres => "kept in PostgreSQL".to_owned(),
         };
         text += &format!(
             "budget: ${cap}, window {}, {kept}; calls without a stated cap: {}, streams: {}\n",

@@ -18,13 +18,13 @@ use crate::{
     app::App,
     catalog, caught,
     check::{self, counted},
-    config::{Config, Severity},
+    config::{Config, LedgerAt, Severity},
     demo, drain,
     groups::Groups,
     guards::Guards,
-    ledger::Keeper,
     prices,
     server::{self, Deadlines, Settings},
+    stores::Stores,
     upstream::{Timeouts, Upstream},
 };
 
@@ -186,30 +186,32 @@ fn serve(serve: &Serve) -> Result<(), String> {
         false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
     let groups = Groups::new(&config).map_err(|error| error.to_string())?;
-    let keeper = Keeper::open(&config.spending)?;
     say_what_guards(&config, &catalog, &groups);
-    let guards = Guards::new(&config, catalog, keeper.ledger());
-    let app = App::new(config, groups, guards, upstream, usize::from(serve.clients.max_request) << 20, drain);
-    let settings = serve.settings();
+    let settings = serve.settings(config.stores.admin_port);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let hint = if serve.demo { demo::hint } else { |_| String::new() };
     let served = runtime.block_on(async {
-        let serving = server::serve(Arc::new(app), settings, drainer, |address| {
-            print(&format!("listening on {address}\n{}", hint(address)));
+        let stores = Arc::new(Stores::open(&config).await?);
+        let guards = Guards::new(&config, catalog, &stores);
+        let max_request = usize::from(serve.clients.max_request) << 20;
+        let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, max_request, drain);
+        let serving = server::serve(Arc::new(app), settings, drainer, |address, admin| {
+            let admin = admin.map_or_else(String::new, |admin| format!("the admin API is on {admin}\n"));
+            print(&format!("listening on {address}\n{admin}{}", hint(address)));
         });
         let served = tokio::select! {
             served = serving => served,
-            never = keeper.run() => match never {},
+            never = stores.run() => match never {},
         };
-        keeper.close().await;
+        stores.close().await;
         served
     });
     // What still runs (the lookup of a name, say) is not worth waiting for.
     runtime.shutdown_background();
-    served.map_err(|error| format!("cannot listen on {}: {error}", settings.address))
+    served
 }
 
 fn is_there(path: &Path) -> Result<(), String> {
@@ -239,7 +241,7 @@ fn say_what_guards(config: &Config, catalog: &Catalog, groups: &Groups) {
     if config.spending.budget.is_none() {
         return;
     }
-    if config.spending.ledger.is_none() {
+    if config.ledger() == LedgerAt::Memory {
         tracing::warn!(
             "what is spent is kept in memory, and forgotten with this process: `ziggurat_settings.ledger` names a file for it"
         );
@@ -274,7 +276,7 @@ fn seconds_above_zero(text: &str) -> Result<Duration, String> {
 // ===== impl Serve =====
 
 impl Serve {
-    fn settings(&self) -> Settings {
+    fn settings(&self, admin_port: Option<u16>) -> Settings {
         let Self { clients, .. } = self;
         let deadlines = Deadlines {
             head: clients.head_timeout,
@@ -284,6 +286,7 @@ impl Serve {
         };
         Settings {
             address: SocketAddr::new(self.host, self.port),
+            admin: admin_port.map(|port| SocketAddr::new(self.host, port)),
             drain: self.drain_timeout,
             deadlines,
             max_in_flight: usize::try_from(u64::from(clients.max_in_flight) << 20).unwrap_or(usize::MAX),
@@ -329,7 +332,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_design() {
         let serve = parse(&["--demo"]).expect("is enough");
-        let settings = serve.settings();
+        let settings = serve.settings(None);
         assert_eq!(settings.deadlines, Deadlines::default());
         assert_eq!(settings.drain, Duration::from_secs(30));
         assert_eq!(settings.max_in_flight, 1 << 30);

@@ -1,7 +1,7 @@
 //! What a config limits: made once, as layers.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -12,14 +12,21 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tower::Layer;
+use http::Request;
+use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::Catalog;
 use ziggurat_core::{
-    Budget, Limit, Limits, Measure, Principal, RespondError, RespondErrorLayer, Scope, ScopeKind,
+    Body, Budget, Call, Limit, Limits, Measure, Principal, RespondError, RespondErrorLayer, Scope, ScopeKind,
+    Usd, Window,
 };
 use ziggurat_limit::{LimitLayer, Limited};
 
-use crate::config::{Config, OnDisconnect, Rates, Spending};
+use crate::{
+    config::{Config, OnDisconnect, Rates, Spending},
+    secret::Secret,
+    stores::Stores,
+};
 
 /// Limits and budgets: those of a call around the whole of it, those of a deployment around each attempt.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub(crate) struct Guards {
     budget: BudgetLayer,
     attempts: LimitLayer,
     principal: Principal,
+    /// What may be spent by tag.
+    tags: BTreeMap<String, (Usd, Window)>,
     drained: Drained,
     drains: bool,
 }
@@ -52,19 +61,27 @@ pub(crate) type Guarded<S> = Limited<Budgeted<RespondError<Limited<S>>>>;
 
 impl Guards {
     /// The guards of a config. Nothing that it sets is optional here: a config with a budget or a limit cannot be served without.
-    pub(crate) fn new(config: &Config, catalog: Catalog, ledger: Ledger) -> Self {
-        let key = config.master_key.as_ref().map(|_| Arc::from(MASTER));
+    pub(crate) fn new(config: &Config, catalog: Catalog, stores: &Stores) -> Self {
         let mut principal = Principal::default();
-        let of_key = match &key {
-            Some(id) => Scope::new(ScopeKind::Key, Arc::clone(id)),
-            // All calls are one nameless caller's.
-            None => Scope::gateway(),
-        };
-        principal.limits = limits(&of_key, &config.key_rates).into();
-        principal.key = key;
-        let calls = limits(&Scope::gateway(), &config.gateway_rates)
+        let mut calls = limits(&Scope::gateway(), &config.gateway_rates)
             .into_iter()
             .fold(LimitLayer::new(), LimitLayer::fixed);
+        match (&config.master_key, config.key_rates.parallel) {
+            (Some(_), parallel) => {
+                principal.key = Some(MASTER.into());
+                if let Some(most) = parallel {
+                    calls = calls.limit(ScopeKind::Key, Measure::Concurrency, most, Duration::ZERO);
+                }
+            }
+            // All calls are one nameless caller's.
+            (None, Some(most)) => calls = calls.fixed(Limit::concurrency(Scope::gateway(), most)),
+            (None, None) => {}
+        }
+        let mut attempts = attempts(config);
+        if let Some(shared) = stores.limits() {
+            calls = calls.store(shared.clone());
+            attempts = attempts.store(shared);
+        }
         let (drains, bound) = match config.spending.on_disconnect {
             OnDisconnect::Cancel => (false, None),
             OnDisconnect::Drain(bound) => (true, bound),
@@ -72,9 +89,10 @@ impl Guards {
         let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
         Self {
             calls,
-            budget: budget(&config.spending, catalog, ledger, &drained),
-            attempts: attempts(config),
+            budget: budget(&config.spending, catalog, stores.ledger(), &drained),
+            attempts,
             principal,
+            tags: config.spending.tags.clone(),
             drained,
             drains,
         }
@@ -83,6 +101,32 @@ impl Guards {
     /// Who calls with the master key, or without one where there is none.
     pub(crate) fn principal(&self) -> Principal {
         self.principal.clone()
+    }
+
+    /// Who is believed to be who: the holder of the master key, those of keys in a database, and of tokens.
+    pub(crate) fn authenticate(&self, master: &Secret, stores: &Stores) -> Vec<Arc<dyn Authenticate>> {
+        let master = MasterKey::new(master.expose()).principal(self.principal());
+        let mut all: Vec<Arc<dyn Authenticate>> = vec![Arc::new(master)];
+        if let Some(keys) = stores.keys() {
+            all.push(Arc::new(keys.clone()));
+        }
+        all
+    }
+
+    /// Adds the budgets of the tags that a call has, by its key or by its own word, where tags have budgets.
+    pub(crate) fn tag(&self, request: &mut Request<Body>, call: &Call) {
+        if self.tags.is_empty() {
+            return;
+        }
+        let Some(principal) = request.extensions_mut().get_mut::<Principal>() else { return };
+        let named = call.tags();
+        let all = principal.tags.iter().map(|tag| &**tag).chain(named.iter().map(|tag| &**tag));
+        let all: BTreeSet<&str> = all.collect();
+        let budgets = all.into_iter().filter_map(|tag| {
+            let (cap, window) = self.tags.get(tag)?;
+            Some(Budget::new(Scope::new(ScopeKind::Tag, tag), *cap, window.clone()))
+        });
+        principal.budgets = principal.budgets.iter().cloned().chain(budgets).collect();
     }
 
     /// Puts what goes to a provider within the guards. A refusal by a deployment's own limits is an attempt's, and never reaches
@@ -116,7 +160,7 @@ impl Guards {
 }
 
 fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {
-    let Spending { budget, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } = spending;
+    let Spending { budget, end_users, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } = spending;
     let mut layer = BudgetLayer::new(ledger, catalog)
         .refusal_status(*refusal)
         .uncapped(*uncapped)
@@ -129,6 +173,9 @@ fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drain
         .report();
     if spending.cost_in_streams {
         layer = layer.tell_cost();
+    }
+    if let Some(cap) = end_users {
+        layer = layer.cap(ScopeKind::EndUser, *cap, Window::Lifetime);
     }
     match budget {
         Some((cap, window)) => layer.budget(Budget::new(Scope::gateway(), *cap, window.clone())),

@@ -1,26 +1,46 @@
 //! The ledger of what is spent: where it is kept, its clock, its end.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::pending,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use ziggurat_budget::{ALERT_PERCENTS, Alert, Crossed, Ledger, Recovered};
-use ziggurat_core::Window;
-use ziggurat_sql::{Options, SqliteJournal};
+use ziggurat_budget::{
+    ALERT_PERCENTS, Alert, Balance, Crossed, Ledger, Recovered,
+    remote::{Backend, Remote},
+};
+use ziggurat_core::{Budget, Window};
+use ziggurat_redis::{Budgets, Redis};
+use ziggurat_sql::{Options, SqliteJournal, postgres, postgres::PostgresLedger};
 
-use crate::config::Spending;
+use crate::config::{Config, Database, LedgerAt, Spending};
 
-/// The ledger, and the file behind it where there is one.
+/// The ledger, and what is behind it.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     ledger: Ledger,
-    journal: Option<Arc<SqliteJournal>>,
-    /// How old what is posted may be and still count.
-    history: Duration,
+    behind: Behind,
+}
+
+#[derive(Debug)]
+enum Behind {
+    /// It is lost with the process.
+    Nothing,
+    File {
+        journal: Arc<SqliteJournal>,
+        /// How old what is posted may be and still count.
+        history: Duration,
+    },
+    Redis(Remote<Budgets>),
+    Postgres {
+        remote: Remote<PostgresLedger>,
+        ledger: PostgresLedger,
+        history: Duration,
+    },
 }
 
 // ===== impl Keeper =====
@@ -29,60 +49,153 @@ impl Keeper {
     /// Opens the ledger that a config names, with what an earlier process left in it.
     ///
     /// # Errors
-    /// Says which file cannot be used, and why.
-    pub(crate) fn open(spending: &Spending) -> Result<Self, String> {
-        let mut ledger = Ledger::in_memory().on_alert(ALERT_PERCENTS, tell);
-        if let Some(ttl) = spending.hold_ttl {
-            ledger = ledger.hold_ttl(ttl);
-        }
-        let history = history(spending, ledger.now());
-        let Some(path) = &spending.ledger else { return Ok(Self { ledger, journal: None, history }) };
-        let (journal, recovered) = open_journal(path, history)?;
-        let ledger = ledger.journal(Arc::clone(&journal) as _, recovered);
-        Ok(Self { ledger, journal: Some(journal), history })
+    /// Says what cannot be used, and why.
+    pub(crate) async fn open(config: &Config, redis: Option<&Redis>) -> Result<Self, String> {
+        let (spending, stores) = (&config.spending, &config.stores);
+        let history = history(spending, SystemTime::now());
+        let policy = stores.on_budgets_away;
+        let remote_ttl = spending.hold_ttl;
+        let behind = match config.ledger() {
+            LedgerAt::Memory => Behind::Nothing,
+            LedgerAt::File(path) => {
+                let (journal, recovered) = open_journal(&path, history)?;
+                let ledger = in_memory(spending).journal(Arc::clone(&journal) as _, recovered);
+                return Ok(Self { ledger, behind: Behind::File { journal, history } });
+            }
+            LedgerAt::Redis => {
+                let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
+                let remote = set_up(Remote::new(redis.budgets()).on_away(policy), remote_ttl);
+                return Ok(Self { ledger: Ledger::new(remote.clone()), behind: Behind::Redis(remote) });
+            }
+            LedgerAt::Postgres => {
+                let Some(Database::Postgres(url)) = &stores.database else {
+                    return Err("the ledger is to be in PostgreSQL, and there is none".to_owned());
+                };
+                let pool = postgres::connect(url.expose(), postgres::Options::default())
+                    .await
+                    .map_err(|error| format!("general_settings.database_url: {error}"))?;
+                let ledger = PostgresLedger::new(pool);
+                let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
+                let remote = set_up(remote, remote_ttl);
+                let behind = Behind::Postgres { remote: remote.clone(), ledger, history };
+                return Ok(Self { ledger: Ledger::new(remote), behind });
+            }
+        };
+        Ok(Self { ledger: in_memory(spending), behind })
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
         self.ledger.clone()
     }
 
+    /// What the account of a budget stands at, by the latest word; `None` while that cannot be had.
+    pub(crate) async fn balance(&self, budget: &Budget) -> Option<Balance> {
+        let one = std::slice::from_ref(budget);
+        match &self.behind {
+            Behind::Nothing | Behind::File { .. } => self.ledger.balance(budget),
+            Behind::Redis(remote) => remote.balances(one).await.ok()?.pop(),
+            Behind::Postgres { remote, .. } => remote.balances(one).await.ok()?.pop(),
+        }
+    }
+
+    /// Whether the ledger answers, on Redis or in a database, if it is there.
+    pub(crate) fn is_here(&self) -> (Option<bool>, Option<bool>) {
+        match &self.behind {
+            Behind::Nothing | Behind::File { .. } => (None, None),
+            Behind::Redis(remote) => (Some(remote.is_here()), None),
+            Behind::Postgres { remote, .. } => (None, Some(remote.is_here())),
+        }
+    }
+
     /// Posts what an earlier process held when its time is over, and deletes what is too old to count, as long as it is polled.
-    pub(crate) fn run(&self) -> impl Future<Output = std::convert::Infallible> + use<> {
-        let (ledger, journal, history) = (self.ledger.clone(), self.journal.clone(), self.history);
-        async move {
-            let mut tick = interval(EVERY);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut prune_at = ledger.now();
-            loop {
-                tick.tick().await;
-                if let Some(journal) = &journal
-                    && ledger.now() >= prune_at
-                {
-                    prune_at = ledger.now() + PRUNE_EVERY;
-                    if let Err(error) = journal.prune(ledger.now() - history).await {
-                        tracing::warn!(%error, "what is too old to count could not be deleted from the ledger");
-                    }
-                }
-                let expired = ledger.expire(ledger.now());
-                if expired > 0 {
-                    tracing::warn!("{expired} reservations of an earlier process are posted as unreconciled");
+    pub(crate) async fn run(&self) -> Infallible {
+        match &self.behind {
+            Behind::Nothing | Behind::File { .. } => self.tick().await,
+            Behind::Redis(remote) => {
+                remote.run().await;
+                pending().await
+            }
+            Behind::Postgres { remote, .. } => {
+                tokio::select! {
+                    () = remote.run() => pending().await,
+                    never = self.tick() => never,
                 }
             }
         }
     }
 
-    /// Writes down what is not written yet. For after the last call.
-    pub(crate) async fn close(self) {
-        let Some(journal) = self.journal else { return };
-        match timeout(LAST_WRITES, journal.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the ledger is not all in its database: the next start reads the rest");
+    async fn tick(&self) -> Infallible {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut prune_at = self.ledger.now();
+        loop {
+            tick.tick().await;
+            let now = self.ledger.now();
+            if now >= prune_at {
+                prune_at = now + PRUNE_EVERY;
+                self.prune(now).await;
             }
-            Err(_) => tracing::error!(
-                "the ledger was not written in {LAST_WRITES:?}: the next start reads the rest"
+            let expired = self.ledger.expire(now);
+            if expired > 0 {
+                tracing::warn!("{expired} reservations of an earlier process are posted as unreconciled");
+            }
+        }
+    }
+
+    async fn prune(&self, now: SystemTime) {
+        let pruned = match &self.behind {
+            Behind::Nothing | Behind::Redis(_) => Ok(()),
+            Behind::File { journal, history } => {
+                journal.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
+            }
+            Behind::Postgres { ledger, history, .. } => {
+                ledger.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = pruned {
+            tracing::warn!(%error, "what is too old to count could not be deleted from the ledger");
+        }
+    }
+
+    /// Writes down what is not written yet. For after the last call.
+    pub(crate) async fn close(&self) {
+        let written = match &self.behind {
+            Behind::Nothing => return,
+            Behind::File { journal, .. } => match timeout(LAST_WRITES, journal.close()).await {
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the ledger is not all in its database: the next start reads the rest");
+                    return;
+                }
+                Ok(Ok(())) => true,
+                Err(_) => false,
+            },
+            Behind::Redis(remote) => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
+            Behind::Postgres { remote, .. } => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
+        };
+        match (written, &self.behind) {
+            (true, _) => {}
+            (false, Behind::File { .. }) => {
+                tracing::error!("the ledger was not written in {LAST_WRITES:?}: the next start reads the rest");
+            }
+            (false, _) => tracing::error!(
+                "what calls came to was not posted in {LAST_WRITES:?}: what was held for them will be, as unreconciled"
             ),
         }
+    }
+}
+
+fn in_memory(spending: &Spending) -> Ledger {
+    let ledger = Ledger::in_memory().on_alert(ALERT_PERCENTS, tell);
+    match spending.hold_ttl {
+        Some(ttl) => ledger.hold_ttl(ttl),
+        None => ledger,
+    }
+}
+
+fn set_up<B: Backend>(remote: Remote<B>, ttl: Option<Duration>) -> Remote<B> {
+    match ttl {
+        Some(ttl) => remote.hold_ttl(ttl),
+        None => remote,
     }
 }
 
@@ -122,7 +235,9 @@ fn tell(alert: &Alert) {
 
 /// How often is looked for reservations whose time is over.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long a decision may take on PostgreSQL, which writes each to its disk.
+const POSTGRES_DEADLINE: Duration = Duration::from_millis(90);
 /// How often is looked for what is too old.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How long writing may take at a stop.
-const LAST_WRITES: Duration = Duration::from_secs(5);
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! The ziggurat binary: the layers assembled behind a LiteLLM config.yaml.
 
-mod access;
+mod admin;
 mod app;
 mod catalog;
 mod caught;
@@ -19,6 +19,7 @@ mod prices;
 mod routes;
 mod secret;
 mod server;
+mod stores;
 mod upstream;
 
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 use http::Method;
 use ziggurat_core::{Dialect, Operation};
 
+use crate::admin::Action;
+
 /// What answers at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -14,6 +16,8 @@ pub(crate) enum Route {
     Models,
     /// A model.
     Call,
+    /// What manages keys, teams and users.
+    Admin(Action),
     /// Something, but not to this method.
     WrongMethod {
         /// The methods that it answers to.
@@ -34,6 +38,9 @@ impl Route {
             "/health/readiness" => Some(Self::Readiness),
             path => (Operation::of_path(&Method::GET, path).0 == Operation::Models).then_some(Self::Models),
         };
+        if let Some(action) = Action::of(method, path.strip_suffix('/').unwrap_or(path)) {
+            return (action.map_or_else(|allow| Self::WrongMethod { allow }, Self::Admin), Dialect::OpenAi);
+        }
         if let Some(route) = route {
             return (if gets { route } else { Self::WrongMethod { allow: "GET, HEAD" } }, Dialect::OpenAi);
         }

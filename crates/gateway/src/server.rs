@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
+    app::{App, Door},
     drain::{Drainer, Stage},
     server::connection::Shared,
 };
@@ -27,6 +27,8 @@ mod tests;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
+    /// Where the admin API answers, and no longer at the other address then.
+    pub(crate) admin: Option<SocketAddr>,
     /// How long open calls may go on after the signal to stop.
     pub(crate) drain: Duration,
     pub(crate) deadlines: Deadlines,
@@ -50,20 +52,24 @@ pub(crate) struct Deadlines {
 /// Serves until SIGTERM or SIGINT, then lets open calls end within the drain time. A second signal ends it at once.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// Says which address cannot be listened on.
 pub(crate) async fn serve(
     app: Arc<App>,
     settings: Settings,
     drainer: Drainer,
-    listening: impl FnOnce(SocketAddr),
-) -> io::Result<()> {
-    let listener = listen(settings.address)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    listening(listener.local_addr()?);
+    listening: impl FnOnce(SocketAddr, Option<SocketAddr>),
+) -> Result<(), String> {
+    let (listener, address) = listen(settings.address)?;
+    let (admin, admin_address) = settings.admin.map(listen).transpose()?.unzip();
+    let unheard = |error| format!("cannot hear signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+    listening(address, admin_address);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let finished = app.finished();
-    let shared = Arc::new(Shared::new(app, settings.deadlines, settings.max_in_flight));
+    let door = if admin.is_some() { Door::Calls } else { Door::All };
+    let shared = Arc::new(Shared::new(Arc::clone(&app), door, settings.deadlines, settings.max_in_flight));
+    let managing = tokio::spawn(manage(admin, app, settings));
     tokio::select! {
         never = accept(&listener, &connections, &shared) => match never {},
         _ = terminate.recv() => {}
@@ -73,6 +79,8 @@ pub(crate) async fn serve(
     // Who is in the queue already has connected, and would be reset. Runs into its limit, as it has no end.
     let _ = timeout(LAST_ACCEPTS, accept(&listener, &connections, &shared)).await;
     drop(listener);
+    // Who manages keys can do so elsewhere, or later.
+    managing.abort();
     tokio::select! {
         () = drain(&connections, finished, || Arc::strong_count(&shared) - 1, &drainer, settings.drain) => {}
         _ = terminate.recv() => tracing::warn!("asked a second time to stop: open calls are lost"),
@@ -81,14 +89,27 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A port is free again at once for the process that follows.
-    socket.set_reuseaddr(true)?;
-    // Connections inherit it.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// Serves the admin API at a port of its own, where it has one, with few connections.
+async fn manage(listener: Option<TcpListener>, app: Arc<App>, settings: Settings) {
+    let Some(listener) = listener else { return };
+    let connections = Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS));
+    let shared = Arc::new(Shared::new(app, Door::Admin, settings.deadlines, MAX_ADMIN_BYTES));
+    match accept(&listener, &connections, &shared).await {}
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port is free again at once for the process that follows.
+        socket.set_reuseaddr(true)?;
+        // Connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        io::Result::Ok((listener, address))
+    };
+    listen().map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 async fn accept(
@@ -167,6 +188,10 @@ impl Default for Deadlines {
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
+/// Connections at once at the port of the admin API.
+const MAX_ADMIN_CONNECTIONS: usize = 100;
+/// Bytes that the bodies of requests there may take together.
+const MAX_ADMIN_BYTES: usize = 64 << 20;
 /// How long that queue may be.
 const BACKLOG: u32 = 1024;
 /// Bytes of an answer that the kernel keeps for a client that is slow to take them; left to itself, megabytes.

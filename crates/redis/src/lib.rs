@@ -1,1 +1,15 @@
 #![doc = include_str!("../README.md")]
+
+mod budgets;
+mod client;
+mod limits;
+mod link;
+mod money;
+mod names;
+mod options;
+mod script;
+
+pub use budgets::{Budgets, Standing};
+pub use client::Redis;
+pub use limits::Limits;
+pub use options::{InvalidOptions, Options};

@@ -29,6 +29,7 @@ mod fault;
 pub mod postgres;
 mod recorder;
 mod recording;
+pub mod redis;
 mod replay;
 pub mod samples;
 mod scripted;

@@ -39,7 +39,7 @@ pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
-pub(crate) use self::spending::{Margin, OnDisconnect, Place, Rates, Spending};
+pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending};
 pub(crate) use self::stores::{Database, Stores};
 
 use self::check::check;
@@ -104,6 +104,18 @@ impl Config {
         Self::load_with(path, &read_file, &|name| std::env::var(name).ok())
     }
 
+    /// Where the ledger is kept: where the file says, else where what there is of stores lets it be shared, or outlive the process.
+    pub(crate) fn ledger(&self) -> LedgerAt {
+        let Stores { database, redis, .. } = &self.stores;
+        match (&self.spending.ledger, database, redis) {
+            (Some(at), _, _) => at.clone(),
+            (None, Some(Database::Postgres(_)), _) => LedgerAt::Postgres,
+            (None, _, Some(_)) => LedgerAt::Redis,
+            (None, Some(Database::Sqlite(path)), None) => LedgerAt::File(path.clone()),
+            (None, None, None) => LedgerAt::Memory,
+        }
+    }
+
     fn load_with(path: &Path, reader: include::Reader<'_>, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
         let mut report = Report::default();
         let root = include::read(path, reader, &mut report);
@@ -161,7 +173,29 @@ impl Config {
             deployments,
         };
         config.index(report);
+        config.check_stores(root, report);
         config
+    }
+
+    /// What needs another setting that is not there.
+    fn check_stores(&self, root: &Node, report: &mut Report) {
+        let at = |section: &str, key: &str| root.get(section).and_then(|section| section.get(key));
+        let missing = match (self.ledger(), &self.stores.database, &self.stores.redis) {
+            (LedgerAt::Redis, _, None) => Some("`ziggurat_settings.redis` is missing"),
+            (LedgerAt::Postgres, None | Some(Database::Sqlite(_)), _) => {
+                Some("`general_settings.database_url` is not PostgreSQL's")
+            }
+            _ => None,
+        };
+        if let (Some(missing), Some(node)) = (missing, at("ziggurat_settings", "ledger")) {
+            report.error(&node.at, &node.path, missing);
+        }
+        if let (None, Some(node)) = (&self.master_key, at("general_settings", "database_url")) {
+            report.error(&node.at, &node.path, "`master_key` is missing: nobody could make or check the keys");
+        }
+        if let (None, Some(node)) = (&self.stores.database, at("ziggurat_settings", "admin_port")) {
+            report.warning(&node.at, &node.path, "does nothing yet: there is no `general_settings.database_url`");
+        }
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct Spending {
     pub(crate) margins: BTreeMap<String, Margin>,
     /// `include_cost_in_streaming_usage`: whether the usage of a stream tells its cost.
     pub(crate) cost_in_streams: bool,
-    /// Where the ledger is kept; in memory if nowhere.
-    pub(crate) ledger: Option<PathBuf>,
+    /// Where the ledger is kept, where the file says so.
+    pub(crate) ledger: Option<LedgerAt>,
     /// How long a reservation lives that nobody settles.
     pub(crate) hold_ttl: Option<Duration>,
     /// What is set aside for an answer in one piece without a stated cap.
@@ -53,6 +53,19 @@ pub(crate) struct Spending {
     pub(crate) on_disconnect: OnDisconnect,
     /// Prices that go before the built-in ones.
     pub(crate) price_map: Option<(PathBuf, Place)>,
+}
+
+/// Where the ledger is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LedgerAt {
+    /// In this process's memory.
+    Memory,
+    /// In a SQLite database of this process.
+    File(PathBuf),
+    /// On the Redis of the config, which several gateways share.
+    Redis,
+    /// In its PostgreSQL database, which they share too.
+    Postgres,
 }
 
 /// What is put on top of a cost.
@@ -118,7 +131,7 @@ impl Spending {
             discounts: read_discounts(litellm("cost_discount_config"), report),
             margins: read_margins(litellm("cost_margin_config"), report),
             cost_in_streams: litellm("include_cost_in_streaming_usage").and_then(Node::flag).unwrap_or(false),
-            ledger: of("ledger").and_then(|node| read_path(node, report)),
+            ledger: of("ledger").and_then(|node| read_ledger(node, report)),
             hold_ttl: seconds(of("hold_ttl"), report),
             uncapped: read_uncapped(of("uncapped"), false, report).unwrap_or(Uncapped::ReserveModelCap),
             uncapped_streams: read_uncapped(of("uncapped_streams"), true, report).unwrap_or(Uncapped::Extend),
@@ -296,6 +309,16 @@ fn read_on_disconnect(node: Option<&Node>, report: &mut Report) -> Option<OnDisc
         _ => None,
     };
     word(node, "`cancel`, `drain` or `drain:<seconds>`", read, report)
+}
+
+/// A word, or a path.
+fn read_ledger(node: &Node, report: &mut Report) -> Option<LedgerAt> {
+    Some(match node.text()? {
+        "memory" => LedgerAt::Memory,
+        "redis" => LedgerAt::Redis,
+        "postgres" | "postgresql" => LedgerAt::Postgres,
+        _ => LedgerAt::File(read_path(node, report)?),
+    })
 }
 
 /// A path, beside the file that names it.

@@ -274,7 +274,7 @@ fn our_own_settings_are_read() {
     assert_eq!(warnings.lines().filter(|line| line.ends_with(idle)).count(), 5, "{warnings}");
     assert_eq!(warnings.lines().count(), 5, "{warnings}");
     let spending = config.spending;
-    assert_eq!(spending.ledger.as_deref(), Some(Path::new("spend.db")));
+    assert_eq!(spending.ledger, Some(LedgerAt::File("spend.db".into())));
     assert_eq!(spending.price_map.map(|(path, _)| path).as_deref(), Some(Path::new("/etc/prices.json")));
     assert_eq!(spending.uncapped, Uncapped::Clamp(500));
     assert_eq!(spending.uncapped_streams, Uncapped::ReserveModelCap);
@@ -285,7 +285,7 @@ fn our_own_settings_are_read() {
     let spending = config.spending;
     assert_eq!((spending.uncapped, spending.uncapped_streams), (Uncapped::ReserveModelCap, Uncapped::Extend));
     assert_eq!((spending.unpriced, spending.on_disconnect), (Unpriced::Refuse, OnDisconnect::Cancel));
-    assert_eq!((spending.refusal, spending.ledger), (StatusCode::TOO_MANY_REQUESTS, None));
+    assert_eq!((spending.refusal, &spending.ledger), (StatusCode::TOO_MANY_REQUESTS, &None));
 }
 
 #[test]
@@ -327,5 +327,5 @@ fn our_own_settings_are_checked() {
 fn files_stand_beside_the_file_that_names_them() {
     let text = section("ziggurat_settings", &["ledger: spend.db"]);
     let (config, _) = Config::parse(&text, "/etc/ziggurat/config.yaml", &env).expect("is valid");
-    assert_eq!(config.spending.ledger.as_deref(), Some(Path::new("/etc/ziggurat/spend.db")));
+    assert_eq!(config.spending.ledger, Some(LedgerAt::File("/etc/ziggurat/spend.db".into())));
 }

@@ -17,12 +17,16 @@ use super::{
     line::{Line, Turn},
     request::RequestBody,
 };
-use crate::{app::App, drain::Stage};
+use crate::{
+    app::{App, Door},
+    drain::Stage,
+};
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     app: Arc<App>,
+    door: Door,
     deadlines: Deadlines,
     /// The bytes that request bodies may take together.
     bytes: Arc<Semaphore>,
@@ -31,15 +35,15 @@ pub(super) struct Shared {
 // ===== impl Shared =====
 
 impl Shared {
-    pub(super) fn new(app: Arc<App>, deadlines: Deadlines, max_in_flight: usize) -> Self {
+    pub(super) fn new(app: Arc<App>, door: Door, deadlines: Deadlines, max_in_flight: usize) -> Self {
         let bytes = Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)));
-        Self { app, deadlines, bytes }
+        Self { app, door, deadlines, bytes }
     }
 
     async fn answer(&self, request: Request<Incoming>, turn: &Arc<Turn>) -> Response<Answered> {
         let held = Arc::new(Held::new(Arc::clone(turn), Arc::clone(&self.bytes)));
         let body = |body| Body::new(RequestBody::new(body, self.deadlines.body, Arc::clone(&held)));
-        let mut response = self.app.answer(request.map(body)).await;
+        let mut response = self.app.answer(self.door, request.map(body)).await;
         if turn.is_unread() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

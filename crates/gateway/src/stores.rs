@@ -1,0 +1,141 @@
+//! The stores that a config names: opened before the first call, worked for as long as the process lives.
+
+use std::{convert::Infallible, future::pending};
+
+use tokio::time::timeout;
+use ziggurat_auth::{CachePolicy, VirtualKeys};
+use ziggurat_budget::Ledger;
+use ziggurat_core::{Clock, OnAway};
+use ziggurat_limit::remote::Remote;
+use ziggurat_redis::{Limits, Redis};
+use ziggurat_sql::directory::{Directory, Options};
+
+use crate::{
+    config::{Config, Database},
+    ledger::{Keeper, LAST_WRITES},
+};
+
+/// What outlives the process, or is shared with other gateways.
+pub(crate) struct Stores {
+    keeper: Keeper,
+    /// Counters of limits on Redis; in this process's memory where there is none.
+    limits: Option<Remote<Limits>>,
+    keys: Option<VirtualKeys<Directory>>,
+    policies: [OnAway; 2],
+}
+
+/// Whether the stores answer, for readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) database: Option<bool>,
+    pub(crate) redis: Option<bool>,
+    /// Whether calls are refused because of what is away.
+    pub(crate) refuses: bool,
+}
+
+// ===== impl Stores =====
+
+impl Stores {
+    /// Opens what a config names, within the runtime that goes on to work for it.
+    ///
+    /// # Errors
+    /// Says which key of the config names what cannot be used, and why.
+    pub(crate) async fn open(config: &Config) -> Result<Self, String> {
+        let settings = &config.stores;
+        let redis = settings.redis.as_ref().map(|url| Redis::connect(url.expose())).transpose();
+        let redis = redis.map_err(|error| format!("the Redis of the config cannot be used: {error}"))?;
+        let keys = match &settings.database {
+            Some(database) => Some(open_keys(database, config).await?),
+            None => None,
+        };
+        let keeper = Keeper::open(config, redis.as_ref()).await?;
+        let limits = redis.map(|redis| Remote::new(redis.limits()).on_away(settings.on_limits_away));
+        let policies = [settings.on_limits_away, settings.on_budgets_away];
+        Ok(Self { keeper, limits, keys, policies })
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.keeper.ledger()
+    }
+
+    pub(crate) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// The counters that gateways share, where they do.
+    pub(crate) fn limits(&self) -> Option<Remote<Limits>> {
+        self.limits.clone()
+    }
+
+    /// The keys that are kept in a database, where there is one.
+    pub(crate) const fn keys(&self) -> Option<&VirtualKeys<Directory>> {
+        self.keys.as_ref()
+    }
+
+    /// Works for the stores: never ends.
+    pub(crate) async fn run(&self) -> Infallible {
+        let limits = async {
+            match &self.limits {
+                Some(limits) => limits.run().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            never = self.keeper.run() => never,
+            () = limits => pending().await,
+        }
+    }
+
+    /// Writes down what is not written yet. For after the last call.
+    pub(crate) async fn close(&self) {
+        if let Some(limits) = &self.limits {
+            // What is not corrected counts a minute longer.
+            let _ = timeout(LAST_WRITES, limits.flush()).await;
+        }
+        self.keeper.close().await;
+    }
+
+    /// Whether the stores answer, as far as is known.
+    pub(crate) fn health(&self) -> Health {
+        let limits = self.limits.as_ref().map(Remote::is_here);
+        let (ledger_on_redis, ledger_on_database) = self.keeper.is_here();
+        let keys = self.keys.as_ref().map(VirtualKeys::is_store_here);
+        let both = |one: Option<bool>, other: Option<bool>| match (one, other) {
+            (Some(one), Some(other)) => Some(one && other),
+            (one, other) => one.or(other),
+        };
+        let ledger = ledger_on_redis.or(ledger_on_database);
+        let [of_limits, of_budgets] = self.policies;
+        let refused = |here: Option<bool>, policy| here == Some(false) && policy == OnAway::Deny;
+        Health {
+            database: both(keys, ledger_on_database),
+            redis: both(limits, ledger_on_redis),
+            refuses: refused(limits, of_limits) || refused(ledger, of_budgets),
+        }
+    }
+}
+
+async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<Directory>, String> {
+    let settings = &config.stores;
+    let mut options =
+        Options::default().zone(&config.spending.timezone).access_groups(settings.access_groups.clone());
+    if let Some(budget) = &settings.customer_budget {
+        options = options.customer_budget(budget);
+    }
+    let opened = Directory::open(&url_of(database), options).await;
+    let directory =
+        opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    let mut policy = CachePolicy::default();
+    if let Some(fresh) = settings.key_ttl {
+        policy.fresh = fresh;
+    }
+    Ok(VirtualKeys::with_policy(directory, policy, Clock::system()))
+}
+
+/// The URL by which the directory opens it.
+pub(crate) fn url_of(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => format!("sqlite:{}", path.display()),
+        Database::Postgres(url) => url.expose().to_owned(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The same on a Redis Cluster of three nodes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use ziggurat_budget::{
+    Charge, Claim, HoldId,
+    remote::{Backend as _, Settlement},
+};
+use ziggurat_core::{Budget, Limit, Scope, ScopeKind, Usd, Window};
+use ziggurat_limit::{
+    Ask, Used,
+    remote::{Backend as _, Correction, TakeId},
+};
+use ziggurat_redis::{Options, Redis};
+use ziggurat_testkit::redis::RedisCluster;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_decision_over_many_scopes_is_one_script_in_a_cluster() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    // Prefixes that fall to different nodes.
+    for prefix in ["{ziggurat}", "acme", "{c}gateway"] {
+        let options =
+            Options::cluster(cluster.urls()).prefix(prefix).response_timeout(Duration::from_secs(5));
+        let redis = Redis::connect(options).expect("valid options");
+        let scopes = || {
+            [ScopeKind::Key, ScopeKind::User, ScopeKind::Team, ScopeKind::Organisation]
+                .map(|kind| Scope::new(kind, "one"))
+        };
+
+        let limits = redis.limits();
+        let asks: Arc<[Ask]> = scopes()
+            .into_iter()
+            .flat_map(|scope| [Limit::tokens_per_minute(scope.clone(), 100), Limit::concurrency(scope, 1)])
+            .map(|limit| Ask::new(limit, 1))
+            .collect();
+        let lease = Duration::from_secs(30);
+        let taken = limits.take(TakeId(1), &asks, lease).await.expect("is there").expect("fits");
+        assert_eq!(taken.levels.len(), 8);
+        assert!(limits.take(TakeId(2), &asks, lease).await.expect("is there").is_err());
+        limits.renew(&[(TakeId(1), Arc::clone(&asks))], lease).await.expect("is there");
+        let used = Some(Used::new(1, Some((30, 10))));
+        limits
+            .settle(&[Correction::new(TakeId(1), Arc::clone(&asks), Some(taken.at), used)])
+            .await
+            .expect("is there");
+        let taken = limits.take(TakeId(3), &asks, lease).await.expect("is there").expect("fits");
+        assert_eq!(
+            taken.levels.iter().map(|level| level.remaining).collect::<Vec<_>>(),
+            [59, 0, 59, 0, 59, 0, 59, 0]
+        );
+
+        let ledger = redis.budgets();
+        let budgets: Arc<[Budget]> =
+            scopes().map(|scope| Budget::new(scope, Usd::cents(5), Window::Lifetime)).into();
+        let claim =
+            |id| Claim::new(HoldId(id), HoldId(id), Arc::clone(&budgets), Usd::cents(2), Usd::cents(2));
+        let ttl = Duration::from_millis(50);
+        for id in [1, 2] {
+            ledger.reserve(&claim(id), ttl).await.expect("is there").expect("fits");
+        }
+        assert!(ledger.reserve(&claim(3), ttl).await.expect("is there").is_err());
+        let settlement = Settlement::new(
+            HoldId(1),
+            HoldId(1),
+            Arc::clone(&budgets),
+            Charge::new(Usd::cents(1)),
+            SystemTime::now(),
+        );
+        ledger.settle(&[settlement]).await.expect("is there");
+        // The other expires.
+        let patience = Instant::now() + Duration::from_secs(5);
+        while ledger.expire().await.expect("is there") == 0 {
+            assert!(Instant::now() < patience);
+        }
+        for standing in ledger.standings(&budgets).await.expect("is there") {
+            assert_eq!((standing.balance.spent, standing.balance.held), (Usd::cents(3), Usd::ZERO));
+            assert_eq!(standing.unreconciled, Usd::cents(2));
+        }
+    }
+    let keys = |server: &ziggurat_testkit::redis::RedisServer| {
+        server.command(&["DBSIZE"])[1..].lines().next().and_then(|size| size.parse::<u32>().ok())
+    };
+    let keys: Vec<_> = cluster.servers().iter().map(|server| keys(server).expect("a number")).collect();
+    assert!(keys.iter().filter(|keys| **keys > 0).count() >= 2, "the prefixes are spread: {keys:?}");
+}

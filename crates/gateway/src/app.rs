@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use ziggurat_auth::{Auth, AuthLayer, RightsLayer};
+use ziggurat_auth::{Auth, AuthLayer};
 use ziggurat_budget::Spending;
 use ziggurat_core::{Body, Call, Cause, Dialect, Limits, Principal, Problem, Rejection};
 use ziggurat_translate::{Translate, TranslateLayer};
@@ -68,7 +68,8 @@ struct Inner {
     guards: Guards,
     stores: Arc<Stores>,
     admin: Admin,
-    rights: RightsLayer,
+    /// Sees to what known callers may call; `None` where nobody is asked who they are.
+    rights: Option<AuthLayer>,
     stack: Guarded<Translate<Upstream>>,
     drain: Drain,
 }
@@ -89,13 +90,13 @@ impl App {
         let stack = guards.layer(TranslateLayer::new().limits(limits).layer(upstream), limits);
         let auth = config.master_key.as_ref().map(|master| {
             let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
-            layer.limits(limits).rights_later()
+            layer.limits(limits).split()
         });
-        let rights = RightsLayer::new().limits(limits);
+        let (auth, rights) = auth.unzip();
         let admin = Admin::new(&config, Arc::clone(&stores));
         let inner = Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
         let behind = Behind(Arc::new(inner));
-        let auth = auth.map(|layer| layer.layer(behind.clone()));
+        let auth = auth.map(|layer: AuthLayer| layer.layer(behind.clone()));
         Self { behind, auth, drain, ids: Ids::default() }
     }
 
@@ -238,12 +239,13 @@ impl Inner {
 
     /// Makes a call whose caller is known, if it may make it.
     async fn admitted(self: &Arc<Self>, dialect: Dialect, request: Request<Body>) -> Response<Body> {
+        let Some(rights) = &self.rights else { return self.call(dialect, request).await };
         let this = Arc::clone(self);
         let call = service_fn(move |request| {
             let this = Arc::clone(&this);
             async move { Ok::<_, Infallible>(this.call(dialect, request).await) }
         });
-        match self.rights.layer(call).oneshot(request).await {
+        match rights.layer(call).oneshot(request).await {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         }

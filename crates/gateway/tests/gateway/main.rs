@@ -20,6 +20,7 @@ mod prices;
 mod routes;
 mod samples;
 mod scripted;
+mod shared;
 mod spending;
 mod streams;
 mod tls;

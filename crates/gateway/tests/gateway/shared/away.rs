@@ -1,0 +1,155 @@
+//! Stores that are stopped, killed and started again, in the middle of load.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use ziggurat_testkit::{postgres::Postgres, redis::RedisServer};
+
+use super::{BACK, call_as, gateways, is_alive, new_key, readiness};
+use crate::{
+    harness::Gateway,
+    paid::{Gate, Paid, body, call, calls, statuses},
+};
+
+/// How a gateway answers at most, with a store that does not: what it adds, and what these machines need for the rest.
+const AT_ONCE: Duration = Duration::from_millis(400);
+
+/// The status of a call, and whether it came at once.
+async fn status(gateway: &Gateway, body: &str) -> u16 {
+    let start = Instant::now();
+    let answer = call(gateway.addr, body).await;
+    assert!(start.elapsed() < AT_ONCE, "{:?} for {}", start.elapsed(), answer.body);
+    answer.status
+}
+
+/// Calls until one is answered with this status; within the time that a store that is back may stay unnoticed.
+async fn becomes(gateway: &Gateway, body: &str, expected: u16) {
+    let start = Instant::now();
+    while status(gateway, body).await != expected {
+        assert!(start.elapsed() < BACK, "is not {expected} after {BACK:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn lines(text: &str, of: &str) -> usize {
+    text.lines().filter(|line| line.contains(of)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_redis_freezes_nobody_and_calls_are_refused() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let sections = format!(
+        "litellm_settings: {{max_budget: 1.00}}\nziggurat_settings:\n  rpm: 1000\n  redis: {}\n",
+        server.url()
+    );
+    let gateway = gateways(1, &upstream, &sections).await.remove(0);
+    let body = body("paid", false, Some(100));
+    assert_eq!(status(&gateway, &body).await, 200);
+    assert_eq!(readiness(&gateway).await.0, 200);
+    server.stop();
+    for _ in 0..20 {
+        assert_eq!(status(&gateway, &body).await, 503);
+    }
+    assert_eq!(readiness(&gateway).await, (503, json!({"status": "unavailable", "db": "Not connected", "redis": "away"})));
+    assert!(is_alive(&gateway).await);
+    server.cont();
+    becomes(&gateway, &body, 200).await;
+    assert_eq!(readiness(&gateway).await.0, 200);
+    // Gone, and another that knows nothing in its place.
+    server.kill();
+    becomes(&gateway, &body, 503).await;
+    server.restart();
+    becomes(&gateway, &body, 200).await;
+    let ended = gateway.stop().await;
+    assert_eq!(ended.code, Some(0));
+    // Limits and budgets, twice away and twice back: a line each, however many calls there were.
+    assert!((2..=4).contains(&lines(&ended.stderr, "is away")), "{}", ended.stderr);
+    assert!((2..=4).contains(&lines(&ended.stderr, "is back")), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_calls_go_by_a_share_where_policy_says_so() {
+    let Some(server) = RedisServer::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let sections = format!(
+        "ziggurat_settings:\n  rpm: 30\n  redis: {}\n  on_limits_away: local:3\n",
+        server.url()
+    );
+    let gateway = gateways(1, &upstream, &sections).await.remove(0);
+    let body = body("paid", false, Some(100));
+    assert_eq!(status(&gateway, &body).await, 200);
+    server.stop();
+    assert_eq!(statuses(&calls(gateway.addr, 40, &body).await), [(200, 10), (429, 30)]);
+    assert_eq!(readiness(&gateway).await.1["status"], "degraded");
+    server.cont();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_calls_pass_where_policy_says_so_and_are_posted_later() {
+    let Some(server) = RedisServer::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let sections = format!(
+        "litellm_settings: {{max_budget: 1.00}}\nziggurat_settings:\n  redis: {}\n  on_budgets_away: allow\n",
+        server.url()
+    );
+    let gateway = gateways(1, &upstream, &sections).await.remove(0);
+    let body = body("paid", false, Some(100));
+    assert_eq!(status(&gateway, &body).await, 200);
+    server.stop();
+    assert_eq!(statuses(&calls(gateway.addr, 10, &body).await), [(200, 10)]);
+    server.cont();
+    let start = Instant::now();
+    while crate::paid::spent(&gateway).await != "0.22" {
+        assert!(start.elapsed() < BACK * 2);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(statuses(&calls(gateway.addr, 50, &body).await), [(200, 39), (429, 11)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
+    let Some(mut server) = Postgres::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    // The ledger is in memory: this is of keys.
+    let sections = format!(
+        "environment_variables: {{DATABASE_URL: '{}'}}\nziggurat_settings: {{ledger: memory}}\n",
+        server.url()
+    );
+    let gateway = gateways(1, &upstream, &sections).await.remove(0);
+    let (known, unknown) = (new_key(gateway.addr, json!({})).await, new_key(gateway.addr, json!({})).await);
+    let body = body("paid", false, Some(100));
+    assert_eq!(call_as(gateway.addr, &known, &body).await.status, 200);
+    for kill in [false, true] {
+        if kill {
+            server.kill();
+        } else {
+            server.freeze();
+        }
+        let wrong = "sk-0123456789abcdef0123456789abcdef";
+        // Longer than a key is fresh.
+        let until = Instant::now() + Duration::from_secs(6);
+        while Instant::now() < until {
+            let start = Instant::now();
+            assert_eq!(call_as(gateway.addr, &known, &body).await.status, 200);
+            let answer = call_as(gateway.addr, wrong, &body).await;
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert!(answer.header("retry-after").is_some());
+            assert!(start.elapsed() < AT_ONCE * 2, "{:?}", start.elapsed());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert_eq!(readiness(&gateway).await, (200, json!({"status": "degraded", "db": "away", "redis": "Not connected"})));
+        assert!(is_alive(&gateway).await);
+        if kill {
+            server.restart();
+        } else {
+            server.thaw();
+        }
+        let start = Instant::now();
+        while call_as(gateway.addr, wrong, &body).await.status != 401 {
+            assert!(start.elapsed() < BACK, "is not back after {BACK:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(call_as(gateway.addr, &unknown, &body).await.status, 200);
+    }
+}

@@ -17,7 +17,7 @@ use redis::{
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use ziggurat_core::Away;
 
@@ -50,8 +50,8 @@ enum Connection {
 }
 
 enum Server {
-    One(Client),
-    Cluster(ClusterClient),
+    One(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// The latest connection that a command has found to be broken.
@@ -144,7 +144,7 @@ impl Server {
         match &options.servers {
             Servers::One(address) => {
                 let client = Client::open(address.as_str()).map_err(|_| InvalidOptions::Address)?;
-                Ok(Self::One(client))
+                Ok(Self::One(Box::new(client)))
             }
             Servers::Cluster(addresses) if addresses.is_empty() => Err(InvalidOptions::NoAddress),
             Servers::Cluster(addresses) => {
@@ -156,7 +156,7 @@ impl Server {
                     .max_retry_wait(200)
                     .build()
                     .map_err(|_| InvalidOptions::Address)?;
-                Ok(Self::Cluster(client))
+                Ok(Self::Cluster(Box::new(client)))
             }
         }
     }
@@ -196,9 +196,14 @@ async fn keep(server: Server, probe: Cmd, state: watch::Sender<State>, broken: A
             Ok(Ok(connection)) => {
                 number += 1;
                 wait = SHORTEST_WAIT;
+                let since = Instant::now();
                 state.send_replace(State::Here(number, connection.clone()));
                 serve(number, connection, &probe, &broken).await;
                 state.send_replace(State::Connecting);
+                if since.elapsed() < LONGEST_WAIT {
+                    // One that serves for nothing, as a replica's does, is not made again and again.
+                    sleep(wait).await;
+                }
                 continue;
             }
             Ok(Err(error)) => describe_without_text(&error),

@@ -115,6 +115,8 @@ fn told(result: Result<Usd, Refused>) -> Result<Usd, String> {
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
+    /// The clock is set back.
+    Back(u64),
     Reserve(Vec<bool>, Usd, Usd),
     Extend(Index, Usd, Usd),
     Settle(Index, Usd),
@@ -136,7 +138,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let wait = prop_oneof![0..90_u64, 100..1000_u64, 1000..9000_u64];
     let among = proptest::collection::vec(any::<bool>(), 6);
     let step = prop_oneof![
-        2 => wait.prop_map(Step::Wait),
+        4 => wait.prop_map(Step::Wait),
+        1 => (0..5000_u64).prop_map(Step::Back),
         5 => (among, amounts(), amounts()).prop_map(|(among, least, most)| Step::Reserve(among, least, most)),
         2 => (any::<Index>(), amounts(), amounts()).prop_map(|(at, least, most)| Step::Extend(at, least, most)),
         3 => (any::<Index>(), amounts()).prop_map(|(at, amount)| Step::Settle(at, amount)),
@@ -184,9 +187,13 @@ async fn run(ledger: &Budgets, script: &Script, steps: Vec<Step>) {
                 script.set(seconds);
                 assert_eq!(ledger.expire().await, Ok(0));
             }
+            Step::Back(less) => {
+                seconds -= less.min(seconds);
+                script.set(seconds);
+            }
             Step::Reserve(among, least, most) => {
-                let budgets: Vec<_> =
-                    all.iter().zip(among).filter_map(|(budget, is)| is.then(|| budget.clone())).collect();
+                let chosen = all.iter().zip(among).filter(|(_, is)| *is);
+                let budgets: Vec<_> = chosen.map(|(budget, _)| budget.clone()).collect();
                 next += 1;
                 let claim = claim(next, &budgets, least, most);
                 let ours = reserve(ledger, &claim).await;

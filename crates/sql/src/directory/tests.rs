@@ -40,7 +40,7 @@ macro_rules! suite {
             $(
                 println!("{}", stringify!($test));
                 let directory = open(&server.create_database(stringify!($test))).await;
-                $module::$test(&directory).await;
+                Box::pin($module::$test(&directory)).await;
                 directory.close().await;
             )*
         }
@@ -90,6 +90,14 @@ fn hash(secret: &str) -> KeyHash {
 
 fn key(secret: &str) -> Key {
     Key::new(hash(secret))
+}
+
+/// A change that nothing can be wrong with.
+fn set<T>(change: impl FnOnce(&mut T) + Send) -> impl FnOnce(&mut T) -> Result<(), DirectoryError> + Send {
+    move |entity| {
+        change(entity);
+        Ok(())
+    }
 }
 
 fn some(text: &str) -> Option<String> {

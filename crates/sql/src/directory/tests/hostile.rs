@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// What a change makes of a field, which is named.
+type Named<F> = (&'static str, F);
+type SetTo = fn(&mut Key, &str);
+
 const SQL: [&str; 6] = [
     "'; DROP TABLE api_key; --",
     "\" OR 1=1 --",
@@ -67,7 +71,7 @@ pub(super) async fn what_cannot_be_is_refused_by_name_and_changes_nothing(direct
     let (long, many) = ("x".repeat(257), vec!["m".to_owned(); 1_001]);
     let mut seen = 0;
     for bad in ["", "a\0b", "a\nb", "\u{7f}", "\u{85}", &long] {
-        let change: [(&str, fn(&mut Key, &str)); 9] = [
+        let change: [Named<SetTo>; 9] = [
             ("alias", |key, bad| key.alias = some(bad)),
             ("user", |key, bad| key.user = some(bad)),
             ("team", |key, bad| key.team = some(bad)),
@@ -99,7 +103,7 @@ pub(super) async fn what_cannot_be_is_refused_by_name_and_changes_nothing(direct
     }
     assert_eq!(seen, 54);
 
-    let change: [(&str, fn(&mut Key)); 13] = [
+    let change: [Named<fn(&mut Key)>; 13] = [
         ("allowance.budget_duration", |key| key.allowance.budget_duration = some("1y")),
         ("allowance.budget_duration", |key| key.allowance.budget_duration = some("0d")),
         ("allowance.budget_duration", |key| key.allowance.budget_duration = some("-1d")),

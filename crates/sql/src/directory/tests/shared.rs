@@ -65,10 +65,10 @@ pub(super) async fn what_is_added_is_found_changed_and_deleted(directory: &Direc
     assert!(directory.set_user_blocked("ada", true).await.unwrap().blocked);
     assert!(directory.set_customer_blocked("c", true).await.unwrap().blocked);
     assert!(directory.get_customer("c").await.unwrap().blocked);
-    directory.update_member("acme", "ada", |member| Ok(member.role = None)).await.unwrap();
-    directory.update_user("ada", |user| Ok(user.email = some("a@b"))).await.unwrap();
-    directory.update_team("acme", |team| Ok(team.budget = None)).await.unwrap();
-    directory.update_customer("c", |customer| Ok(customer.alias = some("C"))).await.unwrap();
+    directory.update_member("acme", "ada", set(|member: &mut Member| member.role = None)).await.unwrap();
+    directory.update_user("ada", set(|user: &mut User| user.email = some("a@b"))).await.unwrap();
+    directory.update_team("acme", set(|team: &mut Team| team.budget = None)).await.unwrap();
+    directory.update_customer("c", set(|customer: &mut Customer| customer.alias = some("C"))).await.unwrap();
 
     let in_use = directory.delete_budget("small").await;
     assert_eq!(in_use, Err(DirectoryError::Conflict("budget in use")));
@@ -126,7 +126,7 @@ pub(super) async fn ids_and_aliases_are_unique(directory: &Directory) {
     let expected = ["team", "user", "customer", "budget", "member", "key", "key_alias"];
     assert_eq!(twice, expected.map(|what| Err(DirectoryError::Conflict(what))));
     directory.insert_key(key("sk-3")).await.unwrap();
-    let taken = directory.update_key(&hash("sk-3"), |key| Ok(key.alias = some("x"))).await;
+    let taken = directory.update_key(&hash("sk-3"), set(|key: &mut Key| key.alias = some("x"))).await;
     assert_eq!(taken, Err(DirectoryError::Conflict("key_alias")));
     assert_eq!(directory.list_keys(&KeyFilter::default(), Page::default()).await.unwrap().total, 2);
 }
@@ -141,7 +141,7 @@ pub(super) async fn what_is_named_is_there(directory: &Directory) {
     assert_eq!(directory.insert_user(budgeted).await.map(drop), unknown("budget"));
     assert_eq!(directory.add_member(Member::new("nowhere", "u")).await.map(drop), unknown("team"));
     directory.insert_team(Team::new("t")).await.unwrap();
-    let changed = directory.update_team("t", |team| Ok(team.budget = some("nothing"))).await;
+    let changed = directory.update_team("t", set(|team: &mut Team| team.budget = some("nothing"))).await;
     assert_eq!(changed.map(drop), unknown("budget"));
     assert_eq!(directory.get_team("t").await.unwrap().budget, None);
     assert_eq!(directory.get_user("u").await, Err(DirectoryError::NotFound));
@@ -151,13 +151,14 @@ pub(super) async fn identities_and_the_time_of_making_stay(directory: &Directory
     let fixed = || Err(DirectoryError::invalid("id", "cannot be changed"));
     directory.insert_team(Team::new("t")).await.unwrap();
     directory.insert_key(key("sk-1")).await.unwrap();
-    let renamed = directory.update_team("t", |team| Ok(team.id = "u".to_owned())).await;
+    let renamed = directory.update_team("t", set(|team: &mut Team| team.id = "u".to_owned())).await;
     assert_eq!(renamed.map(drop), fixed());
-    let moved = directory.update_key(&hash("sk-1"), |key| Ok(key.id = "mine".to_owned())).await;
+    let moved = directory.update_key(&hash("sk-1"), set(|key: &mut Key| key.id = "mine".to_owned())).await;
     assert_eq!(moved.map(drop), fixed());
-    let rehashed = directory.update_key(&hash("sk-1"), |key| Ok(key.hash = hash("sk-2"))).await;
+    let rehashed = directory.update_key(&hash("sk-1"), set(|key: &mut Key| key.hash = hash("sk-2"))).await;
     assert_eq!(rehashed.map(drop), fixed());
-    let backdated = directory.update_team("t", |team| Ok(team.created_at = Some(UNIX_EPOCH))).await.unwrap();
+    let backdated =
+        directory.update_team("t", set(|team: &mut Team| team.created_at = Some(UNIX_EPOCH))).await.unwrap();
     assert_eq!((backdated.created_at, backdated.updated_at), (Some(now()), Some(now())));
     let mut chosen = key("sk-3");
     chosen.id = "chosen".to_owned();
@@ -281,7 +282,8 @@ pub(super) async fn a_change_that_fails_changes_nothing(directory: &Directory) {
         })
         .await;
     assert_eq!(refused, Err(DirectoryError::invalid("x", "no")));
-    let refused = directory.update_team("t", |team| Ok(team.allowance.budget_duration = some("1y"))).await;
+    let refused =
+        directory.update_team("t", set(|team: &mut Team| team.allowance.budget_duration = some("1y"))).await;
     assert!(
         matches!(refused, Err(DirectoryError::Invalid { field, .. }) if field == "allowance.budget_duration")
     );

@@ -36,6 +36,8 @@ pub(crate) struct State {
     counts: HashMap<Account, u64>,
     places: HashMap<Account, HashMap<TakeId, Instant>>,
     ended: HashSet<TakeId>,
+    /// What each take came to, unless its caller got no answer.
+    pub(crate) counted: HashMap<TakeId, u64>,
     pub(crate) corrections: Vec<(TakeId, u64)>,
 }
 
@@ -47,6 +49,7 @@ impl Machine {
             counts: HashMap::new(),
             places: HashMap::new(),
             ended: HashSet::new(),
+            counted: HashMap::new(),
             corrections: Vec::new(),
         })))
     }
@@ -67,6 +70,13 @@ impl Machine {
     /// Which takes were corrected, and by which amounts.
     pub(crate) fn corrections(&self) -> Vec<(TakeId, u64)> {
         self.0.lock().expect("is sound").corrections.clone()
+    }
+
+    /// What the takes that were answered came to.
+    pub(crate) fn counted(&self) -> Vec<u64> {
+        let mut counted: Vec<u64> = self.0.lock().expect("is sound").counted.values().copied().collect();
+        counted.sort_unstable();
+        counted
     }
 
     fn act<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T + Send + 'static) -> Asked<'_, T> {
@@ -128,6 +138,7 @@ impl State {
                 self.places.entry(limit.account.clone()).or_default().insert(id, until);
             } else {
                 *self.counts.entry(limit.account.clone()).or_default() += amount;
+                self.counted.insert(id, *amount);
             }
         }
         Ok(Granted::new(asks.iter().map(|ask| self.level(&ask.limit)).collect(), 7))
@@ -142,6 +153,7 @@ impl State {
         }
         if at.is_none() {
             self.ended.insert(*id);
+            self.counted.remove(id);
         }
         let (Some(7), Some(used)) = (at, used) else { return };
         if !self.ended.insert(*id) {
@@ -152,6 +164,7 @@ impl State {
                 let count = self.counts.entry(limit.account.clone()).or_default();
                 *count = (*count + actual).checked_sub(*amount).expect("was counted");
                 self.corrections.push((*id, actual));
+                self.counted.insert(*id, actual);
             }
         }
     }

@@ -17,13 +17,15 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use ziggurat_auth::{Auth, AuthLayer};
+use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
-use ziggurat_core::{Body, Call, Cause, Dialect, Limits, Principal, Problem, Rejection};
+use ziggurat_core::{
+    Body, Budget, Call, Cause, Clock, Dialect, Limits, Principal, Problem, Rejection,
+};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Caller, Changed, Standing},
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
@@ -93,7 +95,7 @@ impl App {
             layer.limits(limits).split()
         });
         let (auth, rights) = auth.unzip();
-        let admin = Admin::new(&config, Arc::clone(&stores));
+        let admin = admin(&config, &stores);
         let inner = Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
         let behind = Behind(Arc::new(inner));
         let auth = auth.map(|layer: AuthLayer| layer.layer(behind.clone()));
@@ -197,7 +199,10 @@ impl Inner {
                 }
                 Err(rejection) => rejection.into_response(dialect),
             },
-            Route::Admin(action) => self.admin.answer(action, request).await,
+            Route::Admin(action) => {
+                let who = caller(request.extensions().get());
+                self.admin.answer(action, &who, request).await
+            }
             Route::WrongMethod { allow } => {
                 let message = format!("{} answers to {allow} only", request.uri().path());
                 let mut response = Rejection::new(Cause::MethodNotAllowed, message).into_response(dialect);
@@ -292,6 +297,32 @@ impl Inner {
     }
 }
 
+/// What manages the keys, on the stores that calls go by.
+fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
+    let directory = stores.keys().map(|keys| keys.store().clone());
+    let keys = stores.keys().cloned();
+    let revoke = move |changed: &Changed| match (&keys, changed) {
+        (Some(keys), Changed::Key(hash)) => keys.forget(hash),
+        (Some(keys), Changed::Customer(id)) => keys.forget_customer(id),
+        (Some(keys), Changed::All) => keys.forget_all(),
+        (None, _) => {}
+    };
+    let stores = Arc::clone(stores);
+    let balance = move |budget: &Budget| -> Standing {
+        let (stores, budget) = (Arc::clone(&stores), budget.clone());
+        Box::pin(async move { stores.keeper().balance(&budget).await })
+    };
+    let zone = config.spending.timezone.clone();
+    Admin::new(directory, Arc::new(revoke), Arc::new(balance), zone, Clock::system())
+}
+
+/// Who asks the admin API; nobody where no key is asked for.
+fn caller(identity: Option<&Identity>) -> Caller {
+    let Some(identity) = identity else { return Caller::default() };
+    let Principal { user, team, .. } = identity.principal();
+    Caller { admin: identity.is_admin(), key: identity.key().copied(), user: user.clone(), team: team.clone() }
+}
+
 fn json(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -346,7 +377,6 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use http::Method;
-    use ziggurat_budget::Ledger;
     use ziggurat_catalog::Catalog;
 
     use super::*;
@@ -356,11 +386,12 @@ mod tests {
         let config = demo::config();
         let groups = Groups::new(&config).expect("one model");
         let (_drainer, drain) = drain::channel();
-        let guards = Guards::new(&config, Catalog::empty(), Ledger::in_memory());
-        let app = App::new(config, groups, guards, Upstream::Panicking, 1 << 20, drain);
+        let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
+        let guards = Guards::new(&config, Catalog::empty(), &stores);
+        let app = App::new(config, groups, guards, stores, Upstream::Panicking, 1 << 20, drain);
         let body = r#"{"model":"demo","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
         let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body));
-        let response = app.answer(request.expect("valid")).await;
+        let response = app.answer(Door::All, request.expect("valid")).await;
         assert!(response.headers().contains_key("x-request-id"));
         let (parts, body) = response.into_parts();
         let bytes = body.collect_within(1 << 20).await.expect("is whole");

@@ -13,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use ziggurat_budget::Unpriced;
 use ziggurat_catalog::Catalog;
+use ziggurat_sql::directory::Directory;
 
 use crate::{
     app::App,
@@ -24,7 +25,7 @@ use crate::{
     guards::Guards,
     prices,
     server::{self, Deadlines, Settings},
-    stores::Stores,
+    stores::{self, Stores},
     upstream::{Timeouts, Upstream},
 };
 
@@ -53,6 +54,12 @@ enum Command {
     /// Checks a config.yaml and says what each of its aliases supports
     Check {
         /// The LiteLLM config.yaml to check
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Brings the schema of a config's database up to date, and ends
+    Migrate {
+        /// The LiteLLM config.yaml that names it
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
     },
@@ -125,6 +132,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Check { config }) => {
             return match is_there(&config) {
                 Ok(()) => check::run(&config),
+                Err(message) => fail(&message),
+            };
+        }
+        Some(Command::Migrate { config }) => {
+            start_log();
+            return match is_there(&config).and_then(|()| migrate(&config)) {
+                Ok(()) => ExitCode::SUCCESS,
                 Err(message) => fail(&message),
             };
         }
@@ -212,6 +226,19 @@ fn serve(serve: &Serve) -> Result<(), String> {
     // What still runs (the lookup of a name, say) is not worth waiting for.
     runtime.shutdown_background();
     served
+}
+
+fn migrate(path: &Path) -> Result<(), String> {
+    let (config, _) = load(path)?;
+    let Some(database) = &config.stores.database else {
+        return Err(format!("{} has no general_settings.database_url", path.display()));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let migrated = runtime.block_on(Directory::migrate(&stores::url_of(database)));
+    migrated.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    print("the schema is up to date\n");
+    Ok(())
 }
 
 fn is_there(path: &Path) -> Result<(), String> {

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// What outlives the process, or is shared with other gateways.
+#[derive(Debug)]
 pub(crate) struct Stores {
     keeper: Keeper,
     /// Counters of limits on Redis; in this process's memory where there is none.

@@ -6,11 +6,17 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::{Duration, Instant, sleep},
 };
-use ziggurat_budget::Ledger;
 use ziggurat_catalog::Catalog;
 
 use super::{Deadlines, connection, connection::Shared};
-use crate::{app::App, demo, drain, groups::Groups, guards::Guards, upstream::Upstream};
+use crate::{
+    app::{App, Door},
+    demo, drain,
+    groups::Groups,
+    guards::Guards,
+    stores::Stores,
+    upstream::Upstream,
+};
 
 /// A connection to the demo.
 fn connect() -> DuplexStream {
@@ -24,10 +30,11 @@ fn serve(theirs: DuplexStream) {
     let config = demo::config();
     let groups = Groups::new(&config).expect("one model");
     let (drainer, drain) = drain::channel();
-    let guards = Guards::new(&config, Catalog::empty(), Ledger::in_memory());
-    let app = App::new(config, groups, guards, Upstream::demo(), 32 << 20, drain);
-    let shared = Arc::new(Shared::new(Arc::new(app), Deadlines::default(), 1 << 30));
     tokio::spawn(async move {
+        let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
+        let guards = Guards::new(&config, Catalog::empty(), &stores);
+        let app = App::new(config, groups, guards, stores, Upstream::demo(), 32 << 20, drain);
+        let shared = Arc::new(Shared::new(Arc::new(app), Door::All, Deadlines::default(), 1 << 30));
         connection::run(theirs, shared).await;
         drop(drainer);
     });

@@ -54,11 +54,14 @@ enum Server {
     Cluster(Box<ClusterClient>),
 }
 
-/// The latest connection that a command has found to be broken.
+/// What commands have found out of the connection.
 #[derive(Default)]
 struct Broken {
+    /// The latest one that is broken.
     number: AtomicU64,
     told: Notify,
+    /// How many answers came.
+    answers: AtomicU64,
 }
 
 // ===== impl Link =====
@@ -98,7 +101,9 @@ impl Link {
         let _place = self.places.acquire().await.map_err(|_| Away::new("redis is not used any more"))?;
         let (number, mut connection) = self.connection().await?;
         let answer = connection.send(cmd).await;
-        if let Err(error) = &answer
+        if answer.is_ok() {
+            self.broken.answers.fetch_add(1, Ordering::Relaxed);
+        } else if let Err(error) = &answer
             && is_broken(error)
         {
             self.broken.number.fetch_max(number, Ordering::AcqRel);
@@ -224,9 +229,12 @@ async fn serve(number: u64, mut connection: Connection, probe: &Cmd, broken: &Br
             }
             continue;
         }
+        let answers = broken.answers.load(Ordering::Relaxed);
         match timeout(PROBE_TIMEOUT, connection.send(probe)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if !is_broken(&error) => {}
+            // It is busy, and not away.
+            Err(_) if broken.answers.load(Ordering::Relaxed) != answers => {}
             Ok(Err(_)) | Err(_) => return,
         }
     }

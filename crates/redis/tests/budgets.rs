@@ -115,8 +115,6 @@ fn told(result: Result<Usd, Refused>) -> Result<Usd, String> {
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
-    /// The clock is set back.
-    Back(u64),
     Reserve(Vec<bool>, Usd, Usd),
     Extend(Index, Usd, Usd),
     Settle(Index, Usd),
@@ -138,8 +136,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let wait = prop_oneof![0..90_u64, 100..1000_u64, 1000..9000_u64];
     let among = proptest::collection::vec(any::<bool>(), 6);
     let step = prop_oneof![
-        4 => wait.prop_map(Step::Wait),
-        1 => (0..5000_u64).prop_map(Step::Back),
+        2 => wait.prop_map(Step::Wait),
         5 => (among, amounts(), amounts()).prop_map(|(among, least, most)| Step::Reserve(among, least, most)),
         2 => (any::<Index>(), amounts(), amounts()).prop_map(|(at, least, most)| Step::Extend(at, least, most)),
         3 => (any::<Index>(), amounts()).prop_map(|(at, amount)| Step::Settle(at, amount)),
@@ -186,10 +183,6 @@ async fn run(ledger: &Budgets, script: &Script, steps: Vec<Step>) {
                 seconds += more;
                 script.set(seconds);
                 assert_eq!(ledger.expire().await, Ok(0));
-            }
-            Step::Back(less) => {
-                seconds -= less.min(seconds);
-                script.set(seconds);
             }
             Step::Reserve(among, least, most) => {
                 let chosen = all.iter().zip(among).filter(|(_, is)| *is);
@@ -417,6 +410,23 @@ async fn an_overrun_is_posted_in_full_and_stops_the_next() {
     // A clock that is set back does not bring the old hour back, nor begins it anew.
     script.set(3000);
     assert_eq!(cents(&ledger, &budget).await, (0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_forgets_nothing_early() {
+    let Some(server) = RedisServer::start() else { return };
+    let script = Script::default();
+    let ledger = connect(&server, "back", &script);
+    let budget = rolling("a", Usd::dollars(1));
+    for (id, at, spent) in
+        [(1, 3000, 10), (2, 0, 20), (3, 6450, 30), (4, 6600, 30), (5, 9400, 40), (6, 9500, 40)]
+    {
+        script.set(at);
+        let claim = claim(id, std::slice::from_ref(&budget), Usd::cents(10), Usd::cents(10));
+        reserve(&ledger, &claim).await.expect("fits");
+        settle(&ledger, &claim, Charge::new(Usd::cents(10))).await;
+        assert_eq!(cents(&ledger, &budget).await, (spent, 0, 0), "at {at}");
+    }
 }
 
 #[tokio::test]

@@ -252,7 +252,9 @@ pub(super) fn failed(error: sqlx::Error) -> DirectoryError {
                 );
             }
             if error.is_foreign_key_violation() {
-                return DirectoryError::Conflict("budget in use");
+                // Only PostgreSQL has more than one writer, between whose checks something can go.
+                let team = error.constraint().is_some_and(|named| named.contains("team_id"));
+                return DirectoryError::Conflict(if team { "team" } else { "budget in use" });
             }
             match code.as_str() {
                 // SQLITE_BUSY and its kinds, SQLITE_LOCKED.
@@ -264,6 +266,10 @@ pub(super) fn failed(error: sqlx::Error) -> DirectoryError {
                 {
                     away(&format!("the database refused with {code}"))
                 }
+                "8" | "1032" => DirectoryError::Other("the file cannot be written".to_owned()),
+                "11" | "26" => DirectoryError::Other("the file is damaged, or no database".to_owned()),
+                "13" => DirectoryError::Other("the disk is full".to_owned()),
+                "14" => DirectoryError::Other("the file cannot be opened".to_owned()),
                 code => DirectoryError::Other(format!("the database refused with {code}")),
             }
         }

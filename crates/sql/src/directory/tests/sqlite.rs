@@ -114,9 +114,12 @@ async fn the_file_of_a_newer_version_is_refused() {
     );
     let text = dir.path().join("text");
     std::fs::write(&text, "x".repeat(5_000)).unwrap();
-    assert!(matches!(Directory::open(&url(&text), options()).await, Err(DirectoryError::Other(_))));
+    let other = |why: &str| DirectoryError::Other(why.to_owned());
+    let refused = Directory::open(&url(&text), options()).await.unwrap_err();
+    assert_eq!(refused, other("the file is damaged, or no database"));
     let nowhere = dir.path().join("no/such/folder");
-    assert!(Directory::open(&url(&nowhere), options()).await.is_err());
+    let refused = Directory::open(&url(&nowhere), options()).await.unwrap_err();
+    assert_eq!(refused, other("the file cannot be opened"));
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ impl Stores {
     /// Says which key of the config names what cannot be used, and why.
     pub(crate) async fn open(config: &Config) -> Result<Self, String> {
         let settings = &config.stores;
+        // Of `rediss://`; whoever has installed one before has the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let redis = settings.redis.as_ref().map(|url| Redis::connect(url.expose())).transpose();
         let redis = redis.map_err(|error| format!("the Redis of the config cannot be used: {error}"))?;
         let keys = match &settings.database {

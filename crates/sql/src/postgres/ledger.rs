@@ -29,14 +29,14 @@ use crate::{
 /// A ledger that several nodes share, in a PostgreSQL database.
 ///
 /// Every decision is one call of a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
-/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once.
-#[derive(Debug)]
+/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once. Clones share the pool.
+#[derive(Clone, Debug)]
 pub struct PostgresLedger {
     pub(super) pool: Pool,
     /// Tests tell the time; else the server does.
     clock: Option<Clock>,
     /// By how many microseconds the server's clock was ahead of ours, when that mattered last.
-    ahead: AtomicI64,
+    ahead: Arc<AtomicI64>,
 }
 
 /// What the database makes of a question.
@@ -55,7 +55,7 @@ impl PostgresLedger {
     /// A ledger in a database. Pools of one database share it.
     #[must_use]
     pub const fn new(pool: Pool) -> Self {
-        Self { pool, clock: None, ahead: AtomicI64::new(0) }
+        Self { pool, clock: None, ahead: Arc::default() }
     }
 
     /// Goes by this clock in the place of the server's: for tests, as clocks of nodes differ.

@@ -189,6 +189,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
     let keeper = Keeper::open(&config.spending)?;
     say_what_guards(&config, &catalog, &groups);
     let guards = Guards::new(&config, catalog, keeper.ledger());
+    guards.warm();
     let app = App::new(config, groups, guards, upstream, usize::from(serve.clients.max_request) << 20, drain);
     let settings = serve.settings();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -19,7 +19,10 @@ use ziggurat_core::{
 };
 use ziggurat_limit::{LimitLayer, Limited};
 
-use crate::config::{Config, OnDisconnect, Rates, Spending};
+use crate::{
+    config::{Config, OnDisconnect, Rates, Spending},
+    tokens::Counter,
+};
 
 /// Limits and budgets: those of a call around the whole of it, those of a deployment around each attempt.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ pub(crate) struct Guards {
     calls: LimitLayer,
     budget: BudgetLayer,
     attempts: LimitLayer,
+    counter: Counter,
     principal: Principal,
     drained: Drained,
     drains: bool,
@@ -62,9 +66,11 @@ impl Guards {
         };
         principal.limits = limits(&of_key, &config.key_rates).into();
         principal.key = key;
+        let counter = Counter::of(config);
         let calls = limits(&Scope::gateway(), &config.gateway_rates)
             .into_iter()
-            .fold(LimitLayer::new(), LimitLayer::fixed);
+            .fold(LimitLayer::new(), LimitLayer::fixed)
+            .counter(counter.clone());
         let (drains, bound) = match config.spending.on_disconnect {
             OnDisconnect::Cancel => (false, None),
             OnDisconnect::Drain(bound) => (true, bound),
@@ -72,12 +78,23 @@ impl Guards {
         let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
         Self {
             calls,
-            budget: budget(&config.spending, catalog, ledger, &drained),
-            attempts: attempts(config),
+            budget: budget(&config.spending, catalog, ledger, &drained).counter(counter.clone()),
+            attempts: attempts(config).counter(counter.clone()),
+            counter,
             principal,
             drained,
             drains,
         }
+    }
+
+    /// Begins to load what tokens are counted with.
+    pub(crate) fn warm(&self) {
+        self.counter.warm();
+    }
+
+    /// Bytes from which on reading and counting a body may take long enough for others to notice.
+    pub(crate) const fn large(&self) -> u64 {
+        self.counter.large()
     }
 
     /// Who calls with the master key, or without one where there is none.

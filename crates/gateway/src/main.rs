@@ -19,6 +19,7 @@ mod prices;
 mod routes;
 mod secret;
 mod server;
+mod tokens;
 mod upstream;
 
 use std::process::ExitCode;

@@ -387,7 +387,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
 pub(super) const ZIGGURAT_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
-        group(Read, Text, "ledger price_map uncapped uncapped_streams unpriced on_disconnect"),
+        group(Read, Text, "ledger price_map uncapped uncapped_streams unpriced on_disconnect token_counter"),
         group(Read, Number, "rpm tpm itpm otpm hold_ttl"),
     ],
 };

@@ -38,7 +38,7 @@ pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
-pub(crate) use self::spending::{Margin, OnDisconnect, Place, Rates, Spending};
+pub(crate) use self::spending::{Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 
 use self::check::check;
 use self::diagnostic::Report;

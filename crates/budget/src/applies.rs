@@ -44,6 +44,7 @@ impl Config {
         // In place for as many as most calls have.
         let mut budgets = SmallVec::<[Budget; 8]>::new();
         let mut targets = Vec::new();
+        let model = call.model();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
             match by_target(budget.account.scope.kind) {
                 true => targets.push(budget.clone()),
@@ -82,17 +83,19 @@ impl Config {
                 };
                 budgets.extend(self.caps_of(ScopeKind::EndUser, id));
             }
-            if let Some(model) = call.model() {
+            if let Some(model) = model {
                 budgets.extend(self.caps_of(ScopeKind::Model, || model.into()));
             }
             budgets.extend(self.caps_of(ScopeKind::Gateway, || "".into()));
         }
         budgets.extend(self.fixed.iter().cloned());
-        budgets.retain(|budget| budget.account.is_for(call.model()));
-        targets.retain(|budget| budget.account.is_for(call.model()));
+        budgets.retain(|budget| budget.account.is_for(model));
+        targets.retain(|budget| budget.account.is_for(model));
         budgets.sort_by_key(|budget| budget.account.scope.kind);
         // An iterator of known length fills the slice in one allocation.
-        Ok(Applying { call: (0..budgets.len()).map(|at| budgets[at].clone()).collect(), targets })
+        let (count, mut budgets) = (budgets.len(), budgets.into_iter());
+        let next = |_| budgets.next().expect("invariant: there are as many as were counted");
+        Ok(Applying { call: (0..count).map(next).collect(), targets })
     }
 
     /// What a scope may spend by the caps of its kind; its id is made only where there is one.

@@ -120,7 +120,12 @@ impl Estimate {
 
     fn worst_of(&self, model: &Model, output: u64) -> Usd {
         let tokens = output.saturating_mul(self.choices);
-        model.prices.worst_case(self.input.tokens, tokens, &self.asked)
+        let worst = |asked: &Asked| model.prices.worst_case(self.input.tokens, tokens, asked);
+        match self.asked.tier {
+            ServiceTier::Standard => worst(&self.asked),
+            // It may be served as the usual one, which has prices of its own.
+            _ => worst(&self.asked).max(worst(&Asked { tier: ServiceTier::Standard, ..self.asked })),
+        }
     }
 
     /// The least and the most that is worth setting aside before the first attempt.
@@ -163,7 +168,15 @@ impl Estimate {
             flags.unpriced = true;
             return Charge::of(Usd::ZERO, flags);
         };
-        Charge::of(model.prices.cost(&usage, self.asked.tier).total, flags)
+        Charge::of(model.prices.cost(&usage, self.tier(&usage, &model)).total, flags)
+    }
+
+    /// The tier whose prices are charged: the one at which the answer says that it was served, where it has prices; else the one asked
+    /// for, in [`charged_tier`]'s careful way.
+    fn tier(&self, usage: &Usage, model: &Model) -> ServiceTier {
+        let served = usage.tier.and_then(|tier| tier.as_str().parse().ok());
+        let is_priced = |tier: ServiceTier| model.prices.iter().any(|(_, _, of, _)| of == tier);
+        served.filter(|&tier| tier == ServiceTier::Standard || is_priced(tier)).unwrap_or(self.asked.tier)
     }
 
     /// What an attempt would have come to with so many bytes of content more.
@@ -296,8 +309,8 @@ fn asked(call: &Call) -> Asked {
     }
 }
 
-/// The tier whose prices are charged: the one asked for where it is dearer than the usual one, else the usual one, as a provider may
-/// ignore what it was asked. A tier that nobody has prices for is priced as the usual one.
+/// The tier that is set aside for, and charged where the answer names none: the one asked for where it is dearer than the usual one,
+/// else the usual one, as a provider may ignore what it was asked. A tier that nobody has prices for is priced as the usual one.
 fn charged_tier(target: Option<&Target>, call: &Call) -> ServiceTier {
     let asked = parameter(target, call, Field::ServiceTier);
     let tier =

@@ -1,5 +1,7 @@
 //! A process that is killed, whenever it is, has lost nothing that was settled and counts nothing twice.
 
+mod support;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -12,9 +14,11 @@ use std::{
 use proptest::prelude::*;
 use ziggurat_budget::{
     Charge, Claim, Flags, Held, HoldId, Journal, JournalError, Ledger, OpenHold, Posting, Recovered,
-    RecoveredAccount, RecoveredHold, Refused, Reply, Slot, calendar,
+    RecoveredAccount, RecoveredHold, Refused, Slot, calendar,
 };
 use ziggurat_core::{Account, Budget, Clock, Scope, ScopeKind, Usd, Window};
+
+use crate::support::at_once;
 
 /// Writes down calls, and can be read up to any of them.
 #[derive(Default)]
@@ -190,11 +194,11 @@ proptest! {
                     let id = HoldId(next as u128);
                     let budgets: Vec<_> = (0..ACCOUNTS).filter(|account| which >> account & 1 == 1).map(budget).collect();
                     let claim = Claim::new(id, id, budgets.into(), usd(amount), usd(amount));
-                    held.extend(answer(process.ledger.reserve(claim)).ok().map(|held| (id, held)));
+                    held.extend(at_once(process.ledger.reserve(claim)).ok().map(|held| (id, held)));
                 }
                 3 if !held.is_empty() => {
                     let (_, hold) = &held[which % held.len()];
-                    let _refused = answer(hold.hold.extend(usd(amount), usd(amount)));
+                    let _refused = at_once(hold.hold.extend(usd(amount), usd(amount)));
                 }
                 4 | 5 if !held.is_empty() => {
                     let (_, hold) = held.remove(which % held.len());
@@ -237,12 +241,12 @@ fn what_has_no_room_in_the_journal_is_refused_and_held_nowhere() {
     let record = Arc::new(Record { room: Some(1), ..Record::default() });
     let ledger = Ledger::in_memory().journal(Arc::clone(&record) as Arc<dyn Journal>, Recovered::default());
     let claim = |id| Claim::new(HoldId(id), HoldId(id), [budget(0), budget(1)].into(), usd(5), usd(5));
-    let held = answer(ledger.reserve(claim(1))).expect("has room");
-    assert!(matches!(answer(ledger.reserve(claim(2))), Err(Refused::Unavailable(_))));
+    let held = at_once(ledger.reserve(claim(1))).expect("has room");
+    assert!(matches!(at_once(ledger.reserve(claim(2))), Err(Refused::Unavailable(_))));
     assert_eq!(ledger.balance(&budget(0)).unwrap().held, usd(5));
     held.hold.settle(Charge::new(usd(3)));
     assert_eq!(ledger.balance(&budget(1)).unwrap().spent, usd(3));
-    answer(ledger.reserve(claim(3))).expect("has room again").hold.settle(Charge::new(usd(0)));
+    at_once(ledger.reserve(claim(3))).expect("has room again").hold.settle(Charge::new(usd(0)));
 }
 
 #[test]
@@ -250,8 +254,8 @@ fn a_recovered_hold_is_held_until_it_expires_and_then_posted_once() {
     let clock = Arc::new(AtomicU64::new(1000));
     let first = Process::start(&[], &clock);
     let id = HoldId(7);
-    let held =
-        answer(first.ledger.reserve(Claim::new(id, id, [budget(0)].into(), usd(40), usd(40)))).expect("fits");
+    let held = at_once(first.ledger.reserve(Claim::new(id, id, [budget(0)].into(), usd(40), usd(40))))
+        .expect("fits");
     let second = first.restart();
     // The first process is gone; this one does not know of its hold object.
     std::mem::forget(held);
@@ -259,7 +263,7 @@ fn a_recovered_hold_is_held_until_it_expires_and_then_posted_once() {
     assert_eq!(second.ledger.expire(second.ledger.now()), 0);
     assert_eq!(second.balances()[0], (usd(0), usd(40)));
     let too_much = Claim::new(HoldId(8), HoldId(8), [budget(0)].into(), usd(61), usd(61));
-    assert!(matches!(answer(second.ledger.reserve(too_much)), Err(Refused::Exceeded { .. })));
+    assert!(matches!(at_once(second.ledger.reserve(too_much)), Err(Refused::Exceeded { .. })));
     clock.fetch_add(1, Relaxed);
     // Posted when it is looked at.
     assert_eq!(second.balances()[0], (usd(40), usd(0)));
@@ -302,7 +306,7 @@ fn a_hold_in_an_unknown_window_stays_held_until_a_budget_is_looked_at() {
     let window = calendar::window("90s", "UTC").expect("is a window");
     let moon = Budget::in_account(account, usd(100), None, window);
     let id = HoldId(7);
-    let held = answer(first.ledger.reserve(Claim::new(id, id, [moon.clone()].into(), usd(40), usd(40))))
+    let held = at_once(first.ledger.reserve(Claim::new(id, id, [moon.clone()].into(), usd(40), usd(40))))
         .expect("fits");
     let second = first.restart();
     std::mem::forget(held);
@@ -323,13 +327,6 @@ fn budget(account: usize) -> Budget {
         _ => calendar::window("90s", "UTC").expect("is a window"),
     };
     Budget::new(Scope::new(ScopeKind::Key, account.to_string()), usd(100), window)
-}
-
-fn answer<T>(reply: Reply<T>) -> T {
-    match reply {
-        Reply::Ready(answer) => answer,
-        Reply::Later(_) => panic!("the ledger in memory answers at once"),
-    }
 }
 
 fn usd(amount: u64) -> Usd {

@@ -1,5 +1,7 @@
 //! What the ledger in memory promises, one thing at a time.
 
+mod support;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -10,9 +12,11 @@ use std::{
 };
 
 use ziggurat_budget::{
-    ALERT_PERCENTS, Alert, Charge, Claim, Crossed, Held, HoldId, Ledger, Refused, Reply, calendar,
+    ALERT_PERCENTS, Alert, Charge, Claim, Crossed, Held, HoldId, Ledger, Refused, calendar,
 };
 use ziggurat_core::{Account, Budget, Clock, Scope, ScopeKind, Usd, Window};
+
+use crate::support::at_once;
 
 #[test]
 fn of_200_calls_of_2_cents_at_once_exactly_50_fit_into_a_dollar() {
@@ -110,9 +114,9 @@ fn amounts_saturate_and_free_nothing() {
     let mut budget = lifetime("a", 0);
     budget.cap = Usd::MAX;
     let all = Claim::new(HoldId(1), HoldId(1), [budget.clone()].into(), Usd::MAX, Usd::MAX);
-    let held = answer(ledger.reserve(all)).unwrap();
+    let held = at_once(ledger.reserve(all)).unwrap();
     assert!(matches!(
-        answer(held.hold.extend(Usd::pico(1), Usd::MAX)),
+        at_once(held.hold.extend(Usd::pico(1), Usd::MAX)),
         Err(Refused::Exceeded { .. }) | Ok(Usd::ZERO)
     ));
     assert!(reserve(&ledger, &[&budget], 1, 1).is_err());
@@ -123,7 +127,7 @@ fn amounts_saturate_and_free_nothing() {
     assert_eq!(ledger.balance(&budget).unwrap().spent, Usd::MAX);
     // A least above the most is the most.
     let odd = Claim::new(HoldId(1), HoldId(1), [lifetime("b", 5)].into(), Usd::cents(9), Usd::cents(5));
-    assert_eq!(answer(ledger.reserve(odd)).unwrap().amount, Usd::cents(5));
+    assert_eq!(at_once(ledger.reserve(odd)).unwrap().amount, Usd::cents(5));
 }
 
 #[test]
@@ -312,12 +316,5 @@ fn in_window(window: Window, cents: u64) -> Budget {
 fn reserve(ledger: &Ledger, budgets: &[&Budget], least: u64, most: u64) -> Result<Held, Refused> {
     let id = HoldId::unique(ledger.now());
     let budgets = budgets.iter().map(|budget| (*budget).clone()).collect();
-    answer(ledger.reserve(Claim::new(id, id, budgets, Usd::cents(least), Usd::cents(most))))
-}
-
-fn answer<T>(reply: Reply<T>) -> T {
-    match reply {
-        Reply::Ready(answer) => answer,
-        Reply::Later(_) => panic!("the ledger in memory answers at once"),
-    }
+    at_once(ledger.reserve(Claim::new(id, id, budgets, Usd::cents(least), Usd::cents(most))))
 }

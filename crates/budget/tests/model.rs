@@ -1,5 +1,7 @@
 //! The ledger against a plain list: whatever happens in whatever order, both say the same.
 
+mod support;
+
 use std::{
     sync::{
         Arc,
@@ -11,9 +13,11 @@ use std::{
 use proptest::prelude::*;
 use ziggurat_budget::{
     Balance, Charge, Claim, Flags, Held, HoldId, Journal, JournalError, Ledger, OpenHold, Posting, Recovered,
-    RecoveredAccount, RecoveredHold, Refused, Reply, Slot, calendar,
+    RecoveredAccount, RecoveredHold, Refused, Slot, calendar,
 };
 use ziggurat_core::{Account, Budget, Clock, Scope, ScopeKind, Usd, Window};
+
+use crate::support::at_once;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -253,7 +257,7 @@ impl Pair {
         let claim = Claim::new(id, id, claimed, usd(least), usd(most));
         let caps = self.model.caps(budgets);
         let expected = self.model.fit(&caps, least, most);
-        match (answer(self.ledger.reserve(claim)), expected) {
+        match (at_once(self.ledger.reserve(claim)), expected) {
             (Ok(held), Ok(amount)) => {
                 prop_assert_eq!(held.amount, usd(amount));
                 let accounts = caps.iter().map(|(account, _)| *account).collect();
@@ -277,7 +281,7 @@ impl Pair {
         let Some(hold) = self.open(hold) else { return Ok(()) };
         let held = self.held[hold].as_ref().expect("is open");
         let expected = self.model.fit(&self.model.holds[hold].caps, least, most);
-        match (answer(held.hold.extend(usd(least), usd(most))), expected) {
+        match (at_once(held.hold.extend(usd(least), usd(most))), expected) {
             (Ok(more), Ok(amount)) => {
                 prop_assert_eq!(more, usd(amount));
                 self.model.holds[hold].amount += amount;
@@ -376,7 +380,7 @@ proptest! {
             for account in 0..ACCOUNTS {
                 let before = pair.balance(account).spent;
                 let claim = Claim::new(HoldId(0), HoldId(0), [budget(account, u64::MAX)].into(), usd(amount), usd(amount));
-                let held = answer(pair.ledger.reserve(claim)).expect("fits");
+                let held = at_once(pair.ledger.reserve(claim)).expect("fits");
                 held.hold.settle(Charge::new(usd(amount)));
                 prop_assert_eq!(pair.balance(account).spent, before + usd(amount));
                 pair.model.books[account].postings.push(Entry { hold: 0, at: now, amount });
@@ -429,13 +433,6 @@ fn budget(account: usize, cap: u64) -> Budget {
         _ => calendar::window("90s", "UTC").expect("is a window"),
     };
     Budget::new(Scope::new(ScopeKind::Key, account.to_string()), usd(cap), window)
-}
-
-fn answer<T>(reply: Reply<T>) -> T {
-    match reply {
-        Reply::Ready(answer) => answer,
-        Reply::Later(_) => panic!("the ledger in memory answers at once"),
-    }
 }
 
 fn usd(amount: u64) -> Usd {

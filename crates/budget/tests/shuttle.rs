@@ -2,6 +2,8 @@
 
 #![cfg(shuttle)]
 
+mod support;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -11,8 +13,10 @@ use shuttle::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
     thread,
 };
-use ziggurat_budget::{Charge, Claim, Held, HoldId, Ledger, Refused, Reply};
+use ziggurat_budget::{Charge, Claim, Held, HoldId, Ledger, Refused};
 use ziggurat_core::{Budget, Clock, Scope, Usd, Window};
+
+use crate::support::at_once;
 
 #[test]
 fn of_calls_at_once_no_more_fit_than_there_is_room_for() {
@@ -48,7 +52,7 @@ fn a_hold_that_grows_in_two_threads_is_settled_for_all_of_it() {
         let held = Arc::new(reserve(&ledger, [0, 1], 1).unwrap());
         let grow = |held: &Arc<Held>| {
             let held = Arc::clone(held);
-            thread::spawn(move || answer(held.hold.extend(Usd::cents(3), Usd::cents(3))).is_ok())
+            thread::spawn(move || at_once(held.hold.extend(Usd::cents(3), Usd::cents(3))).is_ok())
         };
         let other = {
             let ledger = ledger.clone();
@@ -101,12 +105,5 @@ fn budget(account: usize) -> Budget {
 
 fn reserve(ledger: &Ledger, accounts: [usize; 2], cents: u64) -> Result<Held, Refused> {
     let (id, amount) = (HoldId(1), Usd::cents(cents));
-    answer(ledger.reserve(Claim::new(id, id, accounts.map(budget).into(), amount, amount)))
-}
-
-fn answer<T>(reply: Reply<T>) -> T {
-    match reply {
-        Reply::Ready(answer) => answer,
-        Reply::Later(_) => panic!("the ledger in memory answers at once"),
-    }
+    at_once(ledger.reserve(Claim::new(id, id, accounts.map(budget).into(), amount, amount)))
 }

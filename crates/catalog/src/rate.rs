@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, str::FromStr};
 
+use ziggurat_core::Decimal;
+
 /// The price of one unit (a token, an image, a second) in US dollars: an exact integer of atto-dollars (10^-18 USD).
 ///
 /// Read from decimal text without a float on the way. What is finer than an atto-dollar is noise that a float left in a price
@@ -51,8 +53,12 @@ impl Rate {
 
     /// Reads dollars for 10^`exponent` units, as prices for a million tokens are told.
     pub(crate) fn per(text: &str, exponent: i32) -> Result<Self, ParseRateError> {
-        let (digits, shift) = decimal(text)?;
-        scaled(digits, shift + 18 - exponent).map(Self)
+        let number = Decimal::read(text).ok_or(ParseRateError::NotANumber)?;
+        if number.is_negative() {
+            return Err(ParseRateError::Negative);
+        }
+        let atto = number.units(18 - exponent).map(|(atto, _)| atto);
+        atto.filter(|&atto| atto <= MOST_ATTO).map(Self).ok_or(ParseRateError::TooLarge)
     }
 
     /// Writes dollars for 10^`exponent` units, in as few digits as it takes.
@@ -89,54 +95,6 @@ impl fmt::Debug for Rate {
     }
 }
 
-/// A decimal number as `digits * 10^exponent`. Digits beyond the 36th are below any rounding that matters and are dropped.
-fn decimal(text: &str) -> Result<(u128, i32), ParseRateError> {
-    let text = text.trim();
-    let (text, negative) = match text.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (text.strip_prefix('+').unwrap_or(text), false),
-    };
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => {
-            let exponent = exponent.parse::<i16>().map_err(|_| ParseRateError::NotANumber)?;
-            (mantissa, i32::from(exponent))
-        }
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mut all = whole.bytes().chain(fraction.bytes()).peekable();
-    if all.peek().is_none() || mantissa.len() > MOST_DIGITS {
-        return Err(ParseRateError::NotANumber);
-    }
-    let (mut digits, mut dropped) = (0_u128, 0);
-    for digit in all {
-        if !digit.is_ascii_digit() {
-            return Err(ParseRateError::NotANumber);
-        }
-        match digits < 10_u128.pow(36) {
-            true => digits = digits * 10 + u128::from(digit - b'0'),
-            false => dropped += 1,
-        }
-    }
-    if negative && digits > 0 {
-        return Err(ParseRateError::Negative);
-    }
-    let places = i32::try_from(fraction.len()).map_err(|_| ParseRateError::NotANumber)?;
-    Ok((digits, exponent - places + dropped))
-}
-
-/// `digits * 10^shift`, half up.
-fn scaled(digits: u128, shift: i32) -> Result<u128, ParseRateError> {
-    let factor = 10_u128.checked_pow(shift.unsigned_abs());
-    let atto = match (shift >= 0, factor) {
-        _ if digits == 0 => Some(0),
-        (true, factor) => factor.and_then(|factor| digits.checked_mul(factor)),
-        (false, Some(factor)) => Some(digits / factor + u128::from(digits % factor >= factor.div_ceil(2))),
-        (false, None) => Some(0),
-    };
-    atto.filter(|&atto| atto <= MOST_ATTO).ok_or(ParseRateError::TooLarge)
-}
-
 // ===== impl ParseRateError =====
 
 impl fmt::Display for ParseRateError {
@@ -150,9 +108,6 @@ impl fmt::Display for ParseRateError {
 }
 
 impl Error for ParseRateError {}
-
-/// Longest mantissa that is read: no price list writes a longer one.
-const MOST_DIGITS: usize = 1000;
 
 /// Highest price, in atto-dollars: a million dollars for one unit.
 const MOST_ATTO: u128 = 1_000_000_000_000_000_000_000_000;

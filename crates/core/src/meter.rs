@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Request, StatusCode};
+use smallvec::SmallVec;
 
 use crate::{Rejection, Target, Usage, Usd};
 
@@ -19,15 +20,21 @@ pub struct Meter(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    slots: Vec<Slot>,
+    /// Most calls have one attempt.
+    slots: SmallVec<[Slot; 1]>,
     opened: u64,
-    /// Shared, so that asking them on every event of a stream allocates nothing.
-    subscribers: Arc<[Arc<dyn Subscriber>]>,
+    subscribers: Subscribers,
     /// The call's layer has let go: the call ends with its last open attempt.
     closing: bool,
     ended: bool,
     usage_withheld: bool,
 }
+
+/// In place for as many as most calls have: asking them on every event of a stream allocates nothing.
+type Subscribers = SmallVec<[Arc<dyn Subscriber>; 4]>;
+
+/// In place for as many as most calls have.
+type Attempts = SmallVec<[Attempt; 1]>;
 
 struct Slot {
     id: u64,
@@ -163,7 +170,7 @@ impl Meter {
             drop(state);
             return subscriber.on_end(&attempts);
         }
-        state.subscribers = state.subscribers.iter().cloned().chain([subscriber]).collect();
+        state.subscribers.push(subscriber);
     }
 
     /// Whether anybody listens; without subscribers nothing needs to be counted.
@@ -180,9 +187,9 @@ impl Meter {
         let (subscribers, earlier) = {
             let mut state = self.state();
             state.slots.retain(|slot| !slot.presumed);
-            (Arc::clone(&state.subscribers), state.attempts())
+            (state.subscribers.clone(), state.attempts())
         };
-        for subscriber in subscribers.iter() {
+        for subscriber in &subscribers {
             match subscriber.before_attempt(target, &earlier) {
                 Decision::Go => {}
                 Decision::Stop(rejection) => return Err(rejection),
@@ -214,7 +221,7 @@ impl Meter {
     /// The attempts so far.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.state().attempts()
+        self.state().attempts().into_vec()
     }
 
     fn open(&self, attempt: Attempt, presumed: bool) -> AttemptHandle {
@@ -236,7 +243,7 @@ impl Meter {
             state.ended = true;
             (std::mem::take(&mut state.subscribers), state.attempts())
         };
-        for subscriber in subscribers.iter() {
+        for subscriber in &subscribers {
             subscriber.on_end(&attempts);
         }
     }
@@ -256,7 +263,7 @@ impl fmt::Debug for Meter {
 // ===== impl State =====
 
 impl State {
-    fn attempts(&self) -> Vec<Attempt> {
+    fn attempts(&self) -> Attempts {
         self.slots.iter().map(|slot| slot.attempt.clone()).collect()
     }
 }
@@ -282,20 +289,20 @@ impl AttemptHandle {
     /// Records that from here on the provider may have been reached.
     pub fn sent(&mut self) {
         self.attempt.sent = true;
-        let _nobody_asked = self.publish();
+        self.publish();
     }
 
     /// Records that nothing reached the provider after all, as an error said ([`Unsent`](crate::Unsent)): undoes
     /// [`AttemptHandle::sent`], and what [`Meter::presume`] assumed.
     pub fn unsent(&mut self) {
         self.attempt.sent = false;
-        let _nobody_asked = self.publish();
+        self.publish();
     }
 
     /// Records the status of the answer.
     pub fn answered(&mut self, status: StatusCode) {
         self.attempt.status = Some(status);
-        let _nobody_asked = self.publish();
+        self.publish();
     }
 
     /// Records content of this many bytes; 0 marks a beginning without bytes (a tool call's start).
@@ -323,7 +330,7 @@ impl AttemptHandle {
     /// What the attempt has come to, if a subscriber wants the caller told ([`Subscriber::cost`]).
     #[must_use]
     pub fn cost(&self) -> Option<Usd> {
-        let subscribers = Arc::clone(&self.meter.state().subscribers);
+        let subscribers = self.meter.state().subscribers.clone();
         subscribers.iter().find_map(|subscriber| subscriber.cost(&self.attempt))
     }
 
@@ -334,7 +341,7 @@ impl AttemptHandle {
     /// The [`Rejection`] of the first subscriber that says stop.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         if std::mem::take(&mut self.changed) {
-            let subscribers = self.publish();
+            let subscribers = self.publish().map_or_else(Subscribers::new, |state| state.subscribers.clone());
             if let Some(rejection) = self.ask(&subscribers) {
                 self.waiting.clear();
                 return Poll::Ready(Err(rejection));
@@ -363,7 +370,7 @@ impl AttemptHandle {
     pub fn end(&mut self, outcome: Outcome) {
         if self.attempt.outcome.is_none() {
             self.attempt.outcome = Some(outcome);
-            let _nobody_asked = self.publish();
+            self.publish();
             self.meter.end_if_over();
         }
     }
@@ -385,18 +392,14 @@ impl AttemptHandle {
         None
     }
 
-    /// Puts what is known on record and gives those who are to be asked about it: nobody, once the call has ended or a real
+    /// Puts what is known on record and gives it back, unless nobody is to be asked about it: once the call has ended or a real
     /// attempt has taken the place of this presumed one.
-    fn publish(&self) -> Arc<[Arc<dyn Subscriber>]> {
+    fn publish(&self) -> Option<MutexGuard<'_, State>> {
         let mut state = self.meter.state();
         let ended = state.ended;
-        match state.slots.iter_mut().rev().find(|slot| slot.id == self.id) {
-            Some(slot) if !ended => {
-                slot.attempt.clone_from(&self.attempt);
-                Arc::clone(&state.subscribers)
-            }
-            _ => Arc::default(),
-        }
+        let slot = state.slots.iter_mut().rev().find(|slot| slot.id == self.id).filter(|_| !ended)?;
+        slot.attempt.clone_from(&self.attempt);
+        Some(state)
     }
 }
 

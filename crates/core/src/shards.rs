@@ -13,6 +13,8 @@ use std::sync::PoisonError;
 #[cfg(not(shuttle))]
 use std::sync::{Mutex, MutexGuard};
 
+use smallvec::SmallVec;
+
 use crate::Fingerprint;
 
 /// A bounded map in shards, in which the values of several keys are seen and changed as one: the shards of all of them are locked
@@ -50,7 +52,10 @@ struct Bits(u64);
 
 /// The shards of some keys, locked until this is dropped.
 pub struct Locked<'a, V> {
-    guards: [Option<MutexGuard<'a, Shard<V>>>; SHARDS],
+    /// A bit for each shard that is locked.
+    wanted: u16,
+    /// In the order of the shards.
+    guards: SmallVec<[MutexGuard<'a, Shard<V>>; 8]>,
     most: usize,
     now: SystemTime,
 }
@@ -70,13 +75,15 @@ impl<V: Idle + Default> Shards<V> {
 
     /// Locks all of these keys at once.
     pub fn lock(&self, keys: impl IntoIterator<Item = Fingerprint>, now: SystemTime) -> Locked<'_, V> {
-        let mut wanted = [false; SHARDS];
-        for key in keys {
-            wanted[key.spread() % SHARDS] = true;
-        }
+        let wanted = keys.into_iter().fold(0, |wanted, key| wanted | 1_u16 << (key.spread() % SHARDS));
         // From the first to the last, so that no two callers wait for each other.
-        let guards = std::array::from_fn(|at| wanted[at].then(|| self.guard(at)));
-        Locked { guards, most: self.most, now }
+        let mut guards = SmallVec::new();
+        let mut rest = wanted;
+        while rest != 0 {
+            guards.push(self.guard(rest.trailing_zeros() as usize));
+            rest &= rest - 1;
+        }
+        Locked { wanted, guards, most: self.most, now }
     }
 
     /// How many keys there are.
@@ -139,8 +146,9 @@ impl<V: Idle + Default> Locked<'_, V> {
     }
 
     fn shard(&mut self, key: Fingerprint) -> &mut Shard<V> {
-        let guard = self.guards[key.spread() % SHARDS].as_mut();
-        guard.expect("invariant: only keys that were locked are asked for")
+        let bit = 1_u16 << (key.spread() % SHARDS);
+        assert!(self.wanted & bit != 0, "invariant: only keys that were locked are asked for");
+        &mut self.guards[(self.wanted & (bit - 1)).count_ones() as usize]
     }
 }
 
@@ -192,7 +200,8 @@ impl fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
-const SHARDS: usize = 16;
+/// As many as there are bits of which to lock.
+const SHARDS: usize = u16::BITS as usize;
 
 /// Keys that are looked at for each new one that is asked for, at most.
 const LOOKS: usize = 8;

@@ -1,5 +1,7 @@
 //! Token counts, with the convention in which a provider states them.
 
+use std::fmt;
+
 /// What a provider's counts include. OpenAI's prompt tokens include the cached ones, Anthropic's exclude them; xAI's
 /// completion tokens exclude the reasoning ones. The convention travels with the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +41,18 @@ pub struct Usage {
     pub image_output: Option<u64>,
     /// Web searches the provider ran.
     pub web_searches: Option<u64>,
+    /// The service tier at which it was served, as stated.
+    pub tier: Option<Tier>,
     /// Whether the input's or the output's count was stated as what cannot be one: negative, no number, out of range. It counts as not
     /// stated.
     pub invalid: bool,
+}
+
+/// The name of a service tier, in a provider's word (`default`, `flex`, `priority`): what it costs is the catalogue's to say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tier {
+    /// Filled up with zeros.
+    name: [u8; Tier::LONGEST],
 }
 
 // ===== impl Convention =====
@@ -74,6 +85,7 @@ impl Usage {
             image_input: None,
             image_output: None,
             web_searches: None,
+            tier: None,
             invalid: false,
         }
     }
@@ -107,9 +119,9 @@ impl Usage {
         }
     }
 
-    /// Takes every count that `later` states: providers repeat and update counts during a stream, they never add.
+    /// Takes every count that `later` states, and the tier: providers repeat and update counts during a stream, they never add.
     pub fn update(&mut self, later: &Self) {
-        fn take(slot: &mut Option<u64>, later: Option<u64>) {
+        fn take<T: Copy>(slot: &mut Option<T>, later: Option<T>) {
             *slot = later.or(*slot);
         }
         take(&mut self.input, later.input);
@@ -123,13 +135,43 @@ impl Usage {
         take(&mut self.image_input, later.image_input);
         take(&mut self.image_output, later.image_output);
         take(&mut self.web_searches, later.web_searches);
+        take(&mut self.tier, later.tier);
         self.invalid |= later.invalid;
     }
 
-    /// Whether nothing was stated.
+    /// Whether no count was stated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        *self == Self::new(self.convention)
+        *self == Self { tier: self.tier, ..Self::new(self.convention) }
+    }
+}
+
+// ===== impl Tier =====
+
+impl Tier {
+    /// Bytes of the longest name.
+    const LONGEST: usize = 16;
+
+    /// A tier of this name; `None` for what is no name of one: nothing, more than 16 bytes, or no printable ASCII.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let mut padded = [0; Self::LONGEST];
+        padded.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        named.then_some(Self { name: padded })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.name.iter().position(|&byte| byte == 0).unwrap_or(Self::LONGEST);
+        std::str::from_utf8(&self.name[..end]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -162,5 +204,24 @@ mod tests {
         later.output = Some(7);
         usage.update(&later);
         assert_eq!((usage.input, usage.output), (Some(10), Some(7)));
+    }
+
+    #[test]
+    fn a_tier_is_a_short_name_and_no_count() {
+        for name in ["flex", "default", "sixteen-bytes-it"] {
+            assert_eq!(Tier::new(name).expect("is one").as_str(), name);
+        }
+        for none in ["", "seventeen-bytes-it", "two words", "fl\0x", "fléx"] {
+            assert_eq!(Tier::new(none), None, "{none:?}");
+        }
+        let mut usage = Usage::new(Convention::OPENAI);
+        usage.tier = Tier::new("flex");
+        assert!(usage.is_empty());
+        let mut known = Usage::new(Convention::OPENAI);
+        known.tier = Tier::new("default");
+        known.update(&usage);
+        assert_eq!(known.tier, Tier::new("flex"));
+        known.update(&Usage::new(Convention::OPENAI));
+        assert_eq!(known.tier, Tier::new("flex"));
     }
 }

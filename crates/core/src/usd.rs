@@ -2,6 +2,8 @@
 
 use std::{fmt, iter::Sum, ops::Add, str::FromStr};
 
+use crate::Decimal;
+
 /// An amount of US dollars, never negative: an exact integer of pico-dollars (10^-12 USD).
 ///
 /// A token of the cheapest models costs some thousand pico-dollars, so that sums of token prices need no rounding. Arithmetic
@@ -137,63 +139,16 @@ impl FromStr for Usd {
     type Err = ParseUsdError;
 
     fn from_str(text: &str) -> Result<Self, ParseUsdError> {
-        let (digits, exponent) = decimal(text)?;
-        let shift = exponent + 12;
-        let scaled = match shift {
-            _ if digits == 0 => 0,
-            0.. => 10_u128
-                .checked_pow(shift.unsigned_abs())
-                .and_then(|scale| digits.checked_mul(scale))
-                .ok_or(ParseUsdError::TooLarge)?,
-            _ => {
-                let scale = 10_u128.checked_pow(shift.unsigned_abs()).ok_or(ParseUsdError::TooFine)?;
-                match digits % scale {
-                    0 => digits / scale,
-                    _ => return Err(ParseUsdError::TooFine),
-                }
-            }
-        };
-        match scaled <= MOST {
-            true => Ok(Self(scaled)),
-            false => Err(ParseUsdError::TooLarge),
+        let number = Decimal::read(text).ok_or(ParseUsdError::NotANumber)?;
+        if number.is_negative() {
+            return Err(ParseUsdError::Negative);
+        }
+        match number.units(12) {
+            Some((_, false)) => Err(ParseUsdError::TooFine),
+            Some((pico, true)) if pico <= MOST => Ok(Self(pico)),
+            _ => Err(ParseUsdError::TooLarge),
         }
     }
-}
-
-/// A decimal number, read as `digits * 10^exponent` without a float on the way.
-///
-/// # Errors
-/// [`ParseUsdError`] for what is no number, negative, or has more digits than an integer of 128 bits.
-fn decimal(text: &str) -> Result<(u128, i32), ParseUsdError> {
-    let text = text.trim();
-    let (text, negative) = match text.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (text.strip_prefix('+').unwrap_or(text), false),
-    };
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => {
-            let exponent = exponent.parse::<i16>().map_err(|_| ParseUsdError::NotANumber)?;
-            (mantissa, i32::from(exponent))
-        }
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.len() + fraction.len() == 0
-        || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
-    {
-        return Err(ParseUsdError::NotANumber);
-    }
-    let fraction = fraction.trim_end_matches('0');
-    let digits = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(u128::from(digit - b'0')));
-    let digits = digits.ok_or(ParseUsdError::TooLarge)?;
-    if negative && digits > 0 {
-        return Err(ParseUsdError::Negative);
-    }
-    let shift = i32::try_from(fraction.len()).map_err(|_| ParseUsdError::TooFine)?;
-    Ok((digits, exponent - shift))
 }
 
 impl fmt::Display for ParseUsdError {
@@ -257,6 +212,7 @@ mod tests {
             ("-1e-12", Negative),
             ("1e-13", TooFine),
             ("1e-999", TooFine),
+            ("1.0000000000000000000000000000000000000000001", TooFine),
             ("1e19", TooLarge),
             ("1e999", TooLarge),
             ("999999999999999999999999999999999999999999", TooLarge),

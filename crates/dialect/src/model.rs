@@ -4,7 +4,7 @@
 //! native blocks, tools and events, so that a document read and written in its own dialect loses nothing.
 
 use serde_json::value::RawValue;
-use ziggurat_core::{Dialect, Problem, Usage};
+use ziggurat_core::{Dialect, Problem, Tier, Usage};
 
 use crate::{Text, read::Extra};
 
@@ -530,6 +530,16 @@ impl<'a> Block<'a> {
     #[must_use]
     pub const fn text(text: Text<'a>) -> Self {
         Self::new(BlockKind::Text { text, citations: None })
+    }
+}
+
+// ===== impl Spent =====
+
+impl Spent<'_> {
+    /// With the service tier that was named beside it, if one was.
+    pub(crate) fn served_at(mut self, tier: Option<Tier>) -> Self {
+        self.counts.tier = tier.or(self.counts.tier);
+        self
     }
 }
 

@@ -7,7 +7,10 @@ use serde::{
     de::{Error, Visitor},
 };
 use serde_json::value::RawValue;
-use ziggurat_core::json::{Cursor, Fault};
+use ziggurat_core::{
+    Tier,
+    json::{Cursor, Fault},
+};
 
 use crate::Text;
 
@@ -249,6 +252,14 @@ impl<'de> Deserialize<'de> for Whole {
         }
     }
 }
+
+/// The service tier that an answer names, of its member's JSON; `auto` is what was asked, not what was served.
+pub(crate) fn served_tier(json: &str) -> Option<Tier> {
+    Tier::new(&Text::from_json(json)?.decode()).filter(|tier| tier.as_str() != "auto")
+}
+
+/// Where OpenAI's answers name it.
+pub(crate) const TIER: &str = "service_tier";
 
 /// A number from a provider, which is untrusted: what is no number, below zero or out of range was not stated, as a zero would be a
 /// statement; a fraction is rounded up.

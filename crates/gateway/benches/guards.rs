@@ -5,10 +5,11 @@
 //! ```
 //!
 //! 100,000 keys are known, and five scopes are in play in each call: key, team, user, organisation and the gateway, each with a limit of
-//! requests, of tokens and of concurrency, and a budget. The upstream is in memory and answers at once. `read` is the same call with a
+//! tokens (`limit x5`), or of requests, of tokens and of concurrency (`limit x15`), and a budget. The upstream is in memory and answers at once. `read` is the same call with a
 //! subscriber that always goes on: the request is read and so is the answer, which the guards share with whoever else listens. What the
 //! guards cost is the difference.
 //!
+//! One case alone: `cargo bench -p ziggurat-gateway --bench guards -- '<name>'`.
 //! Instruction counts, which repeat: `valgrind --tool=callgrind --toggle-collect='*counted_call*' <binary> --case <name>`.
 
 use std::{
@@ -37,26 +38,37 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
+/// What is measured: a name, and what makes it.
+type Case = (&'static str, fn() -> Service);
+
 const ANSWER: &str = r#"{"id":"c","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 const CALL: &str =
     r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"Say hello, please."}]}"#;
 
 fn main() {
-    let arguments: Vec<String> = env::args().collect();
-    let only =
-        arguments.iter().position(|argument| argument == "--case").and_then(|at| arguments.get(at + 1));
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let only = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let counted = arguments.iter().any(|argument| argument == "--case");
     println!("{:<16} {:>9} {:>9} {:>9}", "case", "ns/call", "allocs", "bytes");
-    for (name, service) in
-        [("read", read()), ("limit", limit()), ("budget", budget()), ("limit+budget", both())]
-    {
-        match only {
-            None => measure(name, &service),
-            Some(only) if only == name => {
-                // Symbols are bound, and pools filled, by calls that are not counted.
-                (0..100).for_each(|key| one_call(&service, key));
-                counted_call(&service, 50);
-            }
-            Some(_) => {}
+    let cases: [Case; 6] = [
+        ("read", read),
+        ("limit x5", || limit(&TOKENS)),
+        ("limit x15", || limit(&ALL)),
+        ("budget", budget),
+        ("limit x5+budget", || both(&TOKENS)),
+        ("limit x15+budget", || both(&ALL)),
+    ];
+    for (name, service) in cases {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let service = service();
+        if counted {
+            // Symbols are bound, and pools filled, by calls that are not counted.
+            (0..100).for_each(|key| one_call(&service, key));
+            counted_call(&service, 50);
+        } else {
+            measure(name, &service);
         }
     }
 }
@@ -118,15 +130,17 @@ fn read() -> Service {
 
 const KINDS: [ScopeKind; 4] = [ScopeKind::Key, ScopeKind::Team, ScopeKind::User, ScopeKind::Organisation];
 
-fn limits() -> LimitLayer {
+const TOKENS: [Measure; 1] = [Measure::Tokens];
+const ALL: [Measure; 3] = [Measure::Requests, Measure::Tokens, Measure::Concurrency];
+
+fn limits(measures: &[Measure]) -> LimitLayer {
     let all = u64::MAX / 4;
-    let measures = [Measure::Requests, Measure::Tokens, Measure::Concurrency];
-    let kinds = KINDS.into_iter().flat_map(|kind| measures.map(|measure| (kind, measure)));
+    let kinds = KINDS.into_iter().flat_map(|kind| measures.iter().map(move |&measure| (kind, measure)));
     let layer =
         kinds.fold(LimitLayer::new(), |layer, (kind, measure)| layer.limit(kind, measure, all, MINUTE));
     measures
-        .into_iter()
-        .fold(layer, |layer, measure| layer.fixed(Limit::new(Scope::gateway(), measure, all, MINUTE)))
+        .iter()
+        .fold(layer, |layer, &measure| layer.fixed(Limit::new(Scope::gateway(), measure, all, MINUTE)))
 }
 
 fn budgets() -> BudgetLayer {
@@ -136,14 +150,16 @@ fn budgets() -> BudgetLayer {
     layer.budget(ziggurat_core::Budget::new(Scope::gateway(), rich, Window::Lifetime))
 }
 
-fn limit() -> Service {
-    BoxCloneSyncService::new(ServiceBuilder::new().layer(limits()).service(upstream()))
+fn limit(measures: &[Measure]) -> Service {
+    BoxCloneSyncService::new(ServiceBuilder::new().layer(limits(measures)).service(upstream()))
 }
 
 fn budget() -> Service {
     BoxCloneSyncService::new(ServiceBuilder::new().layer(budgets()).service(upstream()))
 }
 
-fn both() -> Service {
-    BoxCloneSyncService::new(ServiceBuilder::new().layer(limits()).layer(budgets()).service(upstream()))
+fn both(measures: &[Measure]) -> Service {
+    BoxCloneSyncService::new(
+        ServiceBuilder::new().layer(limits(measures)).layer(budgets()).service(upstream()),
+    )
 }

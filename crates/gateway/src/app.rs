@@ -195,7 +195,7 @@ impl Inner {
                     if request.extensions().get::<Principal>().is_none() {
                         request.extensions_mut().insert(self.guards.principal());
                     }
-                    aside(is_large(request.body()), self.admitted(dialect, request)).await
+                    aside(self.is_large(request.body()), self.admitted(dialect, request)).await
                 }
                 Err(rejection) => rejection.into_response(dialect),
             },
@@ -254,6 +254,11 @@ impl Inner {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         }
+    }
+
+    /// Whether reading, counting and translating a body may take long enough for others to notice.
+    fn is_large(&self, body: &Body) -> bool {
+        body.size_hint().upper().is_none_or(|bytes| bytes > self.guards.large())
     }
 
     async fn call(&self, dialect: Dialect, request: Request<Body>) -> Response<Body> {
@@ -335,11 +340,6 @@ pub(crate) fn beginning(name: &str) -> &str {
     name.char_indices().nth(MAX_NAME).map_or(name, |(end, _)| &name[..end])
 }
 
-/// Whether reading and translating a body may take long enough for others to notice.
-fn is_large(body: &Body) -> bool {
-    body.size_hint().upper().is_none_or(|bytes| bytes > LARGE)
-}
-
 /// Polls a future, aside of the threads that serve everyone where it may take long at a time.
 async fn aside<F: Future>(large: bool, future: F) -> F::Output {
     let mut future = pin!(future);
@@ -354,8 +354,6 @@ async fn aside<F: Future>(large: bool, future: F) -> F::Output {
 const ROUTES: [&str; 4] = ["llm_api_routes", "/key/info", "/team/info", "/user/info"];
 /// Characters of a model's name that are shown.
 const MAX_NAME: usize = 200;
-/// Bytes that are read and translated in about a millisecond.
-const LARGE: u64 = 256 << 10;
 
 /// Request ids: unique within the process, and unlikely to meet those of another.
 #[derive(Debug, Default)]

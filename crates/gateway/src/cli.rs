@@ -210,6 +210,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
     let served = runtime.block_on(async {
         let stores = Arc::new(Stores::open(&config).await?);
         let guards = Guards::new(&config, catalog, &stores);
+        guards.warm();
         let max_request = usize::from(serve.clients.max_request) << 20;
         let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, max_request, drain);
         let serving = server::serve(Arc::new(app), settings, drainer, |address, admin| {

@@ -26,6 +26,7 @@ use crate::{
     config::{Config, OnDisconnect, Rates, Spending},
     secret::Secret,
     stores::Stores,
+    tokens::Counter,
 };
 
 /// Limits and budgets: those of a call around the whole of it, those of a deployment around each attempt.
@@ -34,6 +35,7 @@ pub(crate) struct Guards {
     calls: LimitLayer,
     budget: BudgetLayer,
     attempts: LimitLayer,
+    counter: Counter,
     principal: Principal,
     /// What may be spent by tag.
     tags: BTreeMap<String, (Usd, Window)>,
@@ -63,9 +65,11 @@ impl Guards {
     /// The guards of a config. Nothing that it sets is optional here: a config with a budget or a limit cannot be served without.
     pub(crate) fn new(config: &Config, catalog: Catalog, stores: &Stores) -> Self {
         let mut principal = Principal::default();
+        let counter = Counter::of(config);
         let mut calls = limits(&Scope::gateway(), &config.gateway_rates)
             .into_iter()
-            .fold(LimitLayer::new(), LimitLayer::fixed);
+            .fold(LimitLayer::new(), LimitLayer::fixed)
+            .counter(counter.clone());
         match (&config.master_key, config.key_rates.parallel) {
             (Some(_), parallel) => {
                 principal.key = Some(MASTER.into());
@@ -89,13 +93,24 @@ impl Guards {
         let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
         Self {
             calls,
-            budget: budget(&config.spending, catalog, stores.ledger(), &drained),
-            attempts,
+            budget: budget(&config.spending, catalog, stores.ledger(), &drained).counter(counter.clone()),
+            attempts: attempts.counter(counter.clone()),
+            counter,
             principal,
             tags: config.spending.tags.clone(),
             drained,
             drains,
         }
+    }
+
+    /// Begins to load what tokens are counted with.
+    pub(crate) fn warm(&self) {
+        self.counter.warm();
+    }
+
+    /// Bytes from which on reading and counting a body may take long enough for others to notice.
+    pub(crate) const fn large(&self) -> u64 {
+        self.counter.large()
     }
 
     /// Who calls with the master key, or without one where there is none.

@@ -20,6 +20,7 @@ mod routes;
 mod secret;
 mod server;
 mod stores;
+mod tokens;
 mod upstream;
 
 use std::process::ExitCode;

@@ -1,9 +1,6 @@
 //! Where limits stand, and the headers that say so.
 
-use std::{
-    io::{Cursor, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -39,6 +36,12 @@ pub struct Level {
     pub remaining: u64,
     /// In what time all of it is there again, if nobody uses any; zero for concurrency, which does not depend on time.
     pub reset: Duration,
+}
+
+/// Header values, one after the other.
+struct Text {
+    bytes: [u8; MOST_TEXT],
+    end: usize,
 }
 
 // ===== impl Level =====
@@ -90,19 +93,18 @@ impl Quota {
     pub(crate) fn write_into(&self, headers: &mut HeaderMap) {
         let levels = [(&self.requests, &REQUESTS), (&self.tokens, &TOKENS)];
         // All six values stand in one buffer.
-        let mut text = Cursor::new([0; MOST_TEXT]);
+        let mut text = Text { bytes: [0; MOST_TEXT], end: 0 };
         let mut ends = [0; 6];
         for ((level, _), ends) in levels.iter().zip(ends.chunks_mut(3)) {
             let Some(level) = level else { continue };
-            // There is room.
-            let _written = write!(text, "{}", level.most);
-            ends[0] = text.position() as usize;
-            let _written = write!(text, "{}", level.remaining);
-            ends[1] = text.position() as usize;
-            write_go_duration(&mut text, level.reset);
-            ends[2] = text.position() as usize;
+            text.number(level.most);
+            ends[0] = text.end;
+            text.number(level.remaining);
+            ends[1] = text.end;
+            text.go_duration(level.reset);
+            ends[2] = text.end;
         }
-        let text = Bytes::from_owner(text.into_inner());
+        let text = Bytes::from_owner(text.bytes);
         headers.reserve(ends.len());
         let mut start = 0;
         for ((level, names), ends) in levels.iter().zip(ends.chunks(3)) {
@@ -127,30 +129,63 @@ impl FromIterator<Level> for Quota {
     }
 }
 
-/// As Go writes durations and OpenAI its resets: `120ms`, `1s`, `6m0s`, `1h0m0s`; in whole milliseconds, rounded up, and without them
-/// from a minute on.
-fn write_go_duration(out: &mut impl Write, duration: Duration) {
-    let millis = duration.as_nanos().div_ceil(1_000_000);
-    let _written = match millis {
-        0 => write!(out, "0s"),
-        1..1000 => write!(out, "{millis}ms"),
-        1000..60_000 => {
-            let (seconds, rest) = (millis / 1000, millis % 1000);
-            let digits = format_args!("{rest:03}").to_string();
-            match digits.trim_end_matches('0') {
-                "" => write!(out, "{seconds}s"),
-                digits => write!(out, "{seconds}.{digits}s"),
+// ===== impl Text =====
+
+impl Text {
+    fn put(&mut self, text: &[u8]) {
+        let end = self.end + text.len();
+        self.bytes[self.end..end].copy_from_slice(text);
+        self.end = end;
+    }
+
+    fn number(&mut self, number: u64) {
+        let (mut digits, mut first, mut rest) = ([0; 20], 20, number);
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
             }
         }
-        _ => {
-            let seconds = millis.div_ceil(1000);
-            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-            match hours {
-                0 => write!(out, "{minutes}m{seconds}s"),
-                _ => write!(out, "{hours}h{minutes}m{seconds}s"),
+        self.put(&digits[first..]);
+    }
+
+    /// As Go writes durations and OpenAI its resets: `120ms`, `1s`, `6m0s`, `1h0m0s`; in whole milliseconds, rounded up, and without
+    /// them from a minute on.
+    fn go_duration(&mut self, duration: Duration) {
+        let rest = duration.subsec_nanos().div_ceil(1_000_000);
+        let millis = duration.as_secs().saturating_mul(1000).saturating_add(rest.into());
+        match millis {
+            0 => self.put(b"0s"),
+            1..1000 => {
+                self.number(millis);
+                self.put(b"ms");
+            }
+            1000..60_000 => {
+                self.number(millis / 1000);
+                let rest = millis % 1000;
+                let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+                let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+                if kept > 0 {
+                    self.put(b".");
+                }
+                self.put(&digits[..kept]);
+                self.put(b"s");
+            }
+            _ => {
+                let seconds = millis.div_ceil(1000);
+                if seconds >= 3600 {
+                    self.number(seconds / 3600);
+                    self.put(b"h");
+                }
+                self.number(seconds / 60 % 60);
+                self.put(b"m");
+                self.number(seconds % 60);
+                self.put(b"s");
             }
         }
-    };
+    }
 }
 
 /// More than two pairs of numbers of 20 digits and two durations of 24 letters are.
@@ -190,9 +225,9 @@ mod tests {
             (90_061_000_000_000, "25h1m1s"),
         ];
         for (nanos, text) in cases {
-            let mut out = Vec::new();
-            write_go_duration(&mut out, Duration::from_nanos(nanos));
-            assert_eq!(String::from_utf8_lossy(&out), text);
+            let mut out = Text { bytes: [0; MOST_TEXT], end: 0 };
+            out.go_duration(Duration::from_nanos(nanos));
+            assert_eq!(String::from_utf8_lossy(&out.bytes[..out.end]), text);
         }
     }
 

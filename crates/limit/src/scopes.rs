@@ -8,7 +8,7 @@ use ziggurat_core::{Call, Limit, Principal, Scope, ScopeKind, Target};
 
 use crate::{Ask, layer::Config};
 
-/// The asks of one call, in place for as many as most calls have.
+/// The asks of one call, in place for as many as most calls have; filled where they stay, as they are not small.
 pub(crate) type Asks = SmallVec<[Ask; 16]>;
 
 /// Names the scopes of a request that is not read yet.
@@ -23,7 +23,7 @@ struct Gathered<'a> {
     /// Whose own limits stand in place of the rules'.
     principal: Option<&'a Principal>,
     model: Option<&'a str>,
-    asks: Asks,
+    asks: &'a mut Asks,
 }
 
 // ===== impl Config =====
@@ -39,9 +39,9 @@ impl Config {
     }
 
     /// What a call asks for: limits of the scopes that closures name, those of the principal, those of all calls, those of its target.
-    pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope]) -> Asks {
+    pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope], asks: &mut Asks) {
         let principal = extensions.get::<Principal>().filter(|_| !self.per_attempt);
-        let mut gathered = Gathered { config: self, principal, model: call.model(), asks: Asks::new() };
+        let mut gathered = Gathered { config: self, principal, model: call.model(), asks };
         let owner = if self.knows_clients() { owner(principal, named) } else { String::new() };
         for scope in named {
             gathered.rules(scope.kind, &scope.id);
@@ -56,7 +56,6 @@ impl Config {
         if let Some(target) = extensions.get::<Target>() {
             gathered.of_target(target);
         }
-        gathered.asks
     }
 
     fn has_rule(&self, kind: ScopeKind) -> bool {

@@ -21,6 +21,7 @@ use crate::{
     held::{Held, InBody},
     layer::Config,
     refusal,
+    scopes::Asks,
 };
 
 /// The store's answer.
@@ -175,7 +176,8 @@ impl Config {
         call: &Call,
         named: &[Scope],
     ) -> Option<(Option<Estimate>, Answer)> {
-        let mut asks = self.asks(extensions, call, named);
+        let mut asks = Asks::new();
+        self.asks(extensions, call, named, &mut asks);
         if asks.is_empty() {
             return None;
         }

@@ -6,26 +6,30 @@
 
 use std::time::{Duration, SystemTime};
 
-use ziggurat_core::Idle;
-
 /// How many slices a window is cut into. 32 of them keep at least 1 - 1/32 of the limit usable (19 is where that falls below 95 %), and
 /// the state of a busy counter at half a kilobyte.
 pub(crate) const SLICES: u64 = 32;
 
 /// What was used of one limit lately. Takes the time from outside; when that goes back, nothing is forgotten sooner.
+///
+/// A call counts in the newest slice, and looks at the older ones only when a slice begins: they are elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counter {
-    /// The slices of the window in which something was used, the oldest first.
-    slices: Vec<Slice>,
+    /// The newest slice in which something was used. Where nothing was, nothing counts.
+    newest: Slice,
+    /// What counts now, of all slices.
+    used: u64,
     /// When all of them have left the window.
     free_at: Nanos,
+    /// The other slices in which something was used, the oldest first.
+    older: Vec<Slice>,
     /// How often the slices were numbered anew, because the clock was set back.
     era: u32,
     /// Calls that run now, for a limit of concurrency.
     pub(crate) running: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Slice {
     number: u64,
     used: u64,
@@ -76,18 +80,12 @@ impl Window {
 
 impl Counter {
     /// Counts `amount` if it fits under `most`. A limit of zero has room for nothing, not even for calls that use none of it.
-    pub(crate) fn take(
-        &mut self,
-        amount: u64,
-        most: u64,
-        window: Window,
-        now: SystemTime,
-    ) -> Result<Spot, Full> {
+    pub(crate) fn take(&mut self, amount: u64, most: u64, window: Window, now: Nanos) -> Result<Spot, Full> {
         let present = self.advance(window, now);
         if most == 0 || amount > most {
             return Err(Full::Ever);
         }
-        let over = self.used().saturating_sub(most - amount);
+        let over = self.used.saturating_sub(most - amount);
         if amount > 0 && over > 0 {
             return Err(self.room_in(over, window, now));
         }
@@ -96,13 +94,13 @@ impl Counter {
     }
 
     /// Counts `amount` now, whether it fits or not: it was used.
-    pub(crate) fn add(&mut self, amount: u64, window: Window, now: SystemTime) {
+    pub(crate) fn add(&mut self, amount: u64, window: Window, now: Nanos) {
         let present = self.advance(window, now);
         self.count(present, amount, window);
     }
 
     /// Takes back what was counted at `spot` and is not used after all, if it still counts.
-    pub(crate) fn give_back(&mut self, amount: u64, spot: Spot, window: Window, now: SystemTime) {
+    pub(crate) fn give_back(&mut self, amount: u64, spot: Spot, window: Window, now: Nanos) {
         self.advance(window, now);
         self.undo(amount, spot);
     }
@@ -112,20 +110,32 @@ impl Counter {
         if spot.era != self.era {
             return;
         }
-        if let Ok(at) = self.slices.binary_search_by_key(&spot.number, |slice| slice.number) {
-            let slice = &mut self.slices[at];
-            slice.used = slice.used.saturating_sub(amount);
-            if slice.used == 0 {
-                self.slices.remove(at);
+        let given = if self.newest.number == spot.number {
+            let given = self.newest.give(amount);
+            if self.newest.used == 0 {
+                self.newest = self.older.pop().unwrap_or_default();
             }
+            given
+        } else if let Ok(at) = self.older.binary_search_by_key(&spot.number, |slice| slice.number) {
+            let given = self.older[at].give(amount);
+            if self.older[at].used == 0 {
+                self.older.remove(at);
+            }
+            given
+        } else {
+            0
+        };
+        match self.used {
+            // There may be more.
+            u64::MAX => self.sum_up(),
+            used => self.used = used - given,
         }
     }
 
-    /// What counts now, and in what time none of it does any more.
-    pub(crate) fn level(&mut self, window: Window, now: SystemTime) -> (u64, Duration) {
-        self.advance(window, now);
-        let newest = self.slices.last().map_or(0, |slice| window.left_at(slice.number));
-        (self.used(), until(newest, now))
+    /// What counts, and in what time none of it does any more; in the moment of the last change or [`Counter::advance`].
+    pub(crate) fn level(&self, window: Window, now: Nanos) -> (u64, Duration) {
+        let free_at = if self.used == 0 { 0 } else { window.left_at(self.newest.number) };
+        (self.used, until(free_at, now))
     }
 
     /// Counts a call as running if it is not one too many.
@@ -142,14 +152,23 @@ impl Counter {
         self.running = self.running.saturating_sub(1);
     }
 
-    fn used(&self) -> u64 {
-        self.slices.iter().fold(0, |sum, slice| sum.saturating_add(slice.used))
+    /// Whether nothing would change if it were forgotten.
+    pub(crate) const fn is_idle(&self, now: Nanos) -> bool {
+        self.running == 0 && (self.used == 0 || now >= self.free_at)
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &Slice> {
+        self.older.iter().chain([&self.newest])
+    }
+
+    fn sum_up(&mut self) {
+        self.used = self.slices().fold(0, |sum, slice| sum.saturating_add(slice.used));
     }
 
     /// When so much has left the window.
-    fn room_in(&self, over: u64, window: Window, now: SystemTime) -> Full {
+    fn room_in(&self, over: u64, window: Window, now: Nanos) -> Full {
         let mut leaving = 0_u64;
-        let slice = self.slices.iter().find(|slice| {
+        let slice = self.slices().find(|slice| {
             leaving = leaving.saturating_add(slice.used);
             leaving >= over
         });
@@ -160,67 +179,90 @@ impl Counter {
         if amount == 0 {
             return;
         }
-        match self.slices.last_mut() {
-            Some(slice) if slice.number == present => slice.used = slice.used.saturating_add(amount),
-            _ => {
-                // Most counters see one call in a window.
-                self.slices.reserve_exact(usize::from(self.slices.capacity() == 0));
-                self.slices.push(Slice { number: present, used: amount });
+        if self.newest.number != present {
+            if self.newest.used > 0 {
+                self.older.push(self.newest);
             }
+            self.newest = Slice { number: present, used: 0 };
         }
+        self.newest.used = self.newest.used.saturating_add(amount);
+        self.used = self.used.saturating_add(amount);
         self.free_at = window.left_at(present);
     }
 
     /// Forgets the slices that have left the window, and gives the number of the present one.
-    fn advance(&mut self, window: Window, now: SystemTime) -> u64 {
-        let mut present = nanos(now) / window.slice;
-        if let Some(newest) = self.slices.last().map(|slice| slice.number)
-            && newest > present
-        {
-            if newest - present <= SLICES {
+    pub(crate) fn advance(&mut self, window: Window, now: Nanos) -> u64 {
+        let present = now / window.slice;
+        // Whoever counted in the present slice has forgotten what had left before it.
+        if self.used == 0 || self.newest.number == present {
+            return present;
+        }
+        self.move_to(present, window)
+    }
+
+    /// As [`Counter::advance`], from another slice.
+    fn move_to(&mut self, mut present: u64, window: Window) -> u64 {
+        if self.newest.number > present {
+            let ahead = self.newest.number - present;
+            if ahead <= SLICES {
                 // A little behind, as a thread that was late or a clock that was corrected: time stands still until it has caught up.
-                present = newest;
+                present = self.newest.number;
             } else {
-                self.set_back(newest - present, window);
+                self.set_back(ahead, window);
             }
         }
-        let left = self.slices.iter().take_while(|slice| present - slice.number > SLICES).count();
-        self.slices.drain(..left);
+        let left = self.older.iter().take_while(|slice| present - slice.number > SLICES).count();
+        self.older.drain(..left);
+        if present - self.newest.number > SLICES {
+            self.newest = Slice::default();
+        }
+        self.sum_up();
         present
     }
 
     /// The clock was set back by more than a window. What was used stays as old as it was when it was last looked at: to wait until the
     /// clock shows the old time again could take for ever.
     fn set_back(&mut self, slices: u64, window: Window) {
-        for slice in &mut self.slices {
+        self.older.push(self.newest);
+        for slice in &mut self.older {
             slice.number = slice.number.saturating_sub(slices);
         }
-        self.slices.dedup_by(|later, earlier| {
+        self.older.dedup_by(|later, earlier| {
             let same = later.number == earlier.number;
             if same {
                 earlier.used = earlier.used.saturating_add(later.used);
             }
             same
         });
+        self.newest = self.older.pop().unwrap_or_default();
         self.era = self.era.wrapping_add(1);
-        self.free_at = self.slices.last().map_or(0, |slice| window.left_at(slice.number));
+        self.free_at = window.left_at(self.newest.number);
     }
 }
 
-impl Idle for Counter {
-    fn is_idle(&self, now: SystemTime) -> bool {
-        self.running == 0 && (self.slices.is_empty() || nanos(now) >= self.free_at)
+// ===== impl Slice =====
+
+impl Slice {
+    /// Takes back as much of an amount as there is.
+    fn give(&mut self, amount: u64) -> u64 {
+        let given = amount.min(self.used);
+        self.used -= given;
+        given
     }
 }
 
 /// Nanoseconds since the Unix epoch; the nearest there are for a time before it or after the year 2554.
-fn nanos(now: SystemTime) -> Nanos {
+pub(crate) fn nanos(now: SystemTime) -> Nanos {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX)
+    since
+        .as_secs()
+        .checked_mul(1_000_000_000)
+        .and_then(|nanos| nanos.checked_add(since.subsec_nanos().into()))
+        .unwrap_or(Nanos::MAX)
 }
 
-fn until(then: Nanos, now: SystemTime) -> Duration {
-    Duration::from_nanos(then.saturating_sub(nanos(now)))
+const fn until(then: Nanos, now: Nanos) -> Duration {
+    Duration::from_nanos(then.saturating_sub(now))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
     error::{BoxError, OpenError},
     holds::Entry,
     journal::SavedPosting,
-    record::{self, Kind, Record},
+    record::{self, Kind},
     schema,
     time::{micros, time_of},
 };
@@ -170,16 +170,10 @@ impl Db {
                 *sum = (sum.0 + entry.record.amount(), sum.1.max(entry.record.at));
             }
         }
-        sqlx::query(
-            "INSERT INTO posting_line (posting, line, account, bucket)
-             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)",
-        )
-        .bind(lines.finish())
-        .execute(&mut *tx)
-        .await?;
+        insert_lines(&mut tx, lines).await?;
         add_sums(&mut tx, sums).await?;
         for entry in corrections {
-            correct(&mut tx, &entry.record).await?;
+            correct(&mut tx, numbers, entry).await?;
         }
         if commit {
             tx.commit().await?;
@@ -228,13 +222,20 @@ async fn insert_postings(
 }
 
 /// Puts another amount, and other flags, in the place of those that were posted. Once or twice is the same.
-async fn correct(tx: &mut SqliteConnection, correction: &Record) -> Result<(), sqlx::Error> {
+async fn correct(
+    tx: &mut SqliteConnection,
+    numbers: &mut HashMap<Arc<Account>, i64>,
+    entry: &Entry,
+) -> Result<(), sqlx::Error> {
+    let correction = &entry.record;
     let posting = sqlx::query("SELECT id, dollars, pico FROM posting WHERE hold = ?1")
         .bind(blob(correction.id()))
         .fetch_optional(&mut *tx)
         .await?;
-    let Some(posting) = posting else { return Ok(()) };
-    let (number, posted): (i64, Usd) = (posting.try_get(0)?, amount(&posting, 1)?);
+    let (number, posted) = match posting {
+        Some(posting) => (posting.try_get(0)?, amount(&posting, 1)?),
+        None => (insert_pruned(tx, numbers, entry).await?, Usd::pico(correction.posted)),
+    };
     let lines = sqlx::query(
         "SELECT s.account, s.bucket, s.dollars, s.pico FROM posting_line l
          JOIN spent s ON s.account = l.account AND s.bucket = l.bucket WHERE l.posting = ?1",
@@ -260,6 +261,33 @@ async fn correct(tx: &mut SqliteConnection, correction: &Record) -> Result<(), s
         .bind(number)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Inserts a posting that was pruned once more, as of its correction, and gives its number. Sums that were not pruned know it still.
+async fn insert_pruned(
+    tx: &mut SqliteConnection,
+    numbers: &mut HashMap<Arc<Account>, i64>,
+    entry: &Entry,
+) -> Result<i64, sqlx::Error> {
+    let inserted = insert_postings(&mut *tx, &[entry]).await?;
+    let (number, _) = inserted.get(&entry.record.id).copied().ok_or(sqlx::Error::RowNotFound)?;
+    let mut lines = JsonRows::default();
+    for (line, (account, bucket)) in entry.lines.iter().enumerate() {
+        lines.push(&[number, line as i64, number_of(&mut *tx, numbers, account).await?, *bucket]);
+    }
+    insert_lines(tx, lines).await?;
+    Ok(number)
+}
+
+async fn insert_lines(tx: &mut SqliteConnection, lines: JsonRows) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO posting_line (posting, line, account, bucket)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)",
+    )
+    .bind(lines.finish())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use ziggurat_core::{Account, Usd};
 
 use crate::{
     error::OpenError,
-    record::{self, Kind, MOST_LINES, RECORD, Record, SLOT, Stored, TEXT_AT},
+    record::{self, Kind, MOST_LINES, MOST_TEXT, RECORD, Record, SLOT, Stored, TEXT_AT},
 };
 
 /// A file of holds that is locked and read, before anything is changed.
@@ -177,15 +177,21 @@ impl Locked {
 impl Holds {
     /// Takes a slot and writes a hold into it.
     pub(crate) fn take(&self, hold: Record, accounts: &[Arc<Account>]) -> Result<u32, NoRoom> {
-        self.begin(Record { kind: Kind::Hold, held: 0, flags: 0, ..hold }, accounts)
+        self.begin(Record { kind: Kind::Hold, held: 0, flags: 0, ..hold }, accounts, &[])
     }
 
-    /// Takes a slot and writes a correction into it, for the database.
-    pub(crate) fn correct(&self, correction: Record) -> Result<u32, NoRoom> {
-        self.begin(Record { kind: Kind::Correction, ..correction }, &[])
+    /// Takes a slot and writes a correction into it, for the database. Each account has one line.
+    pub(crate) fn correct(&self, correction: Record, lines: &[(Arc<Account>, i64)]) -> Result<u32, NoRoom> {
+        let accounts: Vec<_> = lines.iter().map(|(account, _)| Arc::clone(account)).collect();
+        self.begin(Record { kind: Kind::Correction, ..correction }, &accounts, lines)
     }
 
-    fn begin(&self, record: Record, accounts: &[Arc<Account>]) -> Result<u32, NoRoom> {
+    fn begin(
+        &self,
+        record: Record,
+        accounts: &[Arc<Account>],
+        lines: &[(Arc<Account>, i64)],
+    ) -> Result<u32, NoRoom> {
         let (number, left) = {
             let mut free = lock(&self.free);
             (free.pop(), free.len())
@@ -194,7 +200,7 @@ impl Holds {
             self.turn(FULL);
             return Err(NoRoom::Full);
         };
-        let written = self.write_first(number, record, accounts);
+        let written = self.write_first(number, record, accounts, lines);
         match written {
             Ok(()) if self.state.load(Ordering::Relaxed) != FULL || left * 8 >= self.usable => {
                 self.turn(FINE)
@@ -211,14 +217,24 @@ impl Holds {
         written.map(|()| number)
     }
 
-    /// Writes what a slot begins with: the second record, and the text.
-    fn write_first(&self, number: u32, record: Record, accounts: &[Arc<Account>]) -> Result<(), NoRoom> {
+    /// Writes what a slot begins with: the second record, and the text. The lines are of the accounts, in their order.
+    fn write_first(
+        &self,
+        number: u32,
+        record: Record,
+        accounts: &[Arc<Account>],
+        lines: &[(Arc<Account>, i64)],
+    ) -> Result<(), NoRoom> {
         let mut room = self.room(number);
         let mut bytes = [0; SLOT - RECORD];
-        let text = record::encode_text(accounts, &mut bytes[TEXT_AT - RECORD..]).ok_or(NoRoom::TooLong)?;
+        let (second, text) = bytes.split_at_mut(TEXT_AT - RECORD);
+        let text: &mut [u8; MOST_TEXT] = text.try_into().expect("invariant: it ends with the slot");
+        let posted = (record.kind == Kind::Correction).then_some(record.posted);
+        let text = record::encode_text(accounts, posted, text).ok_or(NoRoom::TooLong)?;
         let generation = room.record.generation + 1;
         let record = Record { generation, text, ..record };
-        record.encode(&[], &mut bytes);
+        let short: Vec<_> = (0..).zip(lines).map(|(at, (_, bucket))| (at, *bucket)).collect();
+        record.encode(&short, second);
         let len = TEXT_AT - RECORD + text.len();
         // The first record says that the slot is free, should this be torn.
         let done = self.file.write_all_at(&bytes[..len], offset(number) + RECORD as u64);
@@ -232,6 +248,7 @@ impl Holds {
         room.record = record;
         room.half = 1;
         room.accounts.extend(accounts.iter().map(Arc::clone));
+        room.lines.extend(lines.iter().cloned());
         Ok(())
     }
 

@@ -196,7 +196,8 @@ impl SqliteJournal {
     }
 
     /// Deletes what was posted before, and sums into which nothing was posted since, except those that count for ever (bucket 0).
-    /// Gives how many rows it were.
+    /// Gives how many rows it were. A posting that is corrected later is there again, as of then, and the sums that are left say
+    /// what it came to.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed; what was deleted before that is gone.
@@ -239,11 +240,11 @@ impl SqliteJournal {
         self.holds.take(hold, accounts).map(|slot| Slot(slot.into()))
     }
 
-    pub(crate) fn put_right(&self, correction: Record) -> Result<(), NoRoom> {
+    pub(crate) fn put_right(&self, correction: Record, lines: &[(Arc<Account>, i64)]) -> Result<(), NoRoom> {
         if self.closed.load(Ordering::Acquire) {
             return Err(NoRoom::Full);
         }
-        let slot = self.holds.correct(correction)?;
+        let slot = self.holds.correct(correction, lines)?;
         self.queue.push(slot);
         Ok(())
     }
@@ -275,9 +276,10 @@ impl Journal for SqliteJournal {
         self.post(&slot, record_of(posting), posting.lines);
     }
 
-    /// What was posted is known to the database, which has the posting first.
-    fn correct(&self, _posted: Usd, posting: &Posting<'_>) -> Result<(), JournalError> {
-        self.put_right(record_of(posting)).map_err(|_| JournalError::new())
+    /// The database has the posting first, unless it was pruned: then the correction is a posting of its own.
+    fn correct(&self, posted: Usd, posting: &Posting<'_>) -> Result<(), JournalError> {
+        let correction = Record { posted: posted.as_pico(), ..record_of(posting) };
+        self.put_right(correction, posting.lines).map_err(|_| JournalError::new())
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Record {
     pub(crate) amount: u128,
     /// Of a posting: what was held.
     pub(crate) held: u128,
+    /// Of a correction: what was posted before. It stands behind the text, as the record has no room for it.
+    pub(crate) posted: u128,
     /// When the hold expires, or was posted: microseconds since 1970.
     pub(crate) at: i64,
     pub(crate) flags: u16,
@@ -56,7 +58,7 @@ pub(crate) struct Stored {
     /// Whether the other record says `Free`, or nothing, as well.
     pub(crate) both_free: bool,
     pub(crate) accounts: Vec<Account>,
-    /// Of a posting: the account and the bucket.
+    /// Of a posting and a correction: the account and the bucket.
     pub(crate) lines: Vec<(u8, i64)>,
 }
 
@@ -98,21 +100,27 @@ impl Record {
     }
 }
 
-/// Writes the accounts; `None` when they do not fit.
-pub(crate) fn encode_text(accounts: &[Arc<Account>], out: &mut [u8]) -> Option<Text> {
+/// Writes the accounts, and behind them what a correction says was posted; `None` when they do not fit. What fits as a hold fits
+/// as its correction.
+pub(crate) fn encode_text(
+    accounts: &[Arc<Account>],
+    posted: Option<u128>,
+    out: &mut [u8; MOST_TEXT],
+) -> Option<Text> {
     if accounts.len() > MOST_LINES {
         return None;
     }
+    let names = &mut out[..MOST_TEXT - POSTED];
     let mut at = 0;
     let mut put = |text: Option<&str>| {
         let len = match text {
             Some(text) => u16::try_from(text.len()).ok().filter(|&len| len < NONE)?,
             None => NONE,
         };
-        out.get_mut(at..at + 2)?.copy_from_slice(&len.to_le_bytes());
+        names.get_mut(at..at + 2)?.copy_from_slice(&len.to_le_bytes());
         at += 2;
         let text = text.unwrap_or_default();
-        out.get_mut(at..at + text.len())?.copy_from_slice(text.as_bytes());
+        names.get_mut(at..at + text.len())?.copy_from_slice(text.as_bytes());
         at += text.len();
         Some(())
     };
@@ -121,6 +129,10 @@ pub(crate) fn encode_text(accounts: &[Arc<Account>], out: &mut [u8]) -> Option<T
         put(Some(&account.scope.id))?;
         put(account.models.as_deref())?;
         put(Some(&account.period))?;
+    }
+    if let Some(posted) = posted {
+        out[at..at + POSTED].copy_from_slice(&posted.to_le_bytes());
+        at += POSTED;
     }
     let (accounts, len) = (accounts.len() as u8, u16::try_from(at).ok()?);
     Some(Text { accounts, len, crc: crc32fast::hash(&out[..at]) })
@@ -141,11 +153,12 @@ pub(crate) fn decode(slot: &[u8]) -> Result<Stored, Damaged> {
         |half: &Option<(Record, Vec<_>)>| matches!(half, Some((record, _)) if record.kind == Kind::Free);
     let both_free = halves.iter().all(is_free);
     let readable = halves.into_iter().enumerate().filter_map(|(half, read)| {
-        let (record, lines) = read?;
-        let accounts = match record.kind {
-            Kind::Free => Vec::new(),
+        let (mut record, lines) = read?;
+        let (accounts, behind) = match record.kind {
+            Kind::Free => (Vec::new(), &[][..]),
             _ => decode_text(record.text, &slot[TEXT_AT..])?,
         };
+        record.posted = behind.first_chunk().map_or(0, |posted| u128::from_le_bytes(*posted));
         let whole = lines.iter().all(|&(account, _)| usize::from(account) < accounts.len());
         whole.then_some(Stored { record, half, both_free, accounts, lines })
     });
@@ -176,6 +189,7 @@ fn decode_record(bytes: &[u8]) -> Option<(Record, Vec<(u8, i64)>)> {
         call: u128::from_le_bytes(array(&bytes[32..])),
         amount: u128::from_le_bytes(array(&bytes[48..])),
         held: u128::from_le_bytes(array(&bytes[64..])),
+        posted: 0,
         at: i64::from_le_bytes(array(&bytes[80..])),
         flags: u16::from_le_bytes(array(&bytes[90..])),
         text: Text {
@@ -189,7 +203,8 @@ fn decode_record(bytes: &[u8]) -> Option<(Record, Vec<(u8, i64)>)> {
     Some((record, lines.collect()))
 }
 
-fn decode_text(text: Text, bytes: &[u8]) -> Option<Vec<Account>> {
+/// Reads the accounts, and gives what stands behind them.
+fn decode_text(text: Text, bytes: &[u8]) -> Option<(Vec<Account>, &[u8])> {
     let mut rest = bytes.get(..text.len())?;
     if crc32fast::hash(rest) != text.crc {
         return None;
@@ -210,7 +225,8 @@ fn decode_text(text: Text, bytes: &[u8]) -> Option<Vec<Account>> {
         let models = next()?.map(Arc::from);
         Some(Account::new(scope, models, next()??))
     };
-    (0..text.accounts).map(|_| account()).collect()
+    let accounts = (0..text.accounts).map(|_| account()).collect::<Option<_>>()?;
+    Some((accounts, rest))
 }
 
 /// The first bytes of a slice that has as many.
@@ -272,6 +288,12 @@ pub(crate) const RECORD: usize = 320;
 
 /// Where the text is in a slot.
 pub(crate) const TEXT_AT: usize = 2 * RECORD;
+
+/// Most bytes of text.
+pub(crate) const MOST_TEXT: usize = SLOT - TEXT_AT;
+
+/// Bytes at its end, for what a correction says was posted.
+pub(crate) const POSTED: usize = 16;
 
 /// Most accounts of a hold, and most lines of a posting.
 pub(crate) const MOST_LINES: usize = (RECORD - FIXED) / LINE;

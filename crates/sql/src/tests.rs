@@ -12,8 +12,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ziggurat_budget::{Journal, Recovered, Slot};
-use ziggurat_core::{Account, Scope, ScopeKind, Usd};
+use ziggurat_budget::{Charge, Claim, HoldId, Journal, Ledger, Recovered, Slot};
+use ziggurat_core::{Account, Budget, Scope, ScopeKind, Usd, Window};
 
 use crate::{Options, SavedPosting, SqliteJournal, record::Record};
 
@@ -179,10 +179,9 @@ async fn a_posting_is_corrected_in_its_place() {
         if flush {
             journal.flush().await.unwrap();
         }
-        journal.put_right(Record { id, amount: 30 + id, at: 9, flags: 1, ..Record::default() }).unwrap();
+        let right = Record { id, amount: 30 + id, posted: 100, at: 9, flags: 1, ..Record::default() };
+        journal.put_right(right, &lines).unwrap();
     }
-    // Of one that is not known, nothing is made.
-    journal.put_right(Record { id: 77, amount: 5, ..Record::default() }).unwrap();
     assert_eq!(journal.total(&key).await.unwrap(), Usd::pico(63));
     assert_eq!(journal.total(&team).await.unwrap(), Usd::pico(63));
     let found = all(&journal).await;
@@ -194,6 +193,102 @@ async fn a_posting_is_corrected_in_its_place() {
         (Usd::pico(32), Usd::pico(100), UNIX_EPOCH + Duration::from_micros(7))
     );
     assert_eq!(journal.free_slots(), 64);
+}
+
+#[tokio::test]
+async fn a_posting_that_was_pruned_is_corrected_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    let (key, team) = (account(ScopeKind::Key, "k"), account(ScopeKind::Team, "t"));
+    let user = account(ScopeKind::User, "u");
+    let accounts = [Arc::clone(&key), Arc::clone(&team), Arc::clone(&user)];
+    let lines = [(Arc::clone(&key), 0), (Arc::clone(&team), 3), (Arc::clone(&user), 4)];
+    let before = UNIX_EPOCH + Duration::from_secs(1_000);
+    {
+        let (journal, _) = open(&path);
+        for id in 1..=3 {
+            let slot = journal.hold(id, 100, &accounts);
+            journal.settle(&slot, id, 100, &lines);
+        }
+        // The team's sum is of today, and stays; the user's is forgotten.
+        let slot = journal.hold(2_000, 7, &[Arc::clone(&team)]);
+        journal.settle(&slot, 2_000, 7, &lines[1..2]);
+        journal.flush().await.unwrap();
+        // Three postings with three lines each, the user's sum, the user.
+        assert_eq!(journal.prune(before).await.unwrap(), 3 + 9 + 1 + 1);
+        for (id, amount) in [(1, 40), (2, 250)] {
+            let right =
+                Record { id, call: id + 1, amount, posted: 100, held: 100, flags: 1, ..Record::default() };
+            journal.put_right(Record { at: 3_000_000_000, ..right }, &lines).unwrap();
+        }
+        assert_eq!(journal.total(&key).await.unwrap(), Usd::pico(300 - 60 + 150));
+        assert_eq!(journal.total(&team).await.unwrap(), Usd::pico(307 - 60 + 150));
+        assert_eq!(journal.total(&user).await.unwrap(), Usd::ZERO);
+        assert_eq!(journal.free_slots(), 64);
+    }
+    let (journal, recovered) = SqliteJournal::open(&path, small().history(Duration::MAX)).unwrap();
+    let name = |account: &Arc<Account>, bucket| (format!("{account:?}"), bucket);
+    let wanted = [(name(&key, 0), Usd::pico(390)), (name(&team, 3), Usd::pico(397))];
+    assert_eq!(balances(&recovered), wanted.into());
+    let found = all(&journal).await;
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [1, 2, 2_000]);
+    let posting = &found[&2];
+    assert_eq!(
+        (posting.call.0, posting.amount, posting.held, posting.at),
+        (3, Usd::pico(250), Usd::pico(100), before + Duration::from_secs(2_000))
+    );
+    assert!(posting.flags.estimated);
+    assert_eq!(posting.lines, lines.map(|(account, bucket)| (Account::clone(&account), bucket)));
+    // It is forgotten as any other is, and stays counted.
+    journal.prune(before + Duration::from_secs(9_000)).await.unwrap();
+    assert_eq!(journal.total(&key).await.unwrap(), Usd::pico(390));
+}
+
+#[tokio::test]
+async fn a_ledger_corrects_what_was_pruned_also_for_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    let budget = Budget::new(Scope::tenant("acme"), Usd::dollars(5), Window::Lifetime);
+    for spent in [0, 7] {
+        let (journal, recovered) = open(&path);
+        let ledger = Ledger::in_memory().journal(Arc::clone(&journal) as _, recovered);
+        assert_eq!(ledger.balance(&budget).unwrap().spent, Usd::cents(spent));
+        if spent == 0 {
+            let (id, most) = (HoldId::unique(ledger.now()), Usd::cents(10));
+            drop(
+                ledger.reserve(Claim::new(id, id, [budget.clone()].into(), most, most)).wait().await.unwrap(),
+            );
+            assert_eq!(ledger.balance(&budget).unwrap().spent, Usd::cents(10));
+            journal.flush().await.unwrap();
+            assert_eq!(journal.prune(ledger.now() + Duration::from_secs(1)).await.unwrap(), 1 + 1);
+            assert!(ledger.reconcile(id, Charge::new(Usd::cents(7))));
+            assert!(!ledger.reconcile(id, Charge::new(Usd::cents(3))));
+            assert_eq!(ledger.balance(&budget).unwrap().spent, Usd::cents(7));
+        }
+        assert_eq!(journal.total(&budget.account).await.unwrap(), Usd::cents(7));
+        journal.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whatever_can_be_held_can_be_corrected() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir.path().join("ledger.db"));
+    let many: Vec<_> = (0..24).map(|id| account(ScopeKind::Tag, &id.to_string())).collect();
+    let longest = |len: usize| vec![account(ScopeKind::Key, &"x".repeat(len))];
+    let len = (1_000..1_500).rev().find(|&len| match journal.take(Record::default(), &longest(len)) {
+        Ok(slot) => {
+            journal.post(&slot, Record::default(), &[]);
+            true
+        }
+        Err(_) => false,
+    });
+    assert_eq!(len, Some(1_373));
+    for accounts in [many, longest(1_373)] {
+        let lines: Vec<_> = accounts.into_iter().map(|account| (account, i64::MIN)).collect();
+        let right = Record { id: 9, amount: 1, posted: u128::MAX, ..Record::default() };
+        journal.put_right(right, &lines).unwrap();
+    }
 }
 
 #[tokio::test]

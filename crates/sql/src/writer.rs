@@ -1,6 +1,7 @@
 //! The thread that puts postings into the database.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant, SystemTime},
@@ -10,7 +11,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedMutexGuard, oneshot},
 };
-use ziggurat_budget::{Recovered, RecoveredHold, Slot};
+use ziggurat_budget::{HoldId, Recovered, RecoveredHold, Slot};
 use ziggurat_core::{Account, Usd};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     error::{BoxError, OpenError, StoreError},
     holds::{Entry, Holds, Locked},
     journal::SavedPosting,
+    record::{Kind, Record},
     time::time_of,
 };
 
@@ -187,7 +189,16 @@ async fn start(
     if theirs.is_some_and(|theirs| theirs != pair) {
         return Err(locked.mismatched());
     }
-    let (holds, posted) = locked.into_holds(pair, slots)?;
+    let (holds, mut posted) = locked.into_holds(pair, slots)?;
+    let held: HashSet<_> = holds.open_holds().map(|(_, hold, _)| hold.id).collect();
+    for entry in &mut posted {
+        let Record { kind, id, .. } = entry.record;
+        let is_all = kind == Kind::Correction && held.contains(&id);
+        if is_all && !db.has(HoldId(id)).await.map_err(|error| unusable(&at.path, error))? {
+            // The machine failed before the system had written the posting that it corrects.
+            entry.record.kind = Kind::Posting;
+        }
+    }
     for batch in posted.chunks(MOST_AT_ONCE) {
         db.save(batch).await.map_err(|error| unusable(&at.path, error))?;
     }

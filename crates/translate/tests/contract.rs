@@ -22,7 +22,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use ziggurat_core::{
-    Attempt, Body, Cause, Decision, Dialect, Metered, Outcome, Rejection, Served, Subscriber, Target,
+    Attempt, Body, Cause, Decision, Dialect, Metered, Outcome, Rejection, Served, Subscriber, Target, Tier,
 };
 use ziggurat_testkit::conformance::{Check, Conformance, axum_takes, client_takes};
 use ziggurat_translate::TranslateLayer;
@@ -73,6 +73,29 @@ fn summary(attempt: &Attempt) -> (Option<&str>, bool, u64, Option<u64>, Option<O
         attempt.usage.and_then(|usage| usage.output),
         attempt.outcome,
     )
+}
+
+#[tokio::test]
+async fn the_tier_that_was_served_is_on_record_in_all_directions() {
+    for (caller, provider) in DIRECTIONS {
+        let named = |text: &str| match provider {
+            Dialect::Anthropic => text.replacen("\"usage\":{", "\"usage\":{\"service_tier\":\"flex\",", 1),
+            _ => text.replacen("{\"id\":\"c\",", "{\"id\":\"c\",\"service_tier\":\"flex\",", 1),
+        };
+        for stream in [false, true] {
+            let recorder: Arc<Recorder> = Default::default();
+            let answered = match stream {
+                true => events([Step::data(named(&support::stream(provider)))]),
+                false => json(named(support::answer(provider))),
+            };
+            let request = post(caller, hello(caller, stream));
+            let response = call(&recorder, &[target(provider)], request, [answered]).await;
+            assert_eq!(response.status(), 200);
+            drop(read_body(response.into_body()).await);
+            let usage = recorder.ends()[0][0].usage.expect("is stated");
+            assert_eq!((usage.output, usage.tier), (Some(5), Tier::new("flex")), "{caller:?}, {provider:?}");
+        }
+    }
 }
 
 #[tokio::test]

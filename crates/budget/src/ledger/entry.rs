@@ -257,7 +257,11 @@ impl Slices {
         // Time may step back.
         match self.list.binary_search_by_key(&slice, |(number, _)| *number) {
             Ok(at) => self.list[at].1 += amount,
-            Err(at) => self.list.insert(at, (slice, amount)),
+            Err(at) => {
+                // Most accounts see one call in a slice, and few slices in a window.
+                self.list.reserve_exact(usize::from(self.list.is_empty()));
+                self.list.insert(at, (slice, amount));
+            }
         }
     }
 

@@ -13,9 +13,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use tower::util::BoxCloneSyncService;
-use ziggurat_budget::{BudgetLayer, Ledger};
+use ziggurat_budget::{BudgetLayer, Ledger, Reply};
 use ziggurat_catalog::{Catalog, Model, Prices, Unit, tokens::Count};
 use ziggurat_core::{Body, Budget, Clock, Scope, Usd, Window};
+use ziggurat_testkit::samples;
 
 pub(crate) type Upstream = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -61,6 +62,14 @@ pub(crate) fn layer(budget: &Budget) -> (BudgetLayer, Ledger) {
 pub(crate) fn spent(ledger: &Ledger, budget: &Budget) -> (Usd, Usd) {
     let balance = ledger.balance(budget).expect("is kept here");
     (balance.spent, balance.held)
+}
+
+/// What a ledger in memory answers.
+pub(crate) fn at_once<T>(reply: Reply<T>) -> T {
+    match reply {
+        Reply::Ready(answer) => answer,
+        Reply::Later(_) => panic!("the ledger in memory answers at once"),
+    }
 }
 
 /// A chat call with these members beside model and messages.
@@ -123,4 +132,15 @@ pub(crate) fn by_byte(_model: &str, text: &str) -> Count {
 pub(crate) async fn text(response: Response<Body>) -> String {
     let bytes = response.into_body().collect_within(1 << 20).await.expect("is whole");
     String::from_utf8(bytes.to_vec()).expect("is UTF-8")
+}
+
+/// A stream of `chunks` chunks of six bytes each, then its end with usage.
+pub(crate) fn long_stream(chunks: u64, usage: &str) -> String {
+    let mut all = samples::chat("abcdef").repeat(usize::try_from(chunks).expect("is few"));
+    all.push_str(samples::CHAT_FINISH);
+    all.push_str(&format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"choices\":[]{usage}}}\n\n"
+    ));
+    all.push_str(samples::DONE);
+    all
 }

@@ -5,7 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    read::{Count, document, is_invalid, stated, wire_object},
+    read::{Count, document, is_invalid, served_tier, stated, wire_object},
     write::Object,
 };
 
@@ -18,6 +18,7 @@ wire_object! {
         cache_creation: WireCreation<'a> = "cache_creation",
         server_tool_use: WireServerTools<'a> = "server_tool_use",
         output_tokens_details: WireDetails<'a> = "output_tokens_details",
+        service_tier: &'a RawValue = "service_tier",
     }
     struct WireCreation { one_hour: Count = "ephemeral_1h_input_tokens", }
     struct WireServerTools { web_search_requests: Count = "web_search_requests", }
@@ -37,6 +38,7 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     counts.cached_write_1h = wire.cache_creation.and_then(|creation| stated(creation.one_hour));
     counts.web_searches = wire.server_tool_use.and_then(|tools| stated(tools.web_search_requests));
     counts.reasoning = wire.output_tokens_details.and_then(|details| stated(details.thinking_tokens));
+    counts.tier = wire.service_tier.and_then(|raw| served_tier(raw.get()));
     (!counts.is_empty()).then_some(Spent { counts, dialect: Dialect::Anthropic, raw })
 }
 

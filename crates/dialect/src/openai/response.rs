@@ -1,7 +1,7 @@
 //! Answers of Chat Completions, read and written.
 
 use serde_json::value::RawValue;
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Tier};
 
 use super::{
     finish_reason, finish_word, legacy, read_usage,
@@ -12,7 +12,7 @@ use crate::{
     Block, BlockKind, Choice, Finish, Malformed, Response, Text, ToolCall,
     anthropic::{decode_thinking_block, write_thinking_block},
     model::CALL,
-    read::{Count, Extra, StringOr, document, stated, wire_object},
+    read::{Count, Extra, StringOr, TIER, document, served_tier, stated, wire_object},
     write::{Object, object},
 };
 
@@ -72,9 +72,14 @@ pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
         model: wire.model,
         // Some relatives give fractions.
         created: stated(wire.created),
-        usage: wire.usage.and_then(read_usage),
+        usage: wire.usage.and_then(read_usage).map(|spent| spent.served_at(tier(&wire.extra))),
         extra: wire.extra,
     })
+}
+
+/// The service tier that stands beside the usage.
+fn tier(extra: &Extra<'_>) -> Option<Tier> {
+    extra.iter().find(|(name, _)| name == TIER).and_then(|(_, raw)| served_tier(raw.get()))
 }
 
 fn decode_choice<'a>(

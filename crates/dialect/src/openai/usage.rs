@@ -5,7 +5,7 @@ use ziggurat_core::{Convention, Dialect, Usage};
 
 use crate::{
     Spent,
-    read::{Count, document, is_invalid, stated, wire_object},
+    read::{Count, document, is_invalid, served_tier, stated, wire_object},
     write::Object,
 };
 
@@ -25,6 +25,8 @@ wire_object! {
         cache_read_input_tokens: Count = "cache_read_input_tokens",
         cache_creation_input_tokens: Count = "cache_creation_input_tokens",
         server_tool_use: WireServerTools<'a> = "server_tool_use",
+        // Beside the usage at OpenAI, within it at some relatives.
+        service_tier: &'a RawValue = "service_tier",
     }
     struct WireDetails {
         cached_tokens: Count = "cached_tokens",
@@ -59,6 +61,7 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     counts.audio_output = stated(completion.audio_tokens);
     counts.image_output = stated(completion.image_tokens);
     counts.web_searches = wire.server_tool_use.and_then(|tools| stated(tools.web_search_requests));
+    counts.tier = wire.service_tier.and_then(|raw| served_tier(raw.get()));
     if let (Some(input), Some(output), Some(reasoning), Some(total)) =
         (counts.input, counts.output, counts.reasoning, stated(wire.total_tokens))
         && reasoning > 0

@@ -107,7 +107,7 @@ fn no_error_tells_a_secret() {
         "litellm_settings: {cost_margin_config: {openai: {percentage: sk-canary, fixed_amount: sk-canary}}}",
         "litellm_settings: {budget_exceeded_status_code: sk-canary}",
         "ziggurat_settings: {uncapped: sk-canary, uncapped_streams: sk-canary, unpriced: sk-canary}",
-        "ziggurat_settings: {on_disconnect: 'drain:sk-canary', hold_ttl: sk-canary}",
+        "ziggurat_settings: {on_disconnect: 'drain:sk-canary', hold_ttl: sk-canary, token_counter: sk-canary}",
         "ziggurat_settings: sk-canary",
         "      input_cost_per_token: sk-canary",
         "      max_parallel_requests: sk-canary",

@@ -395,7 +395,8 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
         group(
             Read,
             Text,
-            "ledger price_map uncapped uncapped_streams unpriced on_disconnect redis on_limits_away on_budgets_away",
+            "ledger price_map uncapped uncapped_streams unpriced on_disconnect token_counter redis
+             on_limits_away on_budgets_away",
         ),
         group(Read, Number, "rpm tpm itpm otpm hold_ttl admin_port"),
     ],

@@ -39,7 +39,7 @@ pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
-pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending};
+pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
 
 use self::check::check;

@@ -51,6 +51,8 @@ pub(crate) struct Spending {
     pub(crate) unpriced: Unpriced,
     /// What becomes of a stream whose caller leaves.
     pub(crate) on_disconnect: OnDisconnect,
+    /// How a call's input tokens are counted before its provider has stated them.
+    pub(crate) token_counter: TokenCounter,
     /// Prices that go before the built-in ones.
     pub(crate) price_map: Option<(PathBuf, Place)>,
 }
@@ -84,6 +86,19 @@ pub(crate) enum OnDisconnect {
     Cancel,
     /// It is read on, for so long at most.
     Drain(Option<Duration>),
+}
+
+/// How input tokens are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TokenCounter {
+    /// By the length of the text.
+    #[default]
+    ByLength,
+    /// By OpenAI's vocabularies for its models, by length for others.
+    #[cfg(feature = "tiktoken")]
+    Exact,
+    /// A token for each byte.
+    AtMostBytes,
 }
 
 /// What a scope may use; what is `None` is not limited.
@@ -137,6 +152,7 @@ impl Spending {
             uncapped_streams: read_uncapped(of("uncapped_streams"), true, report).unwrap_or(Uncapped::Extend),
             unpriced: read_unpriced(of("unpriced"), report).unwrap_or_default(),
             on_disconnect: read_on_disconnect(of("on_disconnect"), report).unwrap_or(OnDisconnect::Cancel),
+            token_counter: read_token_counter(of("token_counter"), report).unwrap_or_default(),
             price_map: of("price_map").and_then(|node| Some((read_path(node, report)?, Place::of(node)))),
         };
         // With a database, budgets come with keys and teams.
@@ -321,6 +337,17 @@ fn read_ledger(node: &Node, report: &mut Report) -> Option<LedgerAt> {
     })
 }
 
+fn read_token_counter(node: Option<&Node>, report: &mut Report) -> Option<TokenCounter> {
+    let read = |word: &str, number: Option<&str>| match (word, number) {
+        ("by_length", None) => Some(TokenCounter::ByLength),
+        #[cfg(feature = "tiktoken")]
+        ("exact", None) => Some(TokenCounter::Exact),
+        ("at_most_bytes", None) => Some(TokenCounter::AtMostBytes),
+        _ => None,
+    };
+    word(node, TOKEN_COUNTERS, read, report)
+}
+
 /// A path, beside the file that names it.
 fn read_path(node: &Node, report: &mut Report) -> Option<PathBuf> {
     let text = node.text()?;
@@ -411,4 +438,9 @@ impl Place {
 
 /// All of it, in hundredths of a percent.
 const WHOLE: u32 = 10_000;
+#[cfg(feature = "tiktoken")]
+const TOKEN_COUNTERS: &str = "`by_length`, `exact` or `at_most_bytes`";
+#[cfg(not(feature = "tiktoken"))]
+const TOKEN_COUNTERS: &str =
+    "`by_length` or `at_most_bytes` (for `exact`, this build lacks the feature `tiktoken`)";
 const MAX_DRAIN: Duration = Duration::from_secs(24 * 3600);

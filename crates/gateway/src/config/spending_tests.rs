@@ -267,6 +267,7 @@ fn our_own_settings_are_read() {
         "unpriced: allow",
         "on_disconnect: drain:30",
         "hold_ttl: 2.5",
+        "token_counter: at_most_bytes",
     ];
     let (config, warnings) = parse(&section("ziggurat_settings", &lines));
     // Five of them are about budgets, and there is none.
@@ -281,11 +282,39 @@ fn our_own_settings_are_read() {
     assert_eq!(spending.unpriced, Unpriced::Allow);
     assert_eq!(spending.on_disconnect, OnDisconnect::Drain(Some(Duration::from_secs(30))));
     assert_eq!(spending.hold_ttl, Some(Duration::from_millis(2500)));
+    assert_eq!(spending.token_counter, TokenCounter::AtMostBytes);
     let (config, _) = parse(&one(""));
     let spending = config.spending;
     assert_eq!((spending.uncapped, spending.uncapped_streams), (Uncapped::ReserveModelCap, Uncapped::Extend));
     assert_eq!((spending.unpriced, spending.on_disconnect), (Unpriced::Refuse, OnDisconnect::Cancel));
     assert_eq!((spending.refusal, &spending.ledger), (StatusCode::TOO_MANY_REQUESTS, &None));
+    assert_eq!(spending.token_counter, TokenCounter::ByLength);
+    let (config, _) = parse(&section("ziggurat_settings", &["token_counter: by_length"]));
+    assert_eq!(config.spending.token_counter, TokenCounter::ByLength);
+}
+
+#[cfg(feature = "tiktoken")]
+#[test]
+fn tokens_are_counted_by_one_of_three_words() {
+    let (config, warnings) = parse(&section("ziggurat_settings", &["token_counter: exact"]));
+    assert_eq!((config.spending.token_counter, warnings.as_str()), (TokenCounter::Exact, ""));
+    for other in ["bytes", "exact:64", "'by length'", "''"] {
+        let text = section("ziggurat_settings", &[&format!("token_counter: {other}")]);
+        assert_eq!(
+            findings(&text),
+            "config.yaml:7:18: error: ziggurat_settings.token_counter: expected `by_length`, `exact` or `at_most_bytes`\n",
+            "{other}"
+        );
+    }
+}
+
+#[cfg(not(feature = "tiktoken"))]
+#[test]
+fn a_build_without_vocabularies_says_so() {
+    assert_eq!(
+        findings(&section("ziggurat_settings", &["token_counter: exact"])),
+        "config.yaml:7:18: error: ziggurat_settings.token_counter: expected `by_length` or `at_most_bytes` (for `exact`, this build lacks the feature `tiktoken`)\n"
+    );
 }
 
 #[test]
@@ -315,6 +344,7 @@ fn our_own_settings_are_checked() {
         ),
         ("hold_ttl: 0", "7:13", "hold_ttl", "expected a positive number of seconds"),
         ("ledger: ''", "7:11", "ledger", "is empty"),
+        ("token_counter: 7", "7:18", "token_counter", "expected a string, found a number: put it in quotes"),
         ("leger: x", "7:3", "leger", "unknown key, did you mean `ledger`?"),
     ];
     for (line, place, key, message) in cases {

@@ -79,7 +79,13 @@ impl Raw {
 
     /// Reads a whole response whose body has a length or chunks.
     pub(crate) async fn answer(&mut self) -> Answer {
-        let mut answer = self.head().await;
+        let head = self.head().await;
+        self.body(head).await
+    }
+
+    /// Reads the body behind a head.
+    pub(crate) async fn body(&mut self, head: Answer) -> Answer {
+        let mut answer = head;
         if answer.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk().await {
                 answer.body += &chunk;

@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+use ziggurat_core::Usd;
 
 use crate::{
     client::{Answer, Raw, post},
@@ -20,9 +21,12 @@ use crate::{
     samples::CHAT,
 };
 
-/// The upstream: each answer has 100 output tokens, in ten pieces where it streams.
+/// The upstream: each answer costs $0.02, and comes in ten pieces where it streams. Three bytes are a
+/// token, as budgets estimate.
 pub(crate) struct Paid {
     pub(crate) addr: SocketAddr,
+    /// Tokens of a piece.
+    tokens: usize,
     counts: Arc<Counts>,
     gate: watch::Sender<Gate>,
 }
@@ -33,9 +37,13 @@ struct Counts {
     most: AtomicUsize,
     /// Answers begun.
     begun: AtomicUsize,
+    /// Pieces written.
+    pieces: AtomicUsize,
     /// Answers that were written to their end.
     served: AtomicUsize,
     bodies: Mutex<Vec<String>>,
+    /// The service tier that answers name.
+    tier: Mutex<Option<&'static str>>,
 }
 
 /// How far answers may go.
@@ -43,16 +51,29 @@ struct Counts {
 pub(crate) enum Gate {
     /// No byte.
     Shut,
-    /// A stream's first half; nothing of a whole answer.
-    Half,
+    /// So many pieces of a stream; nothing of a whole answer.
+    Pieces(usize),
     /// To their end.
     Open,
+}
+
+// ===== impl Gate =====
+
+impl Gate {
+    /// A stream's first half.
+    pub(crate) const HALF: Self = Self::Pieces(PIECES / 2);
 }
 
 // ===== impl Paid =====
 
 impl Paid {
+    /// With answers of 100 output tokens.
     pub(crate) async fn start(gate: Gate) -> Self {
+        Self::with(10, gate).await
+    }
+
+    /// With pieces of so many tokens.
+    pub(crate) async fn with(tokens: usize, gate: Gate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (gate, opened) = watch::channel(gate);
@@ -63,15 +84,20 @@ impl Paid {
                 let (counts, opened) = (Arc::clone(&counting), opened.clone());
                 tokio::spawn(async move {
                     stream.set_nodelay(true).unwrap();
-                    connection(stream, &counts, opened).await;
+                    connection(stream, &counts, tokens, opened).await;
                 });
             }
         });
-        Self { addr, counts, gate }
+        Self { addr, tokens, counts, gate }
     }
 
     pub(crate) fn open(&self, gate: Gate) {
         self.gate.send_replace(gate);
+    }
+
+    /// Has answers name this service tier from now on.
+    pub(crate) fn serve_at(&self, tier: Option<&'static str>) {
+        *self.counts.tier.lock().unwrap() = tier;
     }
 
     /// Most requests at a time.
@@ -85,6 +111,16 @@ impl Paid {
 
     pub(crate) fn now(&self) -> usize {
         self.counts.now.load(Ordering::SeqCst)
+    }
+
+    /// How many pieces it has written to streams.
+    pub(crate) fn pieces(&self) -> usize {
+        self.counts.pieces.load(Ordering::SeqCst)
+    }
+
+    /// What a piece says.
+    pub(crate) fn piece(&self) -> String {
+        content(self.tokens)
     }
 
     pub(crate) fn served(&self) -> usize {
@@ -106,25 +142,28 @@ impl Paid {
                 self.addr
             )
         };
-        let models = entry("paid", "0.0002", info) + &entry("free", "0", &["max_output_tokens: 100"]);
+        let cost = Usd::pico(PIECE.as_pico() / self.tokens as u128).to_string();
+        let models = entry("paid", &cost, info) + &entry("free", "0", &["max_output_tokens: 100"]);
         format!("model_list:\n{models}{}{sections}", guarded())
     }
 }
 
 /// Answers one request after another until its client leaves.
-async fn connection(mut stream: TcpStream, counts: &Counts, mut gate: watch::Receiver<Gate>) {
+async fn connection(mut stream: TcpStream, counts: &Counts, tokens: usize, mut gate: watch::Receiver<Gate>) {
     let mut read = Vec::new();
     while let Some(body) = request(&mut stream, &mut read).await {
         let streams = body.contains(r#""stream":true"#);
         counts.bodies.lock().unwrap().push(body);
         counts.begun.fetch_add(1, Ordering::SeqCst);
+        let tier = *counts.tier.lock().unwrap();
+        let tier = tier.map_or_else(String::new, |tier| format!(r#","service_tier":"{tier}""#));
         let now = counts.now.fetch_add(1, Ordering::SeqCst) + 1;
         counts.most.fetch_max(now, Ordering::SeqCst);
         let left = {
             let (mut input, mut output) = stream.split();
             let mut byte = [0];
             tokio::select! {
-                done = answer(&mut output, streams, &mut gate) => done.is_err(),
+                done = answer(&mut output, streams, (tokens, &tier), counts, &mut gate) => done.is_err(),
                 // Bytes of a next request are not expected before this answer.
                 _ = input.read(&mut byte) => true,
             }
@@ -161,40 +200,56 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<String> {
 async fn answer(
     to: &mut (impl AsyncWriteExt + Unpin),
     streams: bool,
+    (tokens, tier): (usize, &str),
+    counts: &Counts,
     gate: &mut watch::Receiver<Gate>,
 ) -> std::io::Result<()> {
+    let usage = {
+        let output = PIECES * tokens;
+        let total = 10 + output;
+        format!(r#","usage":{{"prompt_tokens":10,"completion_tokens":{output},"total_tokens":{total}}}"#)
+    };
     if !streams {
         gate.wait_for(|gate| *gate == Gate::Open).await.unwrap();
-        let body = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":100,"total_tokens":110}}"#;
+        let body = format!(
+            r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"Hello"}},"finish_reason":"stop"}}]{usage}{tier}}}"#
+        );
         let length = body.len();
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-        return to.write_all((head + body).as_bytes()).await;
+        return to.write_all((head + &body).as_bytes()).await;
     }
-    gate.wait_for(|gate| *gate >= Gate::Half).await.unwrap();
+    gate.wait_for(|gate| *gate >= Gate::Pieces(0)).await.unwrap();
     to.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         .await?;
     let event = |delta: &str, finish: &str, usage: &str| {
         let event = format!(
-            "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]{usage}}}\n\n"
+            "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]{tier}{usage}}}\n\n"
         );
         format!("{:x}\r\n{event}\r\n", event.len())
     };
-    for piece in 0..10 {
-        if piece == 5 {
-            gate.wait_for(|gate| *gate == Gate::Open).await.unwrap();
-        }
-        // About ten tokens.
-        to.write_all(
-            event(r#"{"content":"ten tokens of text in here, as it were. "}"#, "null", "").as_bytes(),
-        )
-        .await?;
+    let piece = event(&format!(r#"{{"content":"{}"}}"#, content(tokens)), "null", "");
+    for before in 0..PIECES {
+        gate.wait_for(|gate| *gate > Gate::Pieces(before)).await.unwrap();
+        counts.pieces.fetch_add(1, Ordering::SeqCst);
+        to.write_all(piece.as_bytes()).await?;
     }
-    let usage = r#","usage":{"prompt_tokens":10,"completion_tokens":100,"total_tokens":110}"#;
-    to.write_all(event("{}", "\"stop\"", usage).as_bytes()).await?;
+    gate.wait_for(|gate| *gate == Gate::Open).await.unwrap();
+    to.write_all(event("{}", "\"stop\"", &usage).as_bytes()).await?;
     let done = "data: [DONE]\n\n";
     to.write_all(format!("{:x}\r\n{done}\r\n0\r\n\r\n", done.len()).as_bytes()).await
 }
+
+/// Text of so many tokens.
+fn content(tokens: usize) -> String {
+    "abc".repeat(tokens)
+}
+
+/// Pieces of a stream.
+pub(crate) const PIECES: usize = 10;
+
+/// What each of them costs.
+pub(crate) const PIECE: Usd = Usd::pico(2_000_000_000);
 
 // ===== calls =====
 
@@ -228,14 +283,17 @@ pub(crate) async fn calls(addr: SocketAddr, count: usize, body: &str) -> Vec<Ans
     answers
 }
 
-/// Begins so many streams, and reads the head and the first piece of each.
-pub(crate) async fn begin(addr: SocketAddr, count: usize, body: &str) -> Vec<Raw> {
+/// Begins so many streams, and reads the head and so many pieces of each.
+pub(crate) async fn begin(addr: SocketAddr, count: usize, pieces: usize, body: &str) -> Vec<Raw> {
     let mut begun = Vec::new();
     for _ in 0..count {
         let mut raw = Raw::connect(addr).await;
         raw.post(CHAT, &[&key()], body).await;
         assert_eq!(raw.head().await.status, 200);
-        soon(raw.chunk()).await.unwrap();
+        let mut read = String::new();
+        while read.matches("content\":").count() < pieces {
+            read += &soon(raw.chunk()).await.unwrap();
+        }
         begun.push(raw);
     }
     begun

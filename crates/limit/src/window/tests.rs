@@ -17,8 +17,13 @@ fn window() -> Window {
     Window::new(PER)
 }
 
+fn level(counter: &mut Counter, now: SystemTime) -> (u64, Duration) {
+    counter.advance(window(), nanos(now));
+    counter.level(window(), nanos(now))
+}
+
 fn take(counter: &mut Counter, amount: u64, most: u64, seconds: f64) -> Result<(), Full> {
-    counter.take(amount, most, window(), at(seconds)).map(drop)
+    counter.take(amount, most, window(), nanos(at(seconds))).map(drop)
 }
 
 #[test]
@@ -28,7 +33,7 @@ fn an_amount_counts_until_its_slice_has_left_the_window() {
     assert_eq!(take(&mut counter, 1, 3, 0.25), Err(Full::For(Duration::from_secs_f64(32.75))));
     assert_eq!(take(&mut counter, 1, 3, 32.75), Err(Full::For(Duration::from_secs_f64(0.25))));
     assert_eq!(take(&mut counter, 1, 3, 33.0), Ok(()));
-    assert_eq!(counter.level(window(), at(33.0)), (1, Duration::from_secs(33)));
+    assert_eq!(level(&mut counter, at(33.0)), (1, Duration::from_secs(33)));
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn a_limit_of_zero_has_room_for_nothing() {
 fn nothing_fits_even_where_more_was_used_than_the_limit() {
     let mut counter = Counter::default();
     assert_eq!(take(&mut counter, 5, 5, 0.0), Ok(()));
-    counter.add(100, window(), at(1.0));
+    counter.add(100, window(), nanos(at(1.0)));
     assert_eq!(take(&mut counter, 0, 5, 1.0), Ok(()));
     assert_eq!(take(&mut counter, 1, 5, 1.0), Err(Full::For(Duration::from_secs(33))));
 }
@@ -66,8 +71,8 @@ fn nothing_fits_even_where_more_was_used_than_the_limit() {
 fn sums_and_times_beyond_all_numbers_stay_full() {
     let mut counter = Counter::default();
     for _ in 0..3 {
-        counter.add(u64::MAX, window(), at(0.0));
-        counter.add(u64::MAX, window(), at(2.0));
+        counter.add(u64::MAX, window(), nanos(at(0.0)));
+        counter.add(u64::MAX, window(), nanos(at(2.0)));
     }
     assert_eq!(take(&mut counter, 1, u64::MAX, 2.0), Err(Full::For(Duration::from_secs(31))));
     let (forever, instant) = (Window::new(Duration::MAX), Window::new(Duration::ZERO));
@@ -75,8 +80,8 @@ fn sums_and_times_beyond_all_numbers_stay_full() {
     for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH - PER, far] {
         for window in [forever, instant] {
             let mut counter = Counter::default();
-            assert!(counter.take(1, 1, window, now).is_ok());
-            assert!(counter.take(1, 1, window, now).is_err());
+            assert!(counter.take(1, 1, window, nanos(now)).is_ok());
+            assert!(counter.take(1, 1, window, nanos(now)).is_err());
         }
     }
 }
@@ -84,15 +89,15 @@ fn sums_and_times_beyond_all_numbers_stay_full() {
 #[test]
 fn what_is_given_back_is_free_at_once_and_only_where_it_was_counted() {
     let mut counter = Counter::default();
-    let first = counter.take(6, 10, window(), at(0.0)).expect("fits");
-    let second = counter.take(4, 10, window(), at(5.0)).expect("fits");
-    counter.give_back(5, first, window(), at(6.0));
-    assert_eq!(counter.level(window(), at(6.0)).0, 5);
+    let first = counter.take(6, 10, window(), nanos(at(0.0))).expect("fits");
+    let second = counter.take(4, 10, window(), nanos(at(5.0))).expect("fits");
+    counter.give_back(5, first, window(), nanos(at(6.0)));
+    assert_eq!(level(&mut counter, at(6.0)).0, 5);
     // Its slice has left: there is nothing to give back, and the other keeps its own.
-    counter.give_back(1, first, window(), at(33.0));
-    assert_eq!(counter.level(window(), at(33.0)).0, 4);
-    counter.give_back(100, second, window(), at(33.0));
-    assert_eq!(counter.level(window(), at(33.0)), (0, Duration::ZERO));
+    counter.give_back(1, first, window(), nanos(at(33.0)));
+    assert_eq!(level(&mut counter, at(33.0)).0, 4);
+    counter.give_back(100, second, window(), nanos(at(33.0)));
+    assert_eq!(level(&mut counter, at(33.0)), (0, Duration::ZERO));
 }
 
 #[test]
@@ -100,15 +105,15 @@ fn a_clock_that_goes_back_frees_nothing() {
     for back in [0.5, 1.0, 20.0, 32.0, 33.0, 40.0, 100_000.0, 1_000_000.0] {
         let mut counter = Counter::default();
         assert_eq!(take(&mut counter, 1, 2, 90.0), Ok(()));
-        let spot = counter.take(1, 2, window(), at(100.0)).expect("fits");
+        let spot = counter.take(1, 2, window(), nanos(at(100.0))).expect("fits");
         let set = 100.0 - back;
         assert!(take(&mut counter, 1, 2, set).is_err(), "{back}");
-        assert!(!counter.is_idle(at(set)), "{back}");
+        assert!(!counter.is_idle(nanos(at(set))), "{back}");
         // Nothing is late by more than what the clock was set back, and never by more than about a window.
         let late = f64::min(back, 33.0);
         assert_eq!(take(&mut counter, 1, 2, set + 33.0 + late), Ok(()), "{back}");
-        counter.give_back(1, spot, window(), at(set + 33.0 + late));
-        assert_eq!(counter.level(window(), at(set + 33.0 + late)).0, 1, "{back}");
+        counter.give_back(1, spot, window(), nanos(at(set + 33.0 + late)));
+        assert_eq!(level(&mut counter, at(set + 33.0 + late)).0, 1, "{back}");
     }
 }
 
@@ -127,16 +132,16 @@ fn threads_that_read_the_clock_too_early_do_not_stop_time() {
 #[test]
 fn an_idle_counter_is_one_whose_window_has_passed() {
     let mut counter = Counter::default();
-    assert!(counter.is_idle(at(0.0)));
-    counter.add(1, window(), at(0.5));
-    assert!(!counter.is_idle(at(32.99)));
-    assert!(counter.is_idle(at(33.0)));
+    assert!(counter.is_idle(nanos(at(0.0))));
+    counter.add(1, window(), nanos(at(0.5)));
+    assert!(!counter.is_idle(nanos(at(32.99))));
+    assert!(counter.is_idle(nanos(at(33.0))));
     counter.enter(1).expect("is free");
-    assert!(!counter.is_idle(at(33.0)));
+    assert!(!counter.is_idle(nanos(at(33.0))));
     assert_eq!(counter.enter(1), Err(Full::For(Duration::from_secs(1))));
     counter.leave();
     counter.leave();
-    assert!(counter.is_idle(at(33.0)));
+    assert!(counter.is_idle(nanos(at(33.0))));
     assert_eq!(counter.enter(1), Ok(()));
 }
 
@@ -144,11 +149,11 @@ fn an_idle_counter_is_one_whose_window_has_passed() {
 fn a_busy_counter_stays_small() {
     let mut counter = Counter::default();
     for tenth in 0..100_000 {
-        counter.add(1, window(), at(f64::from(tenth) / 10.0));
+        counter.add(1, window(), nanos(at(f64::from(tenth) / 10.0)));
     }
-    assert_eq!(counter.slices.len(), 33);
-    assert!(counter.slices.capacity() <= 66);
-    assert!(size_of::<Counter>() <= 40);
+    assert_eq!(counter.older.len(), 32);
+    assert!(counter.older.capacity() <= 64);
+    assert!(size_of::<Counter>() <= 64);
 }
 
 /// Everything that was used, to the nanosecond.
@@ -197,17 +202,17 @@ proptest! {
             match step {
                 Step::Wait(nanos) => now += Duration::from_nanos(nanos),
                 Step::Add(amount) => {
-                    counter.add(amount, window(), now);
+                    counter.add(amount, window(), nanos(now));
                     log.0.push((now, amount));
                 }
                 Step::GiveBack(which, amount) => {
                     if taken.is_empty() { continue }
                     let (spot, entry) = taken[which.index(taken.len())];
                     let given = log.0[entry].1.min(amount);
-                    counter.give_back(given, spot, window(), now);
+                    counter.give_back(given, spot, window(), nanos(now));
                     log.0[entry].1 -= given;
                 }
-                Step::Take(amount) => match counter.take(amount, most, window(), now) {
+                Step::Take(amount) => match counter.take(amount, most, window(), nanos(now)) {
                     Ok(spot) => {
                         taken.push((spot, log.0.len()));
                         log.0.push((now, amount));
@@ -219,15 +224,15 @@ proptest! {
                         prop_assert!(log.used(PER + SLICE, now) + amount > most);
                         // And the wait is as long as it must be, and no longer.
                         let then = now + wait;
-                        prop_assert!(counter.clone().take(amount, most, window(), then).is_ok());
+                        prop_assert!(counter.clone().take(amount, most, window(), nanos(then)).is_ok());
                         let too_early = then - Duration::from_nanos(1);
-                        prop_assert!(counter.clone().take(amount, most, window(), too_early).is_err());
+                        prop_assert!(counter.clone().take(amount, most, window(), nanos(too_early)).is_err());
                     }
                 },
             }
-            let (used, reset) = counter.level(window(), now);
+            let (used, reset) = level(&mut counter, now);
             prop_assert!(log.used(PER, now) <= used && used <= log.used(PER + SLICE, now));
-            prop_assert_eq!(counter.clone().level(window(), now + reset).0, 0);
+            prop_assert_eq!(level(&mut counter.clone(), now + reset).0, 0);
         }
     }
 }
@@ -248,7 +253,7 @@ fn saturation_uses_95_percent_and_never_more_than_all() {
             random ^= random >> 7;
             random ^= random << 17;
             now += Duration::from_micros(random % (2000 * gap_millis / 64 + 1));
-            if counter.take(1, most, window(), now).is_ok() {
+            if counter.take(1, most, window(), nanos(now)).is_ok() {
                 log.0.push((now, 1));
                 assert!(log.used(PER, now) <= most);
             }

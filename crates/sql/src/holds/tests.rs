@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use ziggurat_core::{Scope, ScopeKind};
 
 use super::*;
+use crate::record::POSTED;
 
 const PAIR: [u8; 16] = [7; 16];
 
@@ -31,7 +32,7 @@ fn meaning(bytes: &[u8]) -> Option<Stored> {
     (stored.record.kind != Kind::Free).then_some(Stored { both_free: false, ..stored })
 }
 
-/// Every image of slot 0 that was on the disk between two writes, in a life of two holds.
+/// Every image of slot 0 that was on the disk between two writes, in a life of three holds and their corrections.
 fn lives() -> Vec<Vec<u8>> {
     let (_dir, holds) = fresh(1);
     let mut images = vec![slot_bytes(&holds, 0)];
@@ -48,15 +49,23 @@ fn lives() -> Vec<Vec<u8>> {
         let posting = Record { id, call: 9, amount: 70, held: 100, at: 60, flags: 5, ..Record::default() };
         assert_eq!(holds.post(number.into(), posting, &lines), Some(number));
         images.push(slot_bytes(&holds, number));
-        for _ in 0..2 {
-            let mut room = holds.room(number);
-            holds.write_other(number, &mut room, Record::default(), &[]).unwrap();
-            images.push(slot_bytes(&holds, number));
-        }
-        holds.release(number).unwrap();
+        free(&holds, number, &mut images);
+        let right = Record { amount: 30, posted: 70, ..posting };
+        assert_eq!(holds.correct(right, &lines), Ok(number));
         images.push(slot_bytes(&holds, number));
+        free(&holds, number, &mut images);
     }
     images
+}
+
+fn free(holds: &Holds, number: u32, images: &mut Vec<Vec<u8>>) {
+    for _ in 0..2 {
+        let mut room = holds.room(number);
+        holds.write_other(number, &mut room, Record::default(), &[]).unwrap();
+        images.push(slot_bytes(holds, number));
+    }
+    holds.release(number).unwrap();
+    images.push(slot_bytes(holds, number));
 }
 
 #[test]
@@ -263,14 +272,14 @@ proptest! {
         flags in 0_u16..64,
         buckets in prop::collection::vec(any::<i64>(), 8),
     ) {
-        let (_dir, holds) = fresh(1);
+        let (_dir, holds) = fresh(2);
         let (id, call, amount, held) = numbers;
         let hold = Record { id, call, amount: held, at, ..Record::default() };
         let Ok(slot) = holds.take(hold, &accounts) else {
             let long: usize = accounts.iter().map(|a| {
                 a.scope.kind.name().len() + a.scope.id.len() + a.models.as_ref().map_or(0, |m| m.len()) + a.period.len() + 8
             }).sum();
-            prop_assert!(long > SLOT - TEXT_AT);
+            prop_assert!(long > MOST_TEXT - POSTED);
             return Ok(());
         };
         let plain: Vec<_> = accounts.iter().map(|a| Account::clone(a)).collect();
@@ -287,6 +296,13 @@ proptest! {
         prop_assert_eq!(read, given);
         prop_assert_eq!((stored.record.amount, stored.record.held, stored.record.flags), (amount, held, flags));
         prop_assert_eq!(record::bits_of(record::flags_of(flags)), flags);
+
+        let right = Record { posted: call, ..posting };
+        let slot = holds.correct(right, &lines).unwrap();
+        let read = meaning(&slot_bytes(&holds, slot)).unwrap();
+        prop_assert_eq!((read.record.kind, read.record.posted), (Kind::Correction, call));
+        prop_assert_eq!(read.accounts, lines.iter().map(|(a, _)| Account::clone(a)).collect::<Vec<_>>());
+        prop_assert_eq!(read.lines, (0..).zip(&lines).map(|(at, (_, bucket))| (at, *bucket)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -36,6 +36,8 @@ enum Op {
     SaveAgain,
     /// Frees one slot of a posting that is saved.
     Free,
+    /// Prunes what is older than this, behind freeing what is saved.
+    Prune(prop::sample::Index),
     /// Goes on from the files, as a new process.
     Restart,
 }
@@ -52,6 +54,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (1..4_u8).prop_map(Op::SaveHalf),
         1 => Just(Op::SaveAgain),
         2 => Just(Op::Free),
+        1 => index().prop_map(Op::Prune),
         1 => Just(Op::Restart),
     ];
     prop::collection::vec(op, 1..24)
@@ -70,6 +73,9 @@ struct World {
     /// By id: the amount, the bucket, the accounts.
     posted: BTreeMap<u128, (u128, i64, Vec<Arc<Account>>)>,
     corrected: BTreeSet<u128>,
+    /// Those that are in the database, and as of when.
+    known: BTreeMap<u128, i64>,
+    pruned: bool,
 }
 
 impl World {
@@ -87,6 +93,8 @@ impl World {
             held,
             posted,
             corrected: BTreeSet::new(),
+            known: BTreeMap::new(),
+            pruned: false,
         }
     }
 
@@ -123,9 +131,12 @@ impl World {
             Op::Correct(which, amount) if !self.posted.is_empty() => {
                 let which = which.index(self.posted.len());
                 let (&id, posting) = self.posted.iter_mut().nth(which).unwrap();
+                let (posted, bucket) = (posting.0, posting.1);
+                let lines: Vec<_> = posting.2.iter().map(|account| (Arc::clone(account), bucket)).collect();
+                let right = Record { id, amount, posted, at: LATER, flags: 1, ..Record::default() };
                 // Each can be corrected once.
                 if self.corrected.insert(id)
-                    && let Ok(slot) = self.holds.correct(Record { id, amount, flags: 1, ..Record::default() })
+                    && let Ok(slot) = self.holds.correct(right, &lines)
                 {
                     posting.0 = amount;
                     self.closed.push(slot);
@@ -135,6 +146,7 @@ impl World {
                 let many = usize::from(many).min(self.closed.len());
                 let entries: Vec<_> = self.closed.drain(..many).map(|slot| self.holds.entry(slot)).collect();
                 assert_eq!(self.db.save(&entries).await.unwrap(), 0);
+                self.know(&entries);
                 self.saved.extend(entries);
             }
             Op::SaveHalf(many) => {
@@ -153,8 +165,30 @@ impl World {
                     self.holds.release(entry.slot).unwrap();
                 }
             }
+            Op::Prune(before) => {
+                for entry in self.saved.drain(..) {
+                    self.holds.release(entry.slot).unwrap();
+                }
+                let before = before.index(self.next as usize + 1) as i64;
+                while self.db.prune(before).await.unwrap() > 0 {}
+                self.known.retain(|_, at| *at >= before);
+                self.pruned = true;
+            }
             _ => {}
         }
+    }
+
+    /// Takes note of what the database has: postings come first, and a correction makes one where there is none.
+    fn know(&mut self, entries: &[Entry]) {
+        let (corrections, postings): (Vec<_>, Vec<_>) =
+            entries.iter().map(|entry| entry.record).partition(|record| record.kind == Kind::Correction);
+        for record in postings.into_iter().chain(corrections) {
+            self.known.entry(record.id).or_insert(record.at);
+        }
+    }
+
+    fn closed(&self) -> Vec<Entry> {
+        self.closed.iter().map(|&slot| self.holds.entry(slot)).collect()
     }
 
     /// What a new process finds in the files as they are now.
@@ -174,7 +208,9 @@ impl World {
         let lines = |posting: &crate::SavedPosting| posting.lines.clone();
         let read: BTreeMap<_, _> =
             found.iter().map(|(&id, posting)| (id, (posting.amount.as_pico(), lines(posting)))).collect();
-        let wanted = self.posted.iter().map(|(&id, (amount, bucket, accounts))| {
+        let closed: BTreeSet<_> = self.closed().iter().map(|entry| entry.record.id).collect();
+        let left = self.posted.iter().filter(|(id, _)| self.known.contains_key(id) || closed.contains(id));
+        let wanted = left.map(|(&id, (amount, bucket, accounts))| {
             (id, (*amount, plain(accounts).into_iter().map(|account| (account, *bucket)).collect()))
         });
         assert_eq!(read, wanted.collect());
@@ -183,12 +219,26 @@ impl World {
         drop(journal);
         let options = crate::tests::small().history(Duration::MAX);
         let (_journal, again) = crate::SqliteJournal::open(copy.path().join("db"), options).unwrap();
-        assert_eq!(balances(&again), sums(found.values()));
+        let mut recovered = balances(&again);
+        if !self.pruned {
+            assert_eq!(recovered, sums(found.values()));
+        }
+        // What counts for ever is all that was ever posted.
+        let mut wanted = BTreeMap::new();
+        for (amount, _, accounts) in self.posted.values().filter(|(_, bucket, _)| *bucket == 0) {
+            for account in accounts {
+                *wanted.entry((format!("{account:?}"), 0)).or_insert(Usd::ZERO) += Usd::pico(*amount);
+            }
+        }
+        wanted.retain(|_, sum| !sum.is_zero());
+        recovered.retain(|(_, bucket), _| *bucket == 0);
+        assert_eq!(recovered, wanted);
         assert_eq!(again.holds.len(), held.len());
     }
 
     /// Leaves everything as it is, and starts again from the files.
-    async fn restart(self) -> Self {
+    async fn restart(mut self) -> Self {
+        self.know(&self.closed());
         let dir = tempfile::tempdir().unwrap();
         copy_files(self.dir.path(), dir.path());
         drop(open(&dir.path().join("db")));
@@ -198,6 +248,9 @@ impl World {
 }
 
 const SLOTS: u32 = 64;
+
+/// When corrections are made.
+const LATER: i64 = 1 << 40;
 
 fn at(dir: &Path) -> At {
     At { path: dir.join("db"), busy_timeout: Duration::from_secs(5), most_pages: None }
@@ -258,5 +311,22 @@ async fn a_hold_whose_posting_is_saved_is_not_given_back() {
     world.step(Op::Save(1)).await;
     // The machine failed: the database was on the disk, the slot was not.
     fs::write(world.dir.path().join("db-holds"), before).unwrap();
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_correction_without_its_posting_ends_the_hold() {
+    let mut world = World::new().await;
+    let index = which_first();
+    world.step(Op::Open(5, 1)).await;
+    let slot = world.held[&1].0;
+    let place = 4096 + slot as usize * crate::record::SLOT..4096 + (slot as usize + 1) * crate::record::SLOT;
+    let before = fs::read(world.dir.path().join("db-holds")).unwrap()[place.clone()].to_vec();
+    world.step(Op::Close(index, 5, 0)).await;
+    world.step(Op::Correct(index, 3)).await;
+    // The machine failed: the posting's slot was not on the disk, its correction was.
+    let mut all = fs::read(world.dir.path().join("db-holds")).unwrap();
+    all[place].copy_from_slice(&before);
+    fs::write(world.dir.path().join("db-holds"), all).unwrap();
     world.check().await;
 }

@@ -8,7 +8,7 @@ use crate::{
     BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
     anthropic::decode_thinking_block,
     decode_error,
-    read::{Count, StringOr, document, stated, wire_object},
+    read::{Count, StringOr, TIER, document, served_tier, stated, wire_object},
 };
 
 wire_object! {
@@ -108,9 +108,7 @@ impl StreamDecoder {
         let chunk: WireChunk<'a> = document(data)?;
         if chunk.error.is_some() || (chunk.choices.is_none() && chunk.usage.is_none() && chunk.id.is_none()) {
             self.over = true;
-            if let Some(spent) = chunk.usage.and_then(read_usage) {
-                sink(Event::Usage(spent));
-            }
+            self.usage(chunk.usage, sink);
             sink(Event::Error(decode_error(None, data.as_bytes())));
             return Ok(());
         }
@@ -153,10 +151,14 @@ impl StreamDecoder {
         }
         // Groq's is usage alone where there is no other.
         let groq = || document::<WireGroq<'a>>(chunk.x_groq?.get()).ok()?.usage;
-        let usage = chunk.usage.or_else(groq);
-        if let Some(spent) = usage.and_then(read_usage) {
-            sink(Event::Usage(spent));
-        }
+        self.usage(chunk.usage.or_else(groq), sink);
+    }
+
+    /// Gives out usage, with the service tier that a chunk has named.
+    fn usage<'a>(&self, raw: Option<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
+        let Some(spent) = raw.and_then(read_usage) else { return };
+        let named = self.extras.iter().find(|(choice, name, _)| choice.is_none() && name == TIER);
+        sink(Event::Usage(spent.served_at(named.and_then(|(_, _, value)| served_tier(value)))));
     }
 
     fn choice<'a>(

@@ -160,6 +160,11 @@ async fn a_key_calls_the_paths_that_it_may() {
     let refused = ask(&layer, &model, keyed(at("POST", "/key/generate"), "sk-usual-0123456789")).await;
     let body = r#"{"error":{"message":"this key may not call this path","type":"invalid_request_error","param":null,"code":"permission_denied"}}"#;
     assert_eq!(text(refused), body);
+    // A HEAD is a GET.
+    assert_eq!(
+        ask(&layer, &model, keyed(at("HEAD", "/v1/models"), "sk-usual-0123456789")).await.status(),
+        200
+    );
     // A host's own paths: named, or said to be of a model.
     let host = layer.clone().default_routes(["/own/*"]);
     let own = || keyed(at("GET", "/own/path"), "sk-usual-0123456789");

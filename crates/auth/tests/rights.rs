@@ -35,10 +35,16 @@ async fn the_layers_behind_it_know_who_calls_and_nobody_else_says_so() {
     let reached = model.last();
     let principal = reached.extensions().get::<Principal>().expect("is there");
     assert_eq!((principal.user.as_deref(), principal.team.as_deref()), (Some("ada"), Some("red")));
+    assert!(reached.extensions().get::<Identity>().is_none());
+    assert_eq!(Call::of(&reached).and_then(Call::model), Some("m"));
+    // Where no model is called there is more.
+    let mut request = keyed(at("GET", "/v1/models"), KEY);
+    request.extensions_mut().insert(Identity::from(Principal::default()));
+    assert_eq!(ask(&layer(&store), &model, request).await.status(), 200);
+    let reached = model.last();
     let identity = reached.extensions().get::<Identity>().expect("is there");
     assert_eq!((identity.key(), identity.is_admin()), (Some(&KeyHash::of(KEY.as_bytes())), false));
-    assert_eq!(identity.principal(), principal);
-    assert_eq!(Call::of(&reached).and_then(Call::model), Some("m"));
+    assert_eq!(Some(identity.principal()), reached.extensions().get::<Principal>());
 }
 
 #[tokio::test]
@@ -216,9 +222,12 @@ async fn a_host_that_is_trusted_says_who_calls() {
         reached.extensions().get::<Principal>().and_then(|who| who.user.as_deref()),
         Some("of-the-host")
     );
-    assert!(!reached.extensions().get::<Identity>().expect("is there").is_admin());
     assert_eq!(reached.headers()["authorization"], "Bearer the-hosts");
     assert_eq!(ask(&layer, &model, introduced(models(&["n"]))).await.status(), 403);
+    let mut listing = at("GET", "/v1/models");
+    listing.extensions_mut().insert(Principal::default());
+    assert_eq!(ask(&layer, &model, listing).await.status(), 200);
+    assert!(!model.last().extensions().get::<Identity>().expect("is there").is_admin());
     // Whom the host has not named presents a key.
     assert_eq!(ask(&layer, &model, call("m")).await.status(), 401);
     assert_eq!(ask(&layer, &model, keyed(call("m"), KEY)).await.status(), 200);

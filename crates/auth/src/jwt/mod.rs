@@ -59,8 +59,7 @@ impl Jwt {
         let (issuer, names) = (issuer.into(), ClaimNames::default());
         let algorithms = keys.algorithms();
         // Times are checked here, by this clock.
-        let mut validation = Validation::default();
-        validation.validate_exp = false;
+        let mut validation = Validation { validate_exp: false, ..Validation::default() };
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
         validation.set_issuer(&[&issuer]);
         validation.set_audience(&[audience.into()]);

@@ -29,7 +29,10 @@ pub type Authenticated = Result<Option<Identity>, Denied>;
 /// What is answered to the name of an end user.
 pub type KnownCustomer = Result<Option<Arc<CustomerRecord>>, Denied>;
 
-/// Who makes a call, and what they may do here: a request extension beside the [`Principal`], written by the layer. Cheap to clone.
+/// Who makes a request, and what they may do here. Cheap to clone.
+///
+/// A request extension beside the [`Principal`], written by the layer where no model is called: for what manages keys. Calls of models have
+/// the [`Principal`] alone, which is all that they need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     record: Arc<KeyRecord>,
@@ -110,7 +113,7 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Invalid => "missing or invalid API key",
-            Self::Unavailable { .. } => "the API key cannot be checked now",
+            Self::Unavailable { .. } => "who makes this call cannot be checked now",
         })
     }
 }

@@ -318,7 +318,7 @@ mod tests {
     }
 
     fn ask<'c>(cache: &'c Cache<u32>, key: &Key, now: SystemTime) -> Asking<'c, u32> {
-        cache.join(key, now).err().expect("nobody else asks")
+        cache.join(key, now).expect_err("nobody else asks")
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, Rejection};
@@ -89,15 +89,16 @@ where
         },
     };
     let mut request = Request::from_parts(parts, body);
-    if let Some((identity, mut principal)) = known {
-        if config.part != Part::Head {
-            match config.admit(request, &identity, &mut principal).await {
-                Ok(admitted) => request = admitted,
+    if let Some((identity, principal)) = known {
+        if config.part == Part::Head {
+            request.extensions_mut().insert(principal);
+            request.extensions_mut().insert(identity);
+        } else {
+            request = match config.admit(request, identity, principal).await {
+                Ok(admitted) => admitted,
                 Err(rejection) => return Ok(rejection.into_response(dialect)),
-            }
+            };
         }
-        request.extensions_mut().insert(principal);
-        request.extensions_mut().insert(identity);
     }
     Ok(inner.call(request).await?.map(Body::new))
 }
@@ -141,7 +142,13 @@ impl Config {
     }
 
     fn check_route(&self, parts: &Parts, record: &KeyRecord) -> Result<(), Rejection> {
-        let route = Route::new(Call::operation_of(parts), parts.uri.path());
+        let path = parts.uri.path();
+        let operation = match Call::operation_of(parts) {
+            // As a GET, whose body the server leaves out.
+            Operation::Other if parts.method == Method::HEAD => Operation::of_path(&Method::GET, path).0,
+            operation => operation,
+        };
+        let route = Route::new(operation, path);
         let allowed = match &record.routes {
             Some(routes) => route.is_allowed(routes, record.admin),
             None => record.admin || route.is_allowed(&self.routes, false),
@@ -152,20 +159,22 @@ impl Config {
         Err(Rejection::new(Cause::PermissionDenied, "this key may not call this path"))
     }
 
-    /// Reads a call of a model, and sees to it that the caller may make it.
+    /// Reads a call of a model, sees to it that the caller may make it, and says who that is.
     async fn admit(
         &self,
         request: Request<Body>,
-        identity: &Identity,
-        principal: &mut Principal,
+        identity: Identity,
+        mut principal: Principal,
     ) -> Result<Request<Body>, Rejection> {
         let (mut request, call) = Call::read(request, &self.request).await?;
         if matches!(call.operation(), Operation::Models | Operation::Other) {
-            return Ok(request);
+            request.extensions_mut().insert(identity);
+        } else {
+            let aliased = alias(&mut request, &call, &identity.record().aliases)?;
+            may_use(&principal, aliased.as_ref().unwrap_or(&call), &call)?;
+            with_customer(&mut principal, &call, &*self.auth).await?;
         }
-        let aliased = alias(&mut request, &call, &identity.record().aliases)?;
-        may_use(principal, aliased.as_ref().unwrap_or(&call), &call)?;
-        with_customer(principal, &call, &*self.auth).await?;
+        request.extensions_mut().insert(principal);
         Ok(request)
     }
 }

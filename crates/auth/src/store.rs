@@ -38,7 +38,8 @@ pub struct KeyRecord {
     /// Whose it is, with the models, limits and budgets that apply, of its team and its user too.
     pub principal: Principal,
     /// The paths it may call: paths, their beginnings with `*`, or names of groups (`llm_api_routes`, `info_routes`,
-    /// `management_routes`); `None` allows every path of models.
+    /// `management_routes`); `None` allows every path of models, or what
+    /// [`AuthLayer::default_routes`](crate::AuthLayer::default_routes) says, and an administrator everything.
     pub routes: Option<Arc<[Arc<str>]>>,
     /// Names of models that stand for others, for this key.
     pub aliases: Arc<BTreeMap<String, String>>,

@@ -90,8 +90,7 @@ mod tests {
     }
 
     fn narrowed(own: Option<&[&str]>, allowed: Option<&[&str]>) -> Option<Vec<String>> {
-        let mut principal = Principal::default();
-        principal.models = own.map(|own| list(own).into());
+        let mut principal = Principal { models: own.map(|own| list(own).into()), ..Principal::default() };
         principal.narrow_models(allowed.map(list).as_deref());
         principal.models.map(|models| models.iter().map(|model| model.to_string()).collect())
     }
@@ -119,9 +118,8 @@ mod tests {
             model in "[ab]{0,4}\\*?",
         ) {
             let principal = |entries: &[String]| {
-                let mut principal = Principal::default();
-                principal.models = Some(entries.iter().map(|entry| entry.as_str().into()).collect());
-                principal
+                let models = Some(entries.iter().map(|entry| entry.as_str().into()).collect());
+                Principal { models, ..Principal::default() }
             };
             let (one, other) = (principal(&own), principal(&allowed));
             let mut narrow = one.clone();

@@ -106,11 +106,13 @@ mod tests {
 
     #[test]
     fn claims_name_who_it_is() {
-        let mut names = ClaimNames::default();
-        names.team = Some("a.b.team".to_owned());
-        names.organisation = Some("https://example.com/org".to_owned());
-        names.tags = Some("groups".to_owned());
-        names.models = Some("models".to_owned());
+        let names = ClaimNames {
+            team: Some("a.b.team".to_owned()),
+            organisation: Some("https://example.com/org".to_owned()),
+            tags: Some("groups".to_owned()),
+            models: Some("models".to_owned()),
+            ..ClaimNames::default()
+        };
         let claims = json!({
             "sub": 7, "a": { "b": { "team": "t" } }, "https://example.com/org": "o", "groups": ["x", 3, "y"],
             "models": "gpt-* o3", "scope": "admin"

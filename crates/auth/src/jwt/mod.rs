@@ -59,8 +59,7 @@ impl Jwt {
         let (issuer, names) = (issuer.into(), ClaimNames::default());
         let algorithms = keys.algorithms();
         // Times are checked here, by this clock.
-        let mut validation = Validation::default();
-        validation.validate_exp = false;
+        let mut validation = Validation { validate_exp: false, ..Validation::default() };
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
         validation.set_issuer(&[&issuer]);
         validation.set_audience(&[audience.into()]);
@@ -191,7 +190,7 @@ impl Config {
     /// Whether a token says that it is signed in a way that is accepted, and asks for nothing that is not known here
     /// (RFC 7515, section 4.1.11).
     fn accepts(&self, header: &Header) -> bool {
-        self.algorithms.contains(&header.alg) && !header.extras.inner().contains_key("crit")
+        self.algorithms.contains(&header.alg) && header.crit.is_none()
     }
 
     /// When a token ends that is to be believed now.

@@ -19,9 +19,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
-use ziggurat_core::{
-    Body, Budget, Call, Cause, Clock, Dialect, Limits, Principal, Problem, Rejection,
-};
+use ziggurat_core::{Body, Budget, Call, Cause, Clock, Dialect, Limits, Principal, Problem, Rejection};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
@@ -96,7 +94,8 @@ impl App {
         });
         let (auth, rights) = auth.unzip();
         let admin = admin(&config, &stores);
-        let inner = Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
+        let inner =
+            Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
         let behind = Behind(Arc::new(inner));
         let auth = auth.map(|layer: AuthLayer| layer.layer(behind.clone()));
         Self { behind, auth, drain, ids: Ids::default() }
@@ -122,7 +121,7 @@ impl App {
         let answer = async {
             // The unknown is refused first and cheaply: key, path, body, model. What is left goes through the layers.
             let answered = match &self.auth {
-                Some(auth) if is_reachable && !route.is_open() => auth.clone().oneshot(request).await,
+                Some(auth) if is_reachable && route.needs_key() => auth.clone().oneshot(request).await,
                 _ => self.behind.clone().oneshot(request).await,
             };
             match answered {
@@ -234,11 +233,7 @@ impl Inner {
             (false, true) => (StatusCode::OK, "degraded"),
             (false, false) => (StatusCode::OK, "healthy"),
         };
-        let body = format!(
-            r#"{{"status":"{said}","db":"{}","redis":"{}"}}"#,
-            word(database),
-            word(redis)
-        );
+        let body = format!(r#"{{"status":"{said}","db":"{}","redis":"{}"}}"#, word(database), word(redis));
         json(status, body)
     }
 
@@ -325,7 +320,12 @@ fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
 fn caller(identity: Option<&Identity>) -> Caller {
     let Some(identity) = identity else { return Caller::default() };
     let Principal { user, team, .. } = identity.principal();
-    Caller { admin: identity.is_admin(), key: identity.key().copied(), user: user.clone(), team: team.clone() }
+    Caller {
+        admin: identity.is_admin(),
+        key: identity.key().copied(),
+        user: user.clone(),
+        team: team.clone(),
+    }
 }
 
 fn json(status: StatusCode, body: String) -> Response<Body> {

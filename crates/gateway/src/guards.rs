@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tower::Layer;
-use http::Request;
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::Catalog;
@@ -175,7 +175,8 @@ impl Guards {
 }
 
 fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {
-    let Spending { budget, end_users, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } = spending;
+    let Spending { budget, end_users, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } =
+        spending;
     let mut layer = BudgetLayer::new(ledger, catalog)
         .refusal_status(*refusal)
         .uncapped(*uncapped)

@@ -175,7 +175,9 @@ impl Keeper {
         match (written, &self.behind) {
             (true, _) => {}
             (false, Behind::File { .. }) => {
-                tracing::error!("the ledger was not written in {LAST_WRITES:?}: the next start reads the rest");
+                tracing::error!(
+                    "the ledger was not written in {LAST_WRITES:?}: the next start reads the rest"
+                );
             }
             (false, _) => tracing::error!(
                 "what calls came to was not posted in {LAST_WRITES:?}: what was held for them will be, as unreconciled"

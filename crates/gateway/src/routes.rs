@@ -53,9 +53,9 @@ impl Route {
         (route, dialect)
     }
 
-    /// Whether it is for those without a key: probers.
-    pub(crate) const fn is_open(self) -> bool {
-        matches!(self, Self::Liveness | Self::Readiness)
+    /// Whether only those with a key may come here: not probers, nor those who are lost.
+    pub(crate) const fn needs_key(self) -> bool {
+        matches!(self, Self::Models | Self::Call | Self::Admin(_))
     }
 }
 

@@ -1,10 +1,7 @@
-//! A secret from the configuration: never printed, compared in constant time.
+//! A secret from the configuration: never printed.
 
 use std::fmt;
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 /// A key or token; `Debug` hides it, there is no `Display`, and only [`expose`](Self::expose) gives it away.
 #[derive(Clone)]
@@ -22,14 +19,6 @@ impl Secret {
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
-
-    /// Whether `given` is this secret.
-    ///
-    /// Digests are compared, in constant time, so that neither the length nor a common beginning shows in the time taken.
-    pub(crate) fn matches(&self, given: &[u8]) -> bool {
-        let (own, given) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(given));
-        own.as_slice().ct_eq(given.as_slice()).into()
-    }
 }
 
 impl fmt::Debug for Secret {
@@ -45,15 +34,5 @@ mod tests {
     #[test]
     fn debug_hides_the_text() {
         assert_eq!(format!("{:?}", Secret::new("sk-canary")), "Secret(..)");
-    }
-
-    #[test]
-    fn matches_only_itself() {
-        let secret = Secret::new("sk-canary");
-        assert!(secret.matches(b"sk-canary"));
-        for other in ["", "sk-canar", "sk-canary ", "sk-canarY"] {
-            assert!(!secret.matches(other.as_bytes()), "{other}");
-        }
-        assert_eq!(secret.expose(), "sk-canary");
     }
 }

@@ -126,8 +126,7 @@ async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<D
         options = options.customer_budget(budget);
     }
     let opened = Directory::open(&url_of(database), options).await;
-    let directory =
-        opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    let directory = opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
     let mut policy = CachePolicy::default();
     if let Some(fresh) = settings.key_ttl {
         policy.fresh = fresh;

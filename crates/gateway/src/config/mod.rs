@@ -191,10 +191,18 @@ impl Config {
             report.error(&node.at, &node.path, missing);
         }
         if let (None, Some(node)) = (&self.master_key, at("general_settings", "database_url")) {
-            report.error(&node.at, &node.path, "`master_key` is missing: nobody could make or check the keys");
+            report.error(
+                &node.at,
+                &node.path,
+                "`master_key` is missing: nobody could make or check the keys",
+            );
         }
         if let (None, Some(node)) = (&self.stores.database, at("ziggurat_settings", "admin_port")) {
-            report.warning(&node.at, &node.path, "does nothing yet: there is no `general_settings.database_url`");
+            report.warning(
+                &node.at,
+                &node.path,
+                "does nothing yet: there is no `general_settings.database_url`",
+            );
         }
     }
 }

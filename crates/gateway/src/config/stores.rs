@@ -60,21 +60,10 @@ impl Stores {
                 .map(str::to_owned),
             access_groups: read_access_groups(root),
         };
-        if stores.redis.is_none() {
-            for node in [ours("on_limits_away")].into_iter().flatten() {
-                report.warning(
-                    &node.at,
-                    &node.path,
-                    "does nothing yet: there is no `ziggurat_settings.redis`",
-                );
-            }
+        if let (None, Some(node)) = (&stores.redis, ours("on_limits_away")) {
+            report.warning(&node.at, &node.path, "does nothing yet: there is no `ziggurat_settings.redis`");
         }
         stores
-    }
-
-    /// Whether the ledger is one that several gateways share.
-    pub(crate) fn shares_ledger(&self) -> bool {
-        self.redis.is_some() || matches!(self.database, Some(Database::Postgres(_)))
     }
 }
 

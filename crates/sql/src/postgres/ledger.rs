@@ -54,7 +54,7 @@ enum Verdict {
 impl PostgresLedger {
     /// A ledger in a database. Pools of one database share it.
     #[must_use]
-    pub const fn new(pool: Pool) -> Self {
+    pub fn new(pool: Pool) -> Self {
         Self { pool, clock: None, ahead: Arc::default() }
     }
 

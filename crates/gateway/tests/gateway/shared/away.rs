@@ -51,7 +51,10 @@ async fn a_frozen_redis_freezes_nobody_and_calls_are_refused() {
     for _ in 0..20 {
         assert_eq!(status(&gateway, &body).await, 503);
     }
-    assert_eq!(readiness(&gateway).await, (503, json!({"status": "unavailable", "db": "Not connected", "redis": "away"})));
+    assert_eq!(
+        readiness(&gateway).await,
+        (503, json!({"status": "unavailable", "db": "Not connected", "redis": "away"}))
+    );
     assert!(is_alive(&gateway).await);
     server.cont();
     becomes(&gateway, &body, 200).await;
@@ -72,10 +75,8 @@ async fn a_frozen_redis_freezes_nobody_and_calls_are_refused() {
 async fn without_redis_calls_go_by_a_share_where_policy_says_so() {
     let Some(server) = RedisServer::start() else { return };
     let upstream = Paid::start(Gate::Open).await;
-    let sections = format!(
-        "ziggurat_settings:\n  rpm: 30\n  redis: {}\n  on_limits_away: local:3\n",
-        server.url()
-    );
+    let sections =
+        format!("ziggurat_settings:\n  rpm: 30\n  redis: {}\n  on_limits_away: local:3\n", server.url());
     let gateway = gateways(1, &upstream, &sections).await.remove(0);
     let body = body("paid", false, Some(100));
     assert_eq!(status(&gateway, &body).await, 200);
@@ -138,7 +139,10 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
             assert!(start.elapsed() < AT_ONCE * 2, "{:?}", start.elapsed());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        assert_eq!(readiness(&gateway).await, (200, json!({"status": "degraded", "db": "away", "redis": "Not connected"})));
+        assert_eq!(
+            readiness(&gateway).await,
+            (200, json!({"status": "degraded", "db": "away", "redis": "Not connected"}))
+        );
         assert!(is_alive(&gateway).await);
         if kill {
             server.restart();

@@ -92,11 +92,15 @@ async fn the_admin_api_has_a_port_of_its_own_where_it_is_told_so() {
     let upstream = Paid::start(Gate::Open).await;
     let config = upstream.config(&[], "ziggurat_settings: {admin_port: 1}\n");
     // Somebody else's, as a rule: the port is named in what is said.
-    let config = config.replace("general_settings:\n", "general_settings:\n  database_url: 'sqlite:keys.db'\n");
+    let config =
+        config.replace("general_settings:\n", "general_settings:\n  database_url: 'sqlite:keys.db'\n");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut gateway =
-        crate::harness::Gateway::start(&config.replace("admin_port: 1", &format!("admin_port: {port}")), &[], &[])
-            .await;
+    let mut gateway = crate::harness::Gateway::start(
+        &config.replace("admin_port: 1", &format!("admin_port: {port}")),
+        &[],
+        &[],
+    )
+    .await;
     let said = gateway.next_line().await.unwrap();
     let admin_addr = said.rsplit(' ').next().unwrap().parse().unwrap();
     let secret = new_key(admin_addr, json!({})).await;

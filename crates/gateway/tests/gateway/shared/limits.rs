@@ -37,7 +37,8 @@ async fn places_are_shared_and_those_of_a_killed_gateway_come_back() {
     let redis = server.url();
     let sections = format!("ziggurat_settings: {{redis: '{redis}'}}\n");
     let config = upstream.config(&[], &sections);
-    let config = config.replace("general_settings:\n", "general_settings:\n  global_max_parallel_requests: 5\n");
+    let config =
+        config.replace("general_settings:\n", "general_settings:\n  global_max_parallel_requests: 5\n");
     let mut all = Vec::new();
     for _ in 0..2 {
         all.push(crate::harness::Gateway::start(&config, &[], &[]).await);

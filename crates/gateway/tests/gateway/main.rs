@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what these tests rely on is there, or they fail")]
 
+mod admin;
 mod bad_input;
 mod bad_upstream;
 mod client;

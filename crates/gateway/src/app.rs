@@ -222,18 +222,16 @@ impl Inner {
             return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#.to_owned());
         }
         let Health { database, redis, refuses } = self.stores.health();
-        let word = |here: Option<bool>| match here {
-            Some(true) => "connected",
-            Some(false) => "away",
-            None => "Not connected",
-        };
         let away = [database, redis].contains(&Some(false));
         let (status, said) = match (refuses, away) {
             (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             (false, true) => (StatusCode::OK, "degraded"),
             (false, false) => (StatusCode::OK, "healthy"),
         };
-        let body = format!(r#"{{"status":"{said}","db":"{}","redis":"{}"}}"#, word(database), word(redis));
+        let word = |here| if here { "connected" } else { "away" };
+        let redis = redis.map_or_else(String::new, |here| format!(r#","redis":"{}""#, word(here)));
+        let body =
+            format!(r#"{{"status":"{said}","db":"{}"{redis}}}"#, database.map_or("Not connected", word));
         json(status, body)
     }
 

@@ -64,7 +64,8 @@ impl Keeper {
             }
             LedgerAt::Redis => {
                 let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
-                let remote = set_up(Remote::new(redis.budgets()).on_away(policy), remote_ttl);
+                let remote = Remote::new(redis.budgets()).on_away(policy);
+                let remote = set_up(remote, stores.deadline, remote_ttl);
                 return Ok(Self { ledger: Ledger::new(remote.clone()), behind: Behind::Redis(remote) });
             }
             LedgerAt::Postgres => {
@@ -76,7 +77,7 @@ impl Keeper {
                     .map_err(|error| format!("general_settings.database_url: {error}"))?;
                 let ledger = PostgresLedger::new(pool);
                 let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
-                let remote = set_up(remote, remote_ttl);
+                let remote = set_up(remote, stores.deadline, remote_ttl);
                 let behind = Behind::Postgres { remote: remote.clone(), ledger, history };
                 return Ok(Self { ledger: Ledger::new(remote), behind });
             }
@@ -194,7 +195,10 @@ fn in_memory(spending: &Spending) -> Ledger {
     }
 }
 
-fn set_up<B: Backend>(remote: Remote<B>, ttl: Option<Duration>) -> Remote<B> {
+fn set_up<B: Backend>(mut remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
+    if let Some(deadline) = deadline {
+        remote = remote.deadline(deadline);
+    }
     match ttl {
         Some(ttl) => remote.hold_ttl(ttl),
         None => remote,

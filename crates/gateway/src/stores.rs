@@ -1,6 +1,6 @@
 //! The stores that a config names: opened before the first call, worked for as long as the process lives.
 
-use std::{convert::Infallible, future::pending};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::time::timeout;
 use ziggurat_auth::{CachePolicy, VirtualKeys};
@@ -52,7 +52,13 @@ impl Stores {
             None => None,
         };
         let keeper = Keeper::open(config, redis.as_ref()).await?;
-        let limits = redis.map(|redis| Remote::new(redis.limits()).on_away(settings.on_limits_away));
+        let limits = redis.map(|redis| {
+            let remote = Remote::new(redis.limits()).on_away(settings.on_limits_away).lease(LEASE);
+            match settings.deadline {
+                Some(deadline) => remote.deadline(deadline),
+                None => remote,
+            }
+        });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
         Ok(Self { keeper, limits, keys, policies })
     }
@@ -117,6 +123,9 @@ impl Stores {
         }
     }
 }
+
+/// How long the places of a gateway that was killed stay taken.
+const LEASE: Duration = Duration::from_secs(20);
 
 async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<Directory>, String> {
     let settings = &config.stores;

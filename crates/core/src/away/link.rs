@@ -28,6 +28,8 @@ pub struct Link<T> {
     capacity: usize,
     clock: Clock,
     presence: Presence,
+    /// When the last failure was counted.
+    failed_at: Mutex<Option<Instant>>,
     pub(super) queue: Mutex<Queue<T>>,
     /// Something is to be done.
     pub(super) news: Notify,
@@ -63,6 +65,7 @@ impl<T> Link<T> {
             capacity: CAPACITY,
             clock: Clock::system(),
             presence: Presence::new(),
+            failed_at: Mutex::default(),
             queue: Mutex::new(Queue { taken: 0, list: VecDeque::new() }),
             news: Notify::new(),
             emptied: Notify::new(),
@@ -143,12 +146,17 @@ impl<T> Link<T> {
     /// # Errors
     /// [`Away`] when none came in time, or the store failed.
     pub async fn ask<R>(&self, asked: impl Future<Output = Result<R, Away>>) -> Result<R, Away> {
-        self.within(self.deadline, asked).await
+        self.within(self.deadline, true, asked).await
     }
 
     /// As [`Link::ask`], for what nobody waits for.
-    pub(super) async fn work<R>(&self, asked: impl Future<Output = Result<R, Away>>) -> Result<R, Away> {
-        self.within(PROBE_EVERY, asked).await
+    pub(super) async fn keep(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
+        self.within(PROBE_EVERY, true, asked).await
+    }
+
+    /// As [`Link::keep`], for what the store need not be asked for: that it went well does not say that it answered.
+    pub(super) async fn work(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
+        self.within(PROBE_EVERY, false, asked).await
     }
 
     /// Whether it answers as fast as callers are promised. It is given longer than that: what it has to connect first may go on.
@@ -172,6 +180,7 @@ impl<T> Link<T> {
     async fn within<R>(
         &self,
         time: Duration,
+        tells: bool,
         asked: impl Future<Output = Result<R, Away>>,
     ) -> Result<R, Away> {
         let start = Instant::now();
@@ -182,14 +191,21 @@ impl<T> Link<T> {
         match &answer {
             // What nobody waited for says nothing when it took longer than callers wait. One that is away is back when the worker has
             // found it: a single answer that was on its way does not say so.
-            Ok(_) if self.is_here() && start.elapsed() <= self.deadline => self.found(),
+            Ok(_) if tells && self.is_here() && start.elapsed() <= self.deadline => self.found(),
             Ok(_) => {}
-            Err(why) => self.failed(why),
+            Err(why) => self.failed(start, why),
         }
         answer
     }
 
-    fn failed(&self, why: &Away) {
+    /// Counts a failure. Those who asked at the same time have one between them: a store that was slow for a moment is not away.
+    fn failed(&self, asked: Instant, why: &Away) {
+        let mut counted = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.is_some_and(|counted| asked < counted) {
+            return;
+        }
+        *counted = Some(Instant::now());
+        drop(counted);
         if self.presence.failed(self.clock.now()) {
             tracing::warn!(store = self.what, %why, policy = %self.on_away, "the store is away");
             self.news.notify_one();

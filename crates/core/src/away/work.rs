@@ -97,7 +97,7 @@ impl<T: Clone + Send + Sync> Link<T> {
             next.renew_at = Instant::now() + renew_every;
         }
         if Instant::now() >= next.keep_at {
-            self.work(work.keep()).await?;
+            self.keep(work.keep()).await?;
             next.keep_at = Instant::now() + KEEP_EVERY;
         }
         Ok(())

@@ -398,7 +398,7 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
             "ledger price_map uncapped uncapped_streams unpriced on_disconnect token_counter redis
              on_limits_away on_budgets_away",
         ),
-        group(Read, Number, "rpm tpm itpm otpm hold_ttl admin_port"),
+        group(Read, Number, "rpm tpm itpm otpm hold_ttl admin_port store_deadline"),
     ],
 };
 

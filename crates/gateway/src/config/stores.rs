@@ -22,6 +22,8 @@ pub(crate) struct Stores {
     pub(crate) on_limits_away: OnAway,
     /// `ziggurat_settings.on_budgets_away`: calls while the ledger is away.
     pub(crate) on_budgets_away: OnAway,
+    /// `ziggurat_settings.store_deadline`: how long a call waits for Redis, or for the ledger in PostgreSQL.
+    pub(crate) deadline: Option<Duration>,
     /// `ziggurat_settings.admin_port`: where the admin API answers, and nowhere else then.
     pub(crate) admin_port: Option<u16>,
     /// `general_settings.user_api_key_cache_ttl`: how long a key that was looked up is not looked up again.
@@ -53,6 +55,7 @@ impl Stores {
             redis: read_redis(root, environment, report),
             on_limits_away: read_on_away(ours("on_limits_away"), report).unwrap_or_default(),
             on_budgets_away: read_on_away(ours("on_budgets_away"), report).unwrap_or_default(),
+            deadline: seconds(ours("store_deadline"), report),
             admin_port: ours("admin_port").and_then(|node| read_port(node, report)),
             key_ttl: seconds(of("general_settings", "user_api_key_cache_ttl"), report),
             customer_budget: of("litellm_settings", "max_end_user_budget_id")

@@ -206,7 +206,7 @@ litellm_settings: {drop_params: yes, request_timeout: 30}
 ";
     let (config, warnings) = parse(text);
     assert_eq!(print(&warnings), "");
-    assert!(config.master_key.unwrap().matches(b"sk-master"));
+    assert_eq!(config.master_key.unwrap().expose(), "sk-master");
     assert!(config.drop_params);
     assert_eq!(config.request_timeout, Some(Duration::from_secs(30)));
     let [deployment] = &config.deployments[..] else { panic!() };

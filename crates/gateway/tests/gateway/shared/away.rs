@@ -127,22 +127,24 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
         } else {
             server.freeze();
         }
-        let wrong = "sk-0123456789abcdef0123456789abcdef";
+        // Each another: that there is no such key is known for a while.
+        let mut number = 0;
+        let mut wrong = || {
+            number += 1;
+            format!("sk-{}-{number:032}", if kill { "killed" } else { "frozen" })
+        };
         // Longer than a key is fresh.
         let until = Instant::now() + Duration::from_secs(6);
         while Instant::now() < until {
             let start = Instant::now();
             assert_eq!(call_as(gateway.addr, &known, &body).await.status, 200);
-            let answer = call_as(gateway.addr, wrong, &body).await;
+            let answer = call_as(gateway.addr, &wrong(), &body).await;
             assert_eq!(answer.status, 503, "{}", answer.body);
             assert!(answer.header("retry-after").is_some());
             assert!(start.elapsed() < AT_ONCE * 2, "{:?}", start.elapsed());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        assert_eq!(
-            readiness(&gateway).await,
-            (200, json!({"status": "degraded", "db": "away", "redis": "Not connected"}))
-        );
+        assert_eq!(readiness(&gateway).await, (200, json!({"status": "degraded", "db": "away"})));
         assert!(is_alive(&gateway).await);
         if kill {
             server.restart();
@@ -150,7 +152,7 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
             server.thaw();
         }
         let start = Instant::now();
-        while call_as(gateway.addr, wrong, &body).await.status != 401 {
+        while call_as(gateway.addr, &wrong(), &body).await.status != 401 {
             assert!(start.elapsed() < BACK, "is not back after {BACK:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,4 +1,4 @@
-//! One budget, several gateways.
+//! One budget, several gateways. The deadline of the stores is wide: these are of sums, on machines that do much else.
 
 use std::time::Duration;
 
@@ -90,13 +90,16 @@ fn spent_calls(upstream: &Paid) -> usize {
 }
 
 fn on_redis(server: &RedisServer) -> String {
-    format!("litellm_settings: {{max_budget: 1.00}}\nziggurat_settings:\n  redis: {}\n", server.url())
+    format!(
+        "litellm_settings: {{max_budget: 1.00}}\nziggurat_settings:\n  store_deadline: 10\n  redis: {}\n",
+        server.url()
+    )
 }
 
 fn on_postgres(server: &Postgres) -> String {
     // In a section of its own, as the master key's is there already.
     format!(
-        "litellm_settings: {{max_budget: 1.00}}\nenvironment_variables: {{DATABASE_URL: '{}'}}\nziggurat_settings:\n  unpriced: refuse\n",
+        "litellm_settings: {{max_budget: 1.00}}\nenvironment_variables: {{DATABASE_URL: '{}'}}\nziggurat_settings:\n  store_deadline: 10\n",
         server.url()
     )
 }

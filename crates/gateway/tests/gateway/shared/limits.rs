@@ -12,7 +12,8 @@ use crate::{
 async fn three_gateways_share_a_limit_under_uneven_load() {
     let Some(server) = RedisServer::start() else { return };
     let upstream = Paid::start(Gate::Open).await;
-    let sections = format!("ziggurat_settings:\n  rpm: 300\n  redis: {}\n", server.url());
+    let sections =
+        format!("ziggurat_settings:\n  store_deadline: 10\n  rpm: 300\n  redis: {}\n", server.url());
     let all = gateways(3, &upstream, &sections).await;
     let body = body("paid", false, Some(1));
     let (most, some, few) = tokio::join!(
@@ -35,7 +36,7 @@ async fn places_are_shared_and_those_of_a_killed_gateway_come_back() {
     let Some(server) = RedisServer::start() else { return };
     let upstream = Paid::start(Gate::Shut).await;
     let redis = server.url();
-    let sections = format!("ziggurat_settings: {{redis: '{redis}'}}\n");
+    let sections = format!("ziggurat_settings: {{store_deadline: 10, redis: '{redis}'}}\n");
     let config = upstream.config(&[], &sections);
     let config =
         config.replace("general_settings:\n", "general_settings:\n  global_max_parallel_requests: 5\n");

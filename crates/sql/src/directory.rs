@@ -19,7 +19,7 @@
 //! key.team = Some("acme".to_owned());
 //! directory.insert_key(key).await?;
 //!
-//! # let found = directory.key(&hash).await?.unwrap();
+//! let found = directory.key(&hash).await?.unwrap();
 //! assert_eq!(found.principal.budgets[0].cap, Usd::dollars(50));
 //! assert_eq!(&*found.principal.budgets[0].account.period, "1mo Europe/Berlin");
 //! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
@@ -47,6 +47,9 @@ mod resolve;
 mod store;
 mod stored;
 mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 

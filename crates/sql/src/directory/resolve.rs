@@ -117,20 +117,19 @@ pub(super) fn customer(
     all: Option<BudgetTemplate>,
     options: &Options,
 ) -> Result<Option<CustomerRecord>, DirectoryError> {
-    if options.customer_budget.is_some() && all.is_none() {
-        return Err(missing("template of budgets for end users"));
-    }
-    if known.is_none() && all.is_none() {
-        return Ok(None);
-    }
+    let is_known = known.is_some();
     let known = known.unwrap_or_default();
     let allowance = match (&known.budget, own) {
         (Some(_), None) => return Err(missing("template of budgets")),
         (_, Some(own)) => known.allowance.filled_by(Some(&own.allowance)),
-        (None, None) if known.allowance == Allowance::default() => {
-            all.map(|all| all.allowance).unwrap_or_default()
-        }
-        (None, None) => known.allowance,
+        (None, None) if known.allowance != Allowance::default() => known.allowance,
+        // It has nothing of its own.
+        (None, None) => match (&options.customer_budget, all) {
+            (Some(_), None) => return Err(missing("template of budgets for end users")),
+            (_, Some(all)) => all.allowance,
+            (None, None) if !is_known => return Ok(None),
+            (None, None) => Allowance::default(),
+        },
     };
     let mut rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
     rules.add(&Scope::new(ScopeKind::EndUser, id), &allowance)?;

@@ -186,7 +186,10 @@ impl fmt::Display for ConnectError {
         match self {
             Self::Url(_) => f.write_str("not the URL of a PostgreSQL database"),
             Self::Newer { found, known } => {
-                write!(f, "the database has schema version {found}, made by a newer version; this one knows {known}")
+                write!(
+                    f,
+                    "the database has schema version {found}, made by a newer version; this one knows {known}"
+                )
             }
             Self::Older { found, known } => {
                 write!(f, "the database has schema version {found} and is to be migrated to {known}")

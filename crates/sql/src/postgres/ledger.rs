@@ -1,0 +1,344 @@
+//! A ledger in a PostgreSQL database.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use sqlx::{Row, postgres::PgRow, query};
+use ziggurat_budget::{
+    Balance, Claim, HoldId, Refused,
+    remote::{Backend, Granted, Settlement},
+};
+use ziggurat_core::{Asked, Away, Budget, Clock};
+
+use super::{
+    Pool,
+    accounts::{Accounts, pico, usd},
+    statement::{Repeat, away},
+};
+use crate::{
+    record::bits_of,
+    time::{micros, time_of},
+};
+
+/// A ledger that several nodes share, in a PostgreSQL database.
+///
+/// Every decision is one call of a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
+/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once.
+#[derive(Debug)]
+pub struct PostgresLedger {
+    pub(super) pool: Pool,
+    /// Tests tell the time; else the server does.
+    clock: Option<Clock>,
+    /// By how many microseconds the server's clock was ahead of ours, when that mattered last.
+    ahead: AtomicI64,
+}
+
+/// What the database makes of a question.
+enum Verdict {
+    /// It is answered.
+    Answered(PgRow),
+    /// Some accounts are new.
+    Accounts,
+    /// This is the time there.
+    Clock(i64),
+}
+
+// ===== impl PostgresLedger =====
+
+impl PostgresLedger {
+    /// A ledger in a database. Pools of one database share it.
+    #[must_use]
+    pub const fn new(pool: Pool) -> Self {
+        Self { pool, clock: None, ahead: AtomicI64::new(0) }
+    }
+
+    /// Goes by this clock in the place of the server's: for tests, as clocks of nodes differ.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The time that the server is told; it has its own unless this is a test.
+    pub(super) fn told(&self) -> Option<i64> {
+        self.clock.as_ref().map(|clock| micros(clock.now()))
+    }
+
+    /// What the time there may be.
+    fn guess(&self) -> i64 {
+        self.told()
+            .unwrap_or_else(|| micros(SystemTime::now()).saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Asks until it is answered: once, unless accounts are new or our clock is in another period than the server's.
+    async fn ask<F>(&self, accounts: &Accounts<'_>, ask: impl Fn(Vec<i64>) -> F) -> Result<PgRow, Away>
+    where
+        F: Future<Output = Result<PgRow, Away>>,
+    {
+        let mut at = self.guess();
+        for _ in 0..ROUNDS {
+            match verdict(ask(accounts.periods(at)).await?)? {
+                Verdict::Answered(row) => return Ok(row),
+                Verdict::Accounts => self.make(accounts).await?,
+                Verdict::Clock(there) => {
+                    self.ahead.store(there.saturating_sub(micros(SystemTime::now())), Ordering::Relaxed);
+                    at = there;
+                }
+            }
+        }
+        Err(Away::new("PostgreSQL: its clock runs away"))
+    }
+
+    async fn make(&self, accounts: &Accounts<'_>) -> Result<(), Away> {
+        let names = accounts.names();
+        let statement = || {
+            query("SELECT 1 FROM ziggurat_accounts($1, $2, $3, $4, $5, $6)")
+                .bind(&accounts.keys)
+                .bind(&names.kinds)
+                .bind(&names.scopes)
+                .bind(&names.models)
+                .bind(&names.periods)
+                .bind(&names.slices)
+        };
+        self.pool.row(Repeat::Same, statement).await.map(drop)
+    }
+
+    async fn decide(
+        &self,
+        claim: &Claim,
+        ttl: Duration,
+        extend: bool,
+    ) -> Result<Result<Granted, Refused>, Away> {
+        let mut accounts = Accounts::default();
+        let places: Vec<usize> = claim.budgets.iter().map(|budget| accounts.add(budget)).collect();
+        let (id, call) = (bytes(claim.id), bytes(claim.call));
+        let (caps, least, most) = (accounts.caps(), pico(claim.least), pico(claim.most));
+        let repeat = if extend { Repeat::Never } else { Repeat::Same };
+        let row = self
+            .ask(&accounts, async |periods| {
+                let statement = || {
+                    query(RESERVE)
+                        .bind(&id[..])
+                        .bind(&call[..])
+                        .bind(&accounts.keys)
+                        .bind(&periods)
+                        .bind(&caps)
+                        .bind(&least)
+                        .bind(&most)
+                        .bind(span(ttl))
+                        .bind(extend)
+                        .bind(self.told())
+                };
+                self.pool.row(repeat, statement).await
+            })
+            .await?;
+        decision(&row, &accounts, &places).map_err(|error| away(&error))
+    }
+
+    async fn settle_some(&self, batch: &[Settlement]) -> Result<(), Away> {
+        let mut accounts = Accounts::default();
+        let mut rows = Rows::default();
+        let mut seen = HashSet::new();
+        for settlement in batch.iter().filter(|settlement| seen.insert(settlement.id)) {
+            rows.push(settlement, &mut accounts);
+        }
+        self.ask(&accounts, async |periods| {
+            let statement = || {
+                query(SETTLE)
+                    .bind(&accounts.keys)
+                    .bind(&periods)
+                    .bind(&rows.ids)
+                    .bind(&rows.calls)
+                    .bind(&rows.amounts)
+                    .bind(&rows.flags)
+                    .bind(&rows.ats)
+                    .bind(&rows.line_of)
+                    .bind(&rows.line_key)
+                    .bind(self.told())
+            };
+            self.pool.row(Repeat::Same, statement).await
+        })
+        .await
+        .map(drop)
+    }
+}
+
+impl Backend for PostgresLedger {
+    fn reserve<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
+        Box::pin(self.decide(claim, ttl, false))
+    }
+
+    fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
+        Box::pin(self.decide(claim, ttl, true))
+    }
+
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+        Box::pin(async move {
+            for some in batch.chunks(PORTION) {
+                self.settle_some(some).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let ids: Vec<Vec<u8>> = holds.iter().map(|id| bytes(*id).to_vec()).collect();
+            let statement = || {
+                query("SELECT 1 FROM ziggurat_renew($1, $2, $3)").bind(&ids).bind(span(ttl)).bind(self.told())
+            };
+            self.pool.row(Repeat::Same, statement).await.map(drop)
+        })
+    }
+
+    fn expire(&self) -> Asked<'_, usize> {
+        Box::pin(async move {
+            let mut expired = 0;
+            loop {
+                let portion = PORTION as i32;
+                let statement = || query("SELECT ziggurat_expire($1, $2)").bind(portion).bind(self.told());
+                let row = self.pool.row(Repeat::Same, statement).await?;
+                let many: i32 = row.try_get(0).map_err(|error| away(&error))?;
+                expired += usize::try_from(many).unwrap_or_default();
+                if many < portion {
+                    return Ok(expired);
+                }
+            }
+        })
+    }
+
+    fn balances<'a>(&'a self, budgets: &'a [Budget]) -> Asked<'a, Vec<Balance>> {
+        Box::pin(async move {
+            let mut accounts = Accounts::default();
+            let places: Vec<usize> = budgets.iter().map(|budget| accounts.add(budget)).collect();
+            let row = self
+                .ask(&accounts, async |periods| {
+                    let statement = || query(BALANCES).bind(&accounts.keys).bind(&periods).bind(self.told());
+                    self.pool.row(Repeat::Same, statement).await
+                })
+                .await?;
+            let standing = standing(&row).map_err(|error| away(&error))?;
+            Ok(in_order(&standing, &places))
+        })
+    }
+}
+
+/// Settlements, column by column.
+#[derive(Default)]
+struct Rows {
+    ids: Vec<Vec<u8>>,
+    calls: Vec<Vec<u8>>,
+    amounts: Vec<String>,
+    flags: Vec<i32>,
+    ats: Vec<i64>,
+    line_of: Vec<i64>,
+    line_key: Vec<i64>,
+}
+
+// ===== impl Rows =====
+
+impl Rows {
+    fn push<'a>(&mut self, settlement: &'a Settlement, accounts: &mut Accounts<'a>) {
+        self.ids.push(bytes(settlement.id).to_vec());
+        self.calls.push(bytes(settlement.call).to_vec());
+        self.amounts.push(pico(settlement.charge.amount));
+        self.flags.push(bits_of(settlement.charge.flags).into());
+        self.ats.push(micros(settlement.at));
+        let mut places: Vec<usize> = settlement.budgets.iter().map(|budget| accounts.add(budget)).collect();
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
+            self.line_of.push(self.ids.len() as i64);
+            self.line_key.push(place as i64 + 1);
+        }
+    }
+}
+
+/// A row that begins with the verdict and the time.
+fn verdict(row: PgRow) -> Result<Verdict, Away> {
+    let read = || -> Result<_, sqlx::Error> {
+        Ok(match row.try_get::<&str, _>(0)? {
+            "accounts" => Verdict::Accounts,
+            "clock" => Verdict::Clock(row.try_get(1)?),
+            _ => return Ok(None),
+        }
+        .into())
+    };
+    match read() {
+        Ok(Some(verdict)) => Ok(verdict),
+        Ok(None) => Ok(Verdict::Answered(row)),
+        Err(error) => Err(away(&error)),
+    }
+}
+
+fn decision(
+    row: &PgRow,
+    accounts: &Accounts<'_>,
+    places: &[usize],
+) -> Result<Result<Granted, Refused>, sqlx::Error> {
+    match row.try_get::<&str, _>(0)? {
+        "ended" => return Ok(Err(Refused::Unavailable("the reservation has ended"))),
+        "exceeded" => {}
+        _ => {
+            let amount = usd(row.try_get(5)?);
+            return Ok(Ok(Granted::new(amount, in_order(&standing(row)?, places))));
+        }
+    }
+    let number = usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or_default().saturating_sub(1);
+    let balance = standing(row)?.get(number).copied().unwrap_or_default();
+    Ok(Err(match accounts.budget(number) {
+        Some((account, cap)) => Refused::Exceeded { account: Arc::new(account.clone()), cap, balance },
+        None => Refused::Unavailable("the database refused an account that was not asked for"),
+    }))
+}
+
+/// What accounts stand at, from the columns behind the verdict and the time.
+fn standing(row: &PgRow) -> Result<Vec<Balance>, sqlx::Error> {
+    let spent: Option<Vec<String>> = row.try_get(2)?;
+    let held: Option<Vec<String>> = row.try_get(3)?;
+    let resets: Option<Vec<Option<i64>>> = row.try_get(4)?;
+    let rows = spent.iter().flatten().zip(held.iter().flatten()).zip(resets.iter().flatten());
+    let balance = |((spent, held), resets): ((&String, &String), &Option<i64>)| {
+        let mut balance = Balance::default();
+        (balance.spent, balance.held, balance.resets_at) = (usd(spent), usd(held), resets.map(time_of));
+        balance
+    };
+    Ok(rows.map(balance).collect())
+}
+
+fn in_order(standing: &[Balance], places: &[usize]) -> Vec<Balance> {
+    places.iter().map(|place| standing.get(*place).copied().unwrap_or_default()).collect()
+}
+
+fn bytes(id: HoldId) -> [u8; 16] {
+    id.0.to_be_bytes()
+}
+
+fn span(time: Duration) -> i64 {
+    // As long as it is, it ends before the numbers do.
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(CENTURY)
+}
+
+const RESERVE: &str = "SELECT verdict, clock, spents::text[], helds::text[], resets, granted::text, refused \
+     FROM ziggurat_reserve($1, $2, $3, $4, $5::text[]::numeric[], $6::text::numeric, $7::text::numeric, $8, $9, $10)";
+
+const SETTLE: &str = "SELECT verdict, clock \
+     FROM ziggurat_settle($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9, $10)";
+
+const BALANCES: &str =
+    "SELECT verdict, clock, spents::text[], helds::text[], resets FROM ziggurat_balances($1, $2, $3)";
+
+/// How often a question is asked.
+const ROUNDS: usize = 5;
+
+/// How many holds one statement ends.
+const PORTION: usize = 500;
+
+/// In microseconds.
+const CENTURY: i64 = 3_155_760_000_000_000;

@@ -338,10 +338,10 @@ const LONGEST_SLICE: u64 = 70_000_000_000_000;
 
 const MICROS_PER_HOUR: u128 = 3_600_000_000;
 
-/// Holds that are settled in one step of the server's, and the same for what takes less of its time.
-const BATCH: usize = 64;
+/// Holds that are settled in one step of the server's, which is about a millisecond long, and the same for what takes less of it.
+const BATCH: usize = 32;
 const RENEW_BATCH: usize = 512;
 
 /// Holds that expire in one step, and steps in one call.
-const PORTION: usize = 100;
-const MOST_PORTIONS: usize = 100;
+const PORTION: usize = 32;
+const MOST_PORTIONS: usize = 200;

@@ -220,8 +220,8 @@ fn read_taken(answer: &[i64], asks: &[Ask]) -> Option<Result<Granted, Refused>> 
 /// As a window in memory has.
 const SLICES: u64 = 32;
 
-/// Calls that are settled or renewed in one step of the server's.
-const BATCH: usize = 128;
+/// Calls that are settled or renewed in one step of the server's: others wait for it, so it is about a millisecond long.
+const BATCH: usize = 32;
 
 /// How long a call is known to be corrected, at least: a batch of which no answer came is sent again.
 const REMEMBER: Duration = Duration::from_secs(900);

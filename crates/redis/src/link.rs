@@ -17,7 +17,7 @@ use redis::{
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use ziggurat_core::Away;
 
@@ -50,15 +50,18 @@ enum Connection {
 }
 
 enum Server {
-    One(Client),
-    Cluster(ClusterClient),
+    One(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
-/// The latest connection that a command has found to be broken.
+/// What commands have found out of the connection.
 #[derive(Default)]
 struct Broken {
+    /// The latest one that is broken.
     number: AtomicU64,
     told: Notify,
+    /// How many answers came.
+    answers: AtomicU64,
 }
 
 // ===== impl Link =====
@@ -98,7 +101,9 @@ impl Link {
         let _place = self.places.acquire().await.map_err(|_| Away::new("redis is not used any more"))?;
         let (number, mut connection) = self.connection().await?;
         let answer = connection.send(cmd).await;
-        if let Err(error) = &answer
+        if answer.is_ok() {
+            self.broken.answers.fetch_add(1, Ordering::Relaxed);
+        } else if let Err(error) = &answer
             && is_broken(error)
         {
             self.broken.number.fetch_max(number, Ordering::AcqRel);
@@ -144,7 +149,7 @@ impl Server {
         match &options.servers {
             Servers::One(address) => {
                 let client = Client::open(address.as_str()).map_err(|_| InvalidOptions::Address)?;
-                Ok(Self::One(client))
+                Ok(Self::One(Box::new(client)))
             }
             Servers::Cluster(addresses) if addresses.is_empty() => Err(InvalidOptions::NoAddress),
             Servers::Cluster(addresses) => {
@@ -156,7 +161,7 @@ impl Server {
                     .max_retry_wait(200)
                     .build()
                     .map_err(|_| InvalidOptions::Address)?;
-                Ok(Self::Cluster(client))
+                Ok(Self::Cluster(Box::new(client)))
             }
         }
     }
@@ -196,9 +201,14 @@ async fn keep(server: Server, probe: Cmd, state: watch::Sender<State>, broken: A
             Ok(Ok(connection)) => {
                 number += 1;
                 wait = SHORTEST_WAIT;
+                let since = Instant::now();
                 state.send_replace(State::Here(number, connection.clone()));
                 serve(number, connection, &probe, &broken).await;
                 state.send_replace(State::Connecting);
+                if since.elapsed() < LONGEST_WAIT {
+                    // One that serves for nothing, as a replica's does, is not made again and again.
+                    sleep(wait).await;
+                }
                 continue;
             }
             Ok(Err(error)) => describe_without_text(&error),
@@ -219,9 +229,12 @@ async fn serve(number: u64, mut connection: Connection, probe: &Cmd, broken: &Br
             }
             continue;
         }
+        let answers = broken.answers.load(Ordering::Relaxed);
         match timeout(PROBE_TIMEOUT, connection.send(probe)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if !is_broken(&error) => {}
+            // It is busy, and not away.
+            Err(_) if broken.answers.load(Ordering::Relaxed) != answers => {}
             Ok(Err(_)) | Err(_) => return,
         }
     }

@@ -185,8 +185,8 @@ async fn run(ledger: &Budgets, script: &Script, steps: Vec<Step>) {
                 assert_eq!(ledger.expire().await, Ok(0));
             }
             Step::Reserve(among, least, most) => {
-                let budgets: Vec<_> =
-                    all.iter().zip(among).filter_map(|(budget, is)| is.then(|| budget.clone())).collect();
+                let chosen = all.iter().zip(among).filter(|(_, is)| *is);
+                let budgets: Vec<_> = chosen.map(|(budget, _)| budget.clone()).collect();
                 next += 1;
                 let claim = claim(next, &budgets, least, most);
                 let ours = reserve(ledger, &claim).await;
@@ -410,6 +410,21 @@ async fn an_overrun_is_posted_in_full_and_stops_the_next() {
     // A clock that is set back does not bring the old hour back, nor begins it anew.
     script.set(3000);
     assert_eq!(cents(&ledger, &budget).await, (0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_forgets_nothing_early() {
+    let Some(server) = RedisServer::start() else { return };
+    let script = Script::default();
+    let ledger = connect(&server, "back", &script);
+    let budget = rolling("a", Usd::dollars(1));
+    for (id, at, spent) in [(1, 3000, 10), (2, 0, 20), (3, 6450, 30), (4, 6600, 30), (5, 9400, 40), (6, 9500, 40)] {
+        script.set(at);
+        let claim = claim(id, std::slice::from_ref(&budget), Usd::cents(10), Usd::cents(10));
+        reserve(&ledger, &claim).await.expect("fits");
+        settle(&ledger, &claim, Charge::new(Usd::cents(10))).await;
+        assert_eq!(cents(&ledger, &budget).await, (spent, 0, 0), "at {at}");
+    }
 }
 
 #[tokio::test]

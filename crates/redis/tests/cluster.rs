@@ -15,7 +15,7 @@ use ziggurat_limit::{
     remote::{Backend as _, Correction, TakeId},
 };
 use ziggurat_redis::{Options, Redis};
-use ziggurat_testkit::redis::RedisCluster;
+use ziggurat_testkit::redis::{RedisCluster, RedisServer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_decision_over_many_scopes_is_one_script_in_a_cluster() {
@@ -80,9 +80,54 @@ async fn one_decision_over_many_scopes_is_one_script_in_a_cluster() {
             assert_eq!(standing.unreconciled, Usd::cents(2));
         }
     }
-    let keys = |server: &ziggurat_testkit::redis::RedisServer| {
-        server.command(&["DBSIZE"])[1..].lines().next().and_then(|size| size.parse::<u32>().ok())
+    let used = cluster.servers().iter().filter(|server| keys(server) > 0).count();
+    assert!(used >= 2, "the prefixes are spread");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_away_keeps_nobody_and_is_found_again() {
+    let Some(mut cluster) = RedisCluster::start() else { return };
+    let options = Options::cluster(cluster.urls()).response_timeout(Duration::from_millis(100));
+    let limits = Redis::connect(options).expect("valid options").limits();
+    let asks = [Ask::new(Limit::requests_per_minute(Scope::tenant("a"), 1_000_000), 1)];
+    let decide = async || {
+        let began = Instant::now();
+        let answered = limits.take(TakeId(1), &asks, Duration::from_secs(30)).await.is_ok();
+        assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+        answered
     };
-    let keys: Vec<_> = cluster.servers().iter().map(|server| keys(server).expect("a number")).collect();
-    assert!(keys.iter().filter(|keys| **keys > 0).count() >= 2, "the prefixes are spread: {keys:?}");
+    let until_answered = async || {
+        let began = Instant::now();
+        while !decide().await {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        began.elapsed()
+    };
+    until_answered().await;
+    let node =
+        cluster.servers_mut().iter_mut().find(|server| keys(server) > 0).expect("one node has the slot");
+    node.stop();
+    for _ in 0..20 {
+        assert!(!decide().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.cont();
+    let took = until_answered().await;
+    println!("back {took:?} after the node goes on");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    node.kill();
+    for _ in 0..20 {
+        assert!(!decide().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.restart();
+    let took = until_answered().await;
+    println!("back {took:?} after the node's restart");
+    // A master of a Cluster refuses writes for two seconds after its start.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+fn keys(server: &RedisServer) -> u32 {
+    server.command(&["DBSIZE"])[1..].lines().next().and_then(|size| size.parse().ok()).expect("a number")
 }

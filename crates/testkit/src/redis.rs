@@ -242,6 +242,11 @@ impl RedisCluster {
     pub fn servers(&self) -> &[RedisServer] {
         &self.servers
     }
+
+    /// Its nodes, to kill and to restart.
+    pub fn servers_mut(&mut self) -> &mut [RedisServer] {
+        &mut self.servers
+    }
 }
 
 fn is_installed() -> bool {

@@ -23,16 +23,19 @@ while ARGV[at] do
       local it = look(key, slice, now)
       local number = math.floor(tonumber(ARGV[at + 3]) / slice)
       local field = string.format('%.0f', number)
-      local used = tonumber(redis.call('HGET', key, field))
-      if used and it.present - number <= SLICES then
+      local used = number == it.present and it.used or tonumber(redis.call('HGET', key, field) or 0)
+      if used > 0 and it.present - number <= SLICES then
         local left = math.max(used - amount, 0)
+        it.total = math.max(it.total - (used - left), 0)
         if left > 0 then
-          redis.call('HSET', key, field, left)
+          redis.call('HSET', key, 't', it.total, field, left)
         else
           redis.call('HDEL', key, field)
+          if number == it.newest then
+            scan(it)
+          end
+          redis.call('HSET', key, 't', it.total, 'n', it.newest)
         end
-        scan(it)
-        redis.call('HSET', key, 'p', it.present, 't', it.total, 'n', it.newest)
       end
     end
     at = at + 5

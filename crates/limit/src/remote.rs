@@ -15,7 +15,8 @@ use crate::{Ask, Level, Refused, Used};
 /// machine's own, by its clock.
 pub trait Backend: Send + Sync + 'static {
     /// Counts every ask under its limit, or nothing under any. A place among calls that run at the same time is `id`'s until it leaves, or
-    /// until `lease` has passed without a renewal. An id of which it was said before that no answer came ([`Correction::at`]) is refused.
+    /// until `lease` has passed without a renewal. An id of which it was said before that no answer came
+    /// ([`Correction::at`]) is refused, or its place is free again when `lease` has passed.
     fn take<'a>(
         &'a self,
         id: TakeId,

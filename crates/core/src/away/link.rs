@@ -174,13 +174,15 @@ impl<T> Link<T> {
         time: Duration,
         asked: impl Future<Output = Result<R, Away>>,
     ) -> Result<R, Away> {
+        let start = Instant::now();
         let answer = match timeout(time, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(Away::new(format!("no answer within {time:?}"))),
         };
         match &answer {
-            // One that is away is back when the worker has found it: a single late answer does not say so.
-            Ok(_) if self.is_here() => self.found(),
+            // What nobody waited for says nothing when it took longer than callers wait. One that is away is back when the worker has
+            // found it: a single answer that was on its way does not say so.
+            Ok(_) if self.is_here() && start.elapsed() <= self.deadline => self.found(),
             Ok(_) => {}
             Err(why) => self.failed(why),
         }

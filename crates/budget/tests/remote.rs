@@ -1,0 +1,381 @@
+//! A ledger on another machine, that may be away.
+
+#[path = "support/shared.rs"]
+mod shared;
+mod support;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use proptest::prelude::*;
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, ServiceExt};
+use ziggurat_budget::{BudgetLayer, Charge, Held, HoldId, Ledger, Refused, Reply, Store, remote::Remote};
+use ziggurat_core::{OnAway, Usd};
+
+use crate::{
+    shared::*,
+    support::{answer, catalog, chat, text, upstream, used},
+};
+
+const TWO: OnAway = OnAway::Local(NonZeroU32::new(2).expect("is not 0"));
+
+/// A machine that is known to be away after these claims; and was there before.
+async fn lose(machine: &Machine, store: &Remote<Machine>) {
+    machine.set(Mode::Fails);
+    for _ in 0..3 {
+        let _away = store.balances(&[of("other", 1)]).await;
+    }
+    assert!(!store.is_here());
+}
+
+async fn find(machine: &Machine, store: &Remote<Machine>) {
+    machine.set(Mode::Answers);
+    sleep(2000 * MS).await;
+    assert!(store.is_here());
+    store.flush().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_is_one_round_trip_and_a_settlement_waits_for_none() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone());
+    let budget = of("t", 100);
+    let hold = held(&store, claim(&budget, 1, 10)).await;
+    assert_eq!((machine.asked(), hold.amount), (1, cents(10)));
+    assert_eq!(store.balance(&budget).map(|known| known.held), Some(cents(10)));
+    assert_eq!(hold.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+    assert_eq!((machine.asked(), machine.account(&budget).1), (2, cents(15)));
+    hold.hold.settle(Charge::new(cents(7)));
+    assert_eq!((machine.asked(), store.queued()), (2, 1));
+    // There is no worker: who flushes sends it.
+    store.flush().await;
+    assert_eq!((machine.asked(), machine.account(&budget)), (3, (cents(7), Usd::ZERO)));
+    let (answer, _) = reserve(&store, claim(&budget, 94, 94)).await;
+    assert!(matches!(answer, Err(Refused::Exceeded { .. })));
+    assert_eq!(store.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_is_posted_in_full_and_what_is_not_waited_for_is_released() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone());
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 100);
+    let dropped = claim(&budget, 1, 10);
+    let id = dropped.id;
+    drop(held(&store, dropped).await);
+    store.flush().await;
+    assert_eq!(machine.ended(id), Some(unreconciled(cents(10))));
+
+    // It is asked for when it is polled, and not before.
+    let asked = machine.asked();
+    drop(store.reserve(claim(&budget, 1, 10)));
+    assert_eq!((machine.asked(), store.open()), (asked, 0));
+
+    // The caller leaves while it waits; the reservation arrives after its release, or before.
+    for mode in [Mode::Late(200 * MS), Mode::Late(30 * MS), Mode::Mute] {
+        machine.set(mode);
+        let left = claim(&budget, 1, 10);
+        let id = left.id;
+        assert!(timeout(20 * MS, store.reserve(left).wait()).await.is_err());
+        assert_eq!((store.open(), store.queued()), (1, 1));
+        machine.set(Mode::Answers);
+        sleep(1000 * MS).await;
+        assert_eq!(machine.ended(id), Some(Charge::new(Usd::ZERO)), "{mode:?}");
+        assert_eq!(machine.account(&budget), (cents(10), Usd::ZERO));
+        assert_eq!(store.open(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_open_than_there_is_room_to_settle() {
+    for policy in [OnAway::Deny, OnAway::Allow] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).capacity(2).on_away(policy);
+        let budget = of("t", 100);
+        let one = held(&store, claim(&budget, 1, 1)).await;
+        if policy == OnAway::Allow {
+            lose(&machine, &store).await;
+        }
+        let other = held(&store, claim(&budget, 1, 1)).await;
+        assert!(is_unavailable(&reserve(&store, claim(&budget, 1, 1)).await.0));
+        one.hold.settle(Charge::new(cents(1)));
+        other.hold.settle(Charge::new(cents(1)));
+        assert!(is_unavailable(&reserve(&store, claim(&budget, 1, 1)).await.0));
+        let _worker = tokio::spawn(store.run());
+        find(&machine, &store).await;
+        assert_eq!(machine.account(&budget), (cents(2), Usd::ZERO));
+        held(&store, claim(&budget, 1, 1)).await.hold.settle(Charge::new(cents(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_of_a_process_that_lives_do_not_expire() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone()).hold_ttl(Duration::from_secs(30));
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 100);
+    let hold = held(&store, claim(&budget, 1, 10)).await;
+    sleep(Duration::from_secs(300)).await;
+    assert_eq!(machine.account(&budget), (Usd::ZERO, cents(10)));
+    let renewals = machine.0.lock().expect("is sound").renewals;
+    assert!((29..=31).contains(&renewals), "{renewals}");
+    hold.hold.settle(Charge::new(cents(3)));
+    sleep(100 * MS).await;
+    assert_eq!(machine.account(&budget), (cents(3), Usd::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn allowed_calls_are_posted_when_it_is_back() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone()).on_away(OnAway::Allow);
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 1);
+    let before = held(&store, claim(&budget, 1, 1)).await;
+    // The call that finds out passes too, under its own id, whether the machine has made its reservation or not.
+    machine.set(Mode::Mute);
+    let own = of("own", 100);
+    let found_out = held(&store, claim(&own, 5, 5)).await;
+    lose(&machine, &store).await;
+    let hold = held(&store, claim(&budget, 10, 20)).await;
+    assert_eq!(hold.amount, cents(20));
+    assert_eq!(hold.hold.extend(cents(1), cents(5)).wait().await.ok(), Some(cents(5)));
+    assert_eq!(before.hold.extend(cents(1), cents(5)).wait().await.ok(), Some(cents(5)));
+    hold.hold.settle(Charge::new(cents(24)));
+    before.hold.settle(Charge::new(cents(4)));
+    found_out.hold.settle(Charge::new(cents(3)));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(store.queued(), 3);
+    find(&machine, &store).await;
+    assert_eq!(machine.account(&budget), (cents(28), Usd::ZERO));
+    assert_eq!(machine.account(&own), (cents(3), Usd::ZERO));
+    assert_eq!(store.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_local_share_is_what_was_left_divided_and_nothing_where_that_is_not_known() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone()).on_away(TWO);
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 100);
+    machine.spend(&budget, cents(50));
+    let before = held(&store, claim(&budget, 9, 9)).await;
+    // 41 are left, this node's share is 20.5.
+    lose(&machine, &store).await;
+    assert!(is_unavailable(&reserve(&store, claim(&of("unknown", 100), 1, 1)).await.0));
+    assert!(matches!(reserve(&store, claim(&budget, 42, 42)).await.0, Err(Refused::Exceeded { .. })));
+    assert!(is_unavailable(&reserve(&store, claim(&budget, 21, 21)).await.0));
+    let one = held(&store, claim(&budget, 10, 10)).await;
+    assert_eq!(before.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+    assert!(is_unavailable(&before.hold.extend(cents(6), cents(6)).wait().await));
+    let rest = held(&store, claim(&budget, 1, 10)).await;
+    assert_eq!(rest.amount, Usd::pico(55_000_000_000));
+    one.hold.settle(Charge::new(cents(4)));
+    // 14 were set aside, of which 5 by this node: it has spent 3 of those.
+    before.hold.settle(Charge::new(cents(12)));
+    rest.hold.settle(Charge::new(Usd::ZERO));
+    let again = held(&store, claim(&budget, 1, 100)).await;
+    assert_eq!(again.amount, Usd::pico(135_000_000_000));
+    again.hold.settle(Charge::new(Usd::ZERO));
+    find(&machine, &store).await;
+    assert_eq!(machine.account(&budget), (cents(66), Usd::ZERO));
+    // Nothing was heard of it since: another absence gives no other share.
+    lose(&machine, &store).await;
+    assert_eq!(held(&store, claim(&budget, 1, 100)).await.amount, Usd::pico(135_000_000_000));
+    find(&machine, &store).await;
+    assert_eq!(
+        store.balances(std::slice::from_ref(&budget)).await.map(|all| all[0].spent),
+        Ok(Usd::pico(795_000_000_000))
+    );
+    lose(&machine, &store).await;
+    assert_eq!(held(&store, claim(&budget, 1, 100)).await.amount, Usd::pico(102_500_000_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_or_goes_on_by_policy_when_the_ledger_is_away() {
+    for (policy, more) in [(OnAway::Deny, None), (OnAway::Allow, Some(cents(80))), (TWO, Some(cents(45)))] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(policy);
+        let budget = of("t", 100);
+        let hold = held(&store, claim(&budget, 10, 10)).await;
+        machine.set(Mode::Lost);
+        let start = Instant::now();
+        assert_eq!(hold.hold.extend(cents(5), cents(80)).wait().await.ok(), more, "{policy:?}");
+        assert_eq!(start.elapsed(), 50 * MS);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_layer_counts_there_and_answers_503_when_it_is_away() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone());
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 100);
+    let layer = BudgetLayer::new(Ledger::new(store.clone()), catalog()).budget(budget.clone());
+    let service = layer.layer(upstream(|_| answer(&used(10, 500))));
+    let response = service.clone().oneshot(chat(r#","max_tokens":2000"#)).await.expect("answers");
+    assert_eq!(response.status(), 200);
+    assert_eq!(machine.account(&budget), (Usd::ZERO, cents(2)));
+    drop(text(response).await);
+    sleep(MS).await;
+    assert_eq!(machine.account(&budget), (Usd::pico(5_000_000_000), Usd::ZERO));
+
+    machine.set(Mode::Lost);
+    let start = Instant::now();
+    let response = service.clone().oneshot(chat(r#","max_tokens":2000"#)).await.expect("answers");
+    assert_eq!((response.status().as_u16(), start.elapsed()), (503, 50 * MS));
+    assert!(text(response).await.contains("budget_unavailable"));
+}
+
+/// What a process does, and what the machine does.
+#[derive(Clone, Debug)]
+enum Op {
+    Reserve { most: u64, patience: u64 },
+    Settle { which: usize, charge: u64 },
+    Drop(usize),
+    Extend { which: usize, patience: u64 },
+    Machine(Mode),
+    Wait(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let patience = || prop_oneof![Just(1000_u64), 0..60_u64];
+    let mode = prop_oneof![
+        3 => Just(Mode::Answers),
+        1 => Just(Mode::Fails),
+        1 => Just(Mode::Lost),
+        1 => Just(Mode::Mute),
+        2 => (1..700_u32).prop_map(|by| Mode::Late(MS * by)),
+    ];
+    let op = prop_oneof![
+        6 => (1..20_u64, patience()).prop_map(|(most, patience)| Op::Reserve { most, patience }),
+        4 => (any::<usize>(), 0..30_u64).prop_map(|(which, charge)| Op::Settle { which, charge }),
+        1 => any::<usize>().prop_map(Op::Drop),
+        2 => (any::<usize>(), patience()).prop_map(|(which, patience)| Op::Extend { which, patience }),
+        2 => mode.prop_map(Op::Machine),
+        3 => prop_oneof![0..20_u64, 0..3000_u64].prop_map(Op::Wait),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+/// After it is back, the machine's ledger is what was charged: nothing lost, nothing doubled, nothing left.
+async fn check(ops: Vec<Op>, policy: OnAway) {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone()).on_away(policy).hold_ttl(Duration::from_secs(3));
+    let worker = tokio::spawn(store.run());
+    let budget = of("t", 300);
+    let mut open: Vec<(HoldId, Held)> = Vec::new();
+    let mut charged: Vec<(HoldId, Charge)> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Reserve { most, patience } => {
+                let claim = claim(&budget, 1, most);
+                let id = claim.id;
+                let start = Instant::now();
+                let away = !store.is_here();
+                let answer = timeout(MS * patience as u32, store.reserve(claim).wait()).await;
+                assert!(start.elapsed() <= if away { Duration::ZERO } else { 50 * MS });
+                if let Ok(Ok(held)) = answer {
+                    open.push((id, held));
+                }
+            }
+            Op::Settle { which, charge } if !open.is_empty() => {
+                let (id, held) = open.swap_remove(which % open.len());
+                let charge = Charge::new(cents(charge));
+                held.hold.settle(charge);
+                charged.push((id, charge));
+            }
+            Op::Drop(which) if !open.is_empty() => {
+                let (id, held) = open.swap_remove(which % open.len());
+                charged.push((id, unreconciled(held.amount)));
+            }
+            Op::Extend { which, patience } if !open.is_empty() => {
+                let at = which % open.len();
+                let held = &mut open[at].1;
+                let reply = held.hold.extend(cents(1), cents(4));
+                if let Ok(Ok(more)) = timeout(MS * patience as u32, reply.wait()).await {
+                    held.amount += more;
+                }
+            }
+            Op::Machine(mode) => machine.set(mode),
+            Op::Wait(ms) => sleep(MS * ms as u32).await,
+            _ => {}
+        }
+    }
+    machine.set(Mode::Answers);
+    sleep(2000 * MS).await;
+    assert!(store.is_here());
+    for (id, held) in open.drain(..) {
+        charged.push((id, unreconciled(held.amount)));
+    }
+    store.flush().await;
+    assert_eq!((store.open(), store.queued()), (0, 0));
+    // What was late has arrived too.
+    sleep(Duration::from_secs(10)).await;
+    for (id, charge) in &charged {
+        assert_eq!(machine.ended(*id), Some(*charge));
+    }
+    let sum: Usd = charged.iter().map(|(_, charge)| charge.amount).sum();
+    assert_eq!(machine.account(&budget), (sum, Usd::ZERO));
+    worker.abort();
+}
+
+/// What is given away by this node alone is never more than its part of what was left, however often the machine goes.
+async fn check_share(ops: Vec<Op>, spent: u64, nodes: u32) {
+    let machine = Machine::new();
+    let policy = OnAway::Local(NonZeroU32::new(nodes).expect("is not 0"));
+    let store = Remote::new(machine.clone()).on_away(policy);
+    let _worker = tokio::spawn(store.run());
+    let budget = of("t", 300);
+    machine.spend(&budget, cents(spent));
+    let _said = store.balances(std::slice::from_ref(&budget)).await;
+    let share = Usd::pico(cents(300 - spent).as_pico() / u128::from(nodes));
+    lose(&machine, &store).await;
+    let (mut open, mut used): (Vec<Held>, Usd) = (Vec::new(), Usd::ZERO);
+    for op in ops {
+        match op {
+            Op::Reserve { most, .. } => {
+                if let Reply::Ready(Ok(held)) = store.reserve(claim(&budget, 1, most * 5)) {
+                    open.push(held);
+                }
+            }
+            Op::Settle { which, charge } if !open.is_empty() => {
+                let held = open.swap_remove(which % open.len());
+                let charge = cents(charge).min(held.amount);
+                used += charge;
+                held.hold.settle(Charge::new(charge));
+            }
+            Op::Extend { which, .. } if !open.is_empty() => {
+                let at = which % open.len();
+                if let Reply::Ready(Ok(more)) = open[at].hold.extend(cents(1), cents(40)) {
+                    open[at].amount += more;
+                }
+            }
+            Op::Wait(ms) if ms > 1500 => {
+                find(&machine, &store).await;
+                lose(&machine, &store).await;
+            }
+            _ => {}
+        }
+        assert!(used + open.iter().map(|held| held.amount).sum() <= share);
+    }
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("is built")
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_and_nothing_is_doubled(
+        ops in ops(),
+        policy in prop_oneof![Just(OnAway::Deny), Just(OnAway::Allow), Just(TWO)],
+    ) {
+        paused().block_on(check(ops, policy));
+    }
+
+    #[test]
+    fn a_share_is_never_more_than_its_part_of_what_was_left(ops in ops(), spent in 0..300_u64, nodes in 1..5_u32) {
+        paused().block_on(check_share(ops, spent, nodes));
+    }
+}

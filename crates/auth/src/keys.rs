@@ -213,14 +213,14 @@ impl<S> Inner<S> {
                     Some(asking.land(answer.map(|answer| answer.map(V::from))))
                 }
             };
-            match landed {
-                Some(Landed::Answer(answer)) => return Ok(answer),
-                // What is known by now: it may have been revoked while this waited.
-                Some(Landed::Away) => match cache.known(key, self.clock.now()) {
-                    Known::Fresh(answer) => return Ok(answer),
-                    Known::Stale(stale) => return stale.ok_or(Denied::unavailable()),
-                },
-                Some(Landed::Superseded) | None => {}
+            if let Some(Landed::Answer(answer)) = landed {
+                return Ok(answer);
+            }
+            // What is known by now: it may have been revoked while this waited, or another was answered.
+            match (cache.known(key, self.clock.now()), landed) {
+                (Known::Fresh(answer), _) => return Ok(answer),
+                (Known::Stale(stale), Some(Landed::Away)) => return stale.ok_or(Denied::unavailable()),
+                _ => {}
             }
         }
         Err(Denied::unavailable())

@@ -191,7 +191,7 @@ impl Config {
     /// Whether a token says that it is signed in a way that is accepted, and asks for nothing that is not known here
     /// (RFC 7515, section 4.1.11).
     fn accepts(&self, header: &Header) -> bool {
-        self.algorithms.contains(&header.alg) && !header.extras.inner().contains_key("crit")
+        self.algorithms.contains(&header.alg) && header.crit.is_none()
     }
 
     /// When a token ends that is to be believed now.

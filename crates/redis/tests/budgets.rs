@@ -418,7 +418,9 @@ async fn a_clock_that_goes_back_forgets_nothing_early() {
     let script = Script::default();
     let ledger = connect(&server, "back", &script);
     let budget = rolling("a", Usd::dollars(1));
-    for (id, at, spent) in [(1, 3000, 10), (2, 0, 20), (3, 6450, 30), (4, 6600, 30), (5, 9400, 40), (6, 9500, 40)] {
+    for (id, at, spent) in
+        [(1, 3000, 10), (2, 0, 20), (3, 6450, 30), (4, 6600, 30), (5, 9400, 40), (6, 9500, 40)]
+    {
         script.set(at);
         let claim = claim(id, std::slice::from_ref(&budget), Usd::cents(10), Usd::cents(10));
         reserve(&ledger, &claim).await.expect("fits");

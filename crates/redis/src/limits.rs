@@ -53,9 +53,7 @@ impl Limits {
             for correction in batch {
                 self.changes(correction, &mut keys, &mut changes);
             }
-            if changes.is_empty() {
-                continue;
-            }
+            // Nothing to change is sent too: whoever is answered takes it that the server is there.
             let mut call = keys.call(&SETTLE);
             call.arg(self.0.given_time()).arg(REMEMBER.as_millis().to_string());
             changes.iter().for_each(|change| change.write(&mut call));
@@ -71,9 +69,6 @@ impl Limits {
             for (id, asks) in running {
                 let own = asks.iter().filter(|ask| ask.limit.measure == Measure::Concurrency);
                 places.extend(own.map(|ask| (keys.place(self.counter(&ask.limit)), id)));
-            }
-            if places.is_empty() {
-                continue;
             }
             let mut call = keys.call(&RENEW);
             call.arg(self.0.given_time()).arg(micros(lease));

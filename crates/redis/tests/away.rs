@@ -2,6 +2,7 @@
 
 use std::{
     env, fs, process,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,7 @@ use ziggurat_budget::{Claim, HoldId, remote::Backend as _};
 use ziggurat_core::{Away, Budget, Limit, Scope, Usd, Window};
 use ziggurat_limit::{
     Ask,
-    remote::{Backend as _, TakeId},
+    remote::{Backend as _, Correction, TakeId},
 };
 use ziggurat_redis::{InvalidOptions, Options, Redis};
 use ziggurat_testkit::redis::RedisServer;
@@ -100,6 +101,20 @@ async fn a_frozen_server_keeps_nobody_longer_than_the_timeout() {
     let took = recovery(&redis).await;
     println!("back {took:?} after it goes on");
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_answers_nothing_even_where_nothing_changes() {
+    let Some(server) = RedisServer::start() else { return };
+    let redis = connect(server.url());
+    recovery(&redis).await;
+    let asks: Arc<[Ask]> = [Ask::new(Limit::requests_per_minute(Scope::tenant("a"), 1), 1)].into();
+    let unanswered = [Correction::new(TakeId(7), Arc::clone(&asks), None, None)];
+    assert_eq!(redis.limits().settle(&unanswered).await, Ok(()));
+    assert_eq!(redis.limits().renew(&[(TakeId(7), Arc::clone(&asks))], LEASE).await, Ok(()));
+    server.stop();
+    assert!(redis.limits().settle(&unanswered).await.is_err());
+    assert!(redis.limits().renew(&[(TakeId(7), asks)], LEASE).await.is_err());
 }
 
 #[tokio::test]

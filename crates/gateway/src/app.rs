@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -23,7 +23,7 @@ use ziggurat_core::{Body, Budget, Call, Cause, Clock, Dialect, Limits, Principal
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
-    admin::{Admin, Caller, Changed, Standing},
+    admin::{Action, Admin, Caller, Changed, Standing},
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
@@ -115,7 +115,7 @@ impl App {
     pub(crate) async fn answer(&self, door: Door, mut request: Request<Body>) -> Response<Body> {
         let id = self.ids.next();
         let (route, dialect) = Route::of(request.method(), request.uri().path());
-        let is_reachable = door.reaches(&route);
+        let is_reachable = door.reaches(request.method(), request.uri().path(), &route);
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(if is_reachable { route } else { Route::Nothing });
         let answer = async {
@@ -145,11 +145,13 @@ impl App {
 // ===== impl Door =====
 
 impl Door {
-    const fn reaches(self, route: &Route) -> bool {
+    fn reaches(self, method: &Method, path: &str, route: &Route) -> bool {
+        // Whatever the method: where the paths are not, nobody is told that they are elsewhere.
+        let is_admin = || Action::of(method, path).is_some();
         match (self, route) {
             (Self::All, _) | (_, Route::Liveness | Route::Readiness) => true,
-            (Self::Calls, route) => !matches!(route, Route::Admin(_)),
-            (Self::Admin, route) => matches!(route, Route::Admin(_)),
+            (Self::Calls, _) => !is_admin(),
+            (Self::Admin, _) => is_admin(),
         }
     }
 }
@@ -372,7 +374,6 @@ impl Ids {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
     use ziggurat_catalog::Catalog;
 
     use super::*;

@@ -8,6 +8,9 @@ mod limits;
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
+use ziggurat_core::{Budget, Scope, Usd, Window};
+use ziggurat_redis::Redis;
+use ziggurat_testkit::redis::RedisServer;
 
 use crate::{
     client::{Answer, get, post},
@@ -51,6 +54,44 @@ async fn readiness(gateway: &Gateway) -> (u16, Value) {
 
 async fn is_alive(gateway: &Gateway) -> bool {
     get(gateway.addr, "/health/liveness", &[]).await.status == 200
+}
+
+/// What the budget of all calls stands at, by the store's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    spent: Usd,
+    held: Usd,
+    /// What of it nobody has settled.
+    unreconciled: Usd,
+}
+
+impl Standing {
+    fn spent(spent: Usd) -> Self {
+        Self { spent, held: Usd::ZERO, unreconciled: Usd::ZERO }
+    }
+}
+
+fn of_gateway() -> Budget {
+    Budget::new(Scope::gateway(), Usd::dollars(1), Window::Lifetime)
+}
+
+async fn on_redis(server: &RedisServer) -> Standing {
+    let budgets = Redis::connect(server.url()).unwrap().budgets();
+    let (one, mut tries) = ([of_gateway()], 0);
+    let found = loop {
+        // It connects in the background.
+        match budgets.standings(&one).await {
+            Ok(found) => break found,
+            Err(away) => assert!(tries < 100, "{away}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    Standing {
+        spent: found[0].balance.spent,
+        held: found[0].balance.held,
+        unreconciled: found[0].unreconciled,
+    }
 }
 
 /// How long a store that is back may stay unnoticed.

@@ -106,7 +106,7 @@ async fn the_admin_api_has_a_port_of_its_own_where_it_is_told_so() {
     let secret = new_key(admin_addr, json!({})).await;
     let body = body("paid", false, Some(100));
     assert_eq!(call_as(gateway.addr, &secret, &body).await.status, 200);
-    for path in ["/key/generate", "/team/new", "/user/new", "/customer/new", "/budget/new"] {
+    for path in ["/key/generate", "/team/new", "/user/new", "/customer/new", "/budget/new", "/key/info"] {
         let answer = post(gateway.addr, path, &[&key()], "{}").await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
         // Nor does it matter who asks.

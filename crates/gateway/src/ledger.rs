@@ -72,7 +72,12 @@ impl Keeper {
                 let Some(Database::Postgres(url)) = &stores.database else {
                     return Err("the ledger is to be in PostgreSQL, and there is none".to_owned());
                 };
-                let pool = postgres::connect(url.expose(), postgres::Options::default())
+                let mut options = postgres::Options::default();
+                if let Some(deadline) = stores.deadline {
+                    // What is waited for longer may take longer.
+                    options = options.acquire_timeout(deadline).statement_timeout(deadline * 2);
+                }
+                let pool = postgres::connect(url.expose(), options)
                     .await
                     .map_err(|error| format!("general_settings.database_url: {error}"))?;
                 let ledger = PostgresLedger::new(pool);

@@ -13,6 +13,7 @@ use ziggurat_sql::directory::{Directory, Options};
 use crate::{
     config::{Config, Database},
     ledger::{Keeper, LAST_WRITES},
+    secret::Secret,
 };
 
 /// What outlives the process, or is shared with other gateways.
@@ -45,7 +46,14 @@ impl Stores {
         let settings = &config.stores;
         // Of `rediss://`; whoever has installed one before has the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let redis = settings.redis.as_ref().map(|url| Redis::connect(url.expose())).transpose();
+        let connect = |url: &Secret| {
+            let options = ziggurat_redis::Options::new(url.expose());
+            Redis::connect(match settings.deadline {
+                Some(deadline) => options.response_timeout(deadline.max(WORK)),
+                None => options,
+            })
+        };
+        let redis = settings.redis.as_ref().map(connect).transpose();
         let redis = redis.map_err(|error| format!("the Redis of the config cannot be used: {error}"))?;
         let keys = match &settings.database {
             Some(database) => Some(open_keys(database, config).await?),
@@ -124,6 +132,8 @@ impl Stores {
     }
 }
 
+/// How long Redis is waited for by what no caller waits for, at least.
+const WORK: Duration = Duration::from_millis(500);
 /// How long the places of a gateway that was killed stay taken.
 const LEASE: Duration = Duration::from_secs(20);
 
@@ -134,9 +144,13 @@ async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<D
     if let Some(budget) = &settings.customer_budget {
         options = options.customer_budget(budget);
     }
+    let mut policy = CachePolicy::default();
+    if let Some(deadline) = settings.deadline {
+        policy.deadline = deadline;
+        options = options.lookup_deadline(deadline);
+    }
     let opened = Directory::open(&url_of(database), options).await;
     let directory = opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
-    let mut policy = CachePolicy::default();
     if let Some(fresh) = settings.key_ttl {
         policy.fresh = fresh;
     }

@@ -73,8 +73,9 @@ impl Link {
         let server = Server::new(options)?;
         let (sender, state) = watch::channel(State::Connecting);
         let broken = Arc::new(Broken::default());
-        let keeper = runtime.spawn(keep(server, probe, sender, Arc::clone(&broken))).abort_handle();
         let response_timeout = options.response_timeout;
+        let silence = response_timeout.max(PROBE_TIMEOUT);
+        let keeper = runtime.spawn(keep(server, probe, silence, sender, Arc::clone(&broken))).abort_handle();
         Ok(Self { state, broken, places: Semaphore::new(MOST_UNDER_WAY), response_timeout, keeper })
     }
 
@@ -193,7 +194,13 @@ impl Connection {
 }
 
 /// Connects, again and again, and finds out when the connection does not serve any more.
-async fn keep(server: Server, probe: Cmd, state: watch::Sender<State>, broken: Arc<Broken>) {
+async fn keep(
+    server: Server,
+    probe: Cmd,
+    silence: Duration,
+    state: watch::Sender<State>,
+    broken: Arc<Broken>,
+) {
     let mut number = 0;
     let mut wait = SHORTEST_WAIT;
     loop {
@@ -203,7 +210,7 @@ async fn keep(server: Server, probe: Cmd, state: watch::Sender<State>, broken: A
                 wait = SHORTEST_WAIT;
                 let since = Instant::now();
                 state.send_replace(State::Here(number, connection.clone()));
-                serve(number, connection, &probe, &broken).await;
+                serve(number, connection, &probe, silence, &broken).await;
                 state.send_replace(State::Connecting);
                 if since.elapsed() < LONGEST_WAIT {
                     // One that serves for nothing, as a replica's does, is not made again and again.
@@ -221,7 +228,7 @@ async fn keep(server: Server, probe: Cmd, state: watch::Sender<State>, broken: A
 }
 
 /// Returns when the connection is broken, or nothing answers on it.
-async fn serve(number: u64, mut connection: Connection, probe: &Cmd, broken: &Broken) {
+async fn serve(number: u64, mut connection: Connection, probe: &Cmd, silence: Duration, broken: &Broken) {
     loop {
         if timeout(PROBE_EVERY, broken.told.notified()).await.is_ok() {
             if broken.number.load(Ordering::Acquire) >= number {
@@ -230,7 +237,7 @@ async fn serve(number: u64, mut connection: Connection, probe: &Cmd, broken: &Br
             continue;
         }
         let answers = broken.answers.load(Ordering::Relaxed);
-        match timeout(PROBE_TIMEOUT, connection.send(probe)).await {
+        match timeout(silence, connection.send(probe)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if !is_broken(&error) => {}
             // It is busy, and not away.

@@ -75,7 +75,8 @@ impl Options {
         self
     }
 
-    /// Sets how long an answer is waited for; 500 ms unless set. Callers wait as long as their own deadline says, if that is shorter.
+    /// Sets how long an answer is waited for; 500 ms unless set. Callers wait as long as their own deadline says, if that is shorter. A
+    /// connection that is silent for so long, and 800 ms at least, is given up.
     #[must_use]
     pub const fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;

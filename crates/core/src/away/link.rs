@@ -151,18 +151,23 @@ impl<T> Link<T> {
 
     /// As [`Link::ask`], for what nobody waits for.
     pub(super) async fn keep(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
-        self.within(PROBE_EVERY, true, asked).await
+        self.within(self.patience(), true, asked).await
     }
 
     /// As [`Link::keep`], for what the store need not be asked for: that it went well does not say that it answered.
     pub(super) async fn work(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
-        self.within(PROBE_EVERY, false, asked).await
+        self.within(self.patience(), false, asked).await
     }
 
     /// Whether it answers as fast as callers are promised. It is given longer than that: what it has to connect first may go on.
     pub(super) async fn probe(&self, asked: impl Future<Output = Result<(), Away>>) -> bool {
         let start = Instant::now();
-        matches!(timeout(PROBE_EVERY, asked).await, Ok(Ok(()))) && start.elapsed() <= self.deadline
+        matches!(timeout(self.patience(), asked).await, Ok(Ok(()))) && start.elapsed() <= self.deadline
+    }
+
+    /// How long the worker waits: nobody waits for it.
+    fn patience(&self) -> Duration {
+        self.deadline.max(PROBE_EVERY)
     }
 
     /// Callers may ask again.

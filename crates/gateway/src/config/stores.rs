@@ -22,7 +22,7 @@ pub(crate) struct Stores {
     pub(crate) on_limits_away: OnAway,
     /// `ziggurat_settings.on_budgets_away`: calls while the ledger is away.
     pub(crate) on_budgets_away: OnAway,
-    /// `ziggurat_settings.store_deadline`: how long a call waits for Redis, or for the ledger in PostgreSQL.
+    /// `ziggurat_settings.store_deadline`: how long a call waits for Redis, or for the database.
     pub(crate) deadline: Option<Duration>,
     /// `ziggurat_settings.admin_port`: where the admin API answers, and nowhere else then.
     pub(crate) admin_port: Option<u16>,

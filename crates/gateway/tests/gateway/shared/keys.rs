@@ -12,11 +12,19 @@ use crate::{
     samples::CHAT,
 };
 
+/// Keys in a database; its deadline is wide, on machines that do much else.
+fn on_database(server: &Postgres) -> String {
+    format!(
+        "environment_variables: {{DATABASE_URL: '{}'}}\nziggurat_settings: {{store_deadline: 10}}\n",
+        server.url()
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_ends_at_once_here_and_soon_elsewhere() {
     let Some(server) = Postgres::start() else { return };
     let upstream = Paid::start(Gate::Open).await;
-    let sections = format!("environment_variables: {{DATABASE_URL: '{}'}}\n", server.url());
+    let sections = on_database(&server);
     let both = gateways(2, &upstream, &sections).await;
     let body = body("paid", false, Some(100));
     for path in ["/key/delete", "/key/block"] {
@@ -29,7 +37,8 @@ async fn a_revoked_key_ends_at_once_here_and_soon_elsewhere() {
         assert_eq!(call_as(both[0].addr, &secret, &body).await.status, 401);
         let start = Instant::now();
         while call_as(both[1].addr, &secret, &body).await.status != 401 {
-            assert!(start.elapsed() < Duration::from_secs(6));
+            // Five seconds, and the moment that a call takes here.
+            assert!(start.elapsed() < Duration::from_secs(7));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -39,7 +48,7 @@ async fn a_revoked_key_ends_at_once_here_and_soon_elsewhere() {
 async fn a_keys_budget_is_one_for_all_gateways() {
     let Some(server) = Postgres::start() else { return };
     let upstream = Paid::start(Gate::Open).await;
-    let sections = format!("environment_variables: {{DATABASE_URL: '{}'}}\n", server.url());
+    let sections = on_database(&server);
     let both = gateways(2, &upstream, &sections).await;
     let team = admin(both[0].addr, "/team/new", json!({"team_alias": "red", "max_budget": 0.5})).await;
     let secret =
@@ -64,7 +73,7 @@ async fn a_keys_budget_is_one_for_all_gateways() {
 async fn wrong_keys_are_told_apart_by_nothing() {
     let Some(server) = Postgres::start() else { return };
     let upstream = Paid::start(Gate::Open).await;
-    let sections = format!("environment_variables: {{DATABASE_URL: '{}'}}\n", server.url());
+    let sections = on_database(&server);
     let gateway = gateways(1, &upstream, &sections).await.remove(0);
     let blocked = new_key(gateway.addr, json!({"blocked": true})).await;
     let deleted = new_key(gateway.addr, json!({})).await;

@@ -186,7 +186,7 @@ impl Keeper {
                 );
             }
             (false, _) => tracing::error!(
-                "what calls came to was not posted in {LAST_WRITES:?}: what was held for them will be, as unreconciled"
+                "what calls came to was not posted in {LAST_WRITES:?}: what was held for them will be, as unreconciled; what passed while the ledger was away is lost"
             ),
         }
     }

@@ -159,7 +159,8 @@ impl Entry {
     /// What is left of this process's share.
     fn room(&mut self, cap: Usd, nodes: NonZeroU32) -> Usd {
         let part = |of: Usd| Usd::pico(of.as_pico() / u128::from(nodes.get()));
-        let left = part(self.left(cap).saturating_sub(self.unposted));
+        // What this process has set aside on its own comes off its own share: another absence is no other share.
+        let left = part(self.left(cap)).saturating_sub(self.unposted);
         let share = self.share.get_or_insert(Share { most: left, used: Usd::ZERO });
         // A cap that was lowered since holds too.
         share.most.min(part(cap)).saturating_sub(share.used)

@@ -87,18 +87,25 @@ impl<T: Clone + Send + Sync> Link<T> {
         next: &mut Progress,
         renew_every: Duration,
     ) -> Result<(), Away> {
-        if self.queued() > 0 {
-            self.send(work, &mut next.batch).await?;
-        }
+        // What is open is renewed whether what has ended can be sent or not.
+        let sent = match self.queued() {
+            0 => Ok(()),
+            _ => self.send(work, &mut next.batch).await,
+        };
         if Instant::now() >= next.renew_at {
-            for batch in work.open().chunks(BATCH) {
-                self.work(work.renew(batch)).await?;
-            }
+            self.renew(work).await?;
             next.renew_at = Instant::now() + renew_every;
         }
         if Instant::now() >= next.keep_at {
             self.keep(work.keep()).await?;
             next.keep_at = Instant::now() + KEEP_EVERY;
+        }
+        sent
+    }
+
+    async fn renew<W: Work<Item = T>>(&self, work: &W) -> Result<(), Away> {
+        for batch in work.open().chunks(BATCH) {
+            self.work(work.renew(batch)).await?;
         }
         Ok(())
     }
@@ -106,13 +113,15 @@ impl<T: Clone + Send + Sync> Link<T> {
     /// Whether it answers, and takes what was settled meanwhile: that goes first, so that callers find it spent; but not for longer than
     /// they may be kept waiting.
     async fn is_found<W: Work<Item = T>>(&self, work: &W, next: &mut Progress) -> bool {
-        if !self.probe(work.keep()).await {
+        // First of all: what is open here must not expire by the very question.
+        if self.renew(work).await.is_err() || !self.probe(work.keep()).await {
             return false;
         }
         let until = Instant::now() + CATCH_UP;
         while self.queued() > 0 && Instant::now() < until {
+            // It has answered: what it cannot take now is sent again later.
             if self.send(work, &mut next.batch).await.is_err() {
-                return false;
+                break;
             }
         }
         true

@@ -79,6 +79,8 @@ pub async fn connect(url: &str, options: Options) -> Result<Pool, ConnectError> 
     ]);
     let inner = PgPoolOptions::new()
         .max_connections(options.max_connections)
+        // Made ahead: who waits for a decision has no time to wait for a connection.
+        .min_connections(options.max_connections.min(READY))
         .acquire_timeout(options.acquire_timeout)
         // A round trip before each statement is one too many: only what was idle for a while may be dead without having been told.
         .test_before_acquire(false)
@@ -104,6 +106,9 @@ async fn prepare(at: &PgConnectOptions, migrate: bool) -> Result<(), ConnectErro
     }
     connection.close().await.map_err(failed)
 }
+
+/// Connections that are kept open.
+const READY: u32 = 8;
 
 // ===== impl Options =====
 

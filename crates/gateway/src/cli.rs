@@ -201,7 +201,9 @@ fn serve(serve: &Serve) -> Result<(), String> {
     };
     let groups = Groups::new(&config).map_err(|error| error.to_string())?;
     say_what_guards(&config, &catalog, &groups);
-    let settings = serve.settings(config.stores.admin_port);
+    // Without keys to manage there is nothing to serve there.
+    let admin_port = config.stores.admin_port.filter(|_| config.stores.database.is_some());
+    let settings = serve.settings(admin_port);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

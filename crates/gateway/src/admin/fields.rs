@@ -159,6 +159,14 @@ impl Fields {
             .map(|raw| serde_json::from_str(raw.get()).map_err(|_| Refusal::wrong_type(named, expected)))
     }
 
+    /// Refuses to set what is spent, also to nothing: that is for those who make something to say.
+    pub(super) fn leaves_spend(&self) -> Result<(), Refusal> {
+        match self.members.get("spend").is_some_and(|raw| raw.get() != "null") {
+            true => Err(Refusal::invalid("spend", "is what the ledger says, and cannot be set")),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses what is left, except where it asks for nothing.
     pub(super) fn finish(mut self) -> Result<(), Refusal> {
         if let Given::Value(spend) = self.raw("spend")

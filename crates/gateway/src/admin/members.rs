@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use ziggurat_sql::directory::{Allowance, DirectoryError, Member, Page, User, UserFilter};
+use ziggurat_sql::directory::{Allowance, DirectoryError, KeyFilter, Member, Page, User, UserFilter};
 
 use super::{
     Answer, Changed, Context,
@@ -109,8 +109,28 @@ impl Context<'_> {
         fields.finish()?;
         let team = self.directory.get_team(&id).await.map_err(|error| self.refuse(error))?;
         self.settle_member(self.directory.remove_member(&id, &user).await)?;
+        self.delete_keys_of(&id, user).await?;
         let members = self.members(Some(&id), None).await?;
         json(&self.show_team(team, &members).await?)
+    }
+
+    /// Deletes the keys of a team that were one user's: who is out has none.
+    async fn delete_keys_of(&self, team: &str, user: String) -> Result<(), Refusal> {
+        let mut filter = KeyFilter::default();
+        (filter.team, filter.user) = (Some(team.to_owned()), Some(user));
+        loop {
+            let listed = self.directory.list_keys(&filter, Page::default()).await;
+            let keys = listed.map_err(|error| self.refuse(error))?.items;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            for key in keys {
+                match self.directory.delete_key(&key.hash).await {
+                    Err(DirectoryError::NotFound) => {}
+                    deleted => self.settle(&Changed::Key(key.hash), deleted)?,
+                }
+            }
+        }
     }
 
     /// Adds all of them to a team or none, and makes users of those who are not known.

@@ -365,8 +365,8 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
              aws_sqs_callback_params dynamodb_table_name model_alias_map model_group_settings model_cost_map_url
              blog_posts_url anthropic_beta_headers_url custom_prompt_dict custom_provider_map
              add_function_to_prompt check_provider_endpoint credential_list prompt_name_config_map
-             default_soft_budget budget_rollover budget_exceeded_throttle_percentage default_key_generate_params
-             default_key_max_budget_alert_emails key_generation_settings default_team_params
+             default_soft_budget budget_rollover budget_exceeded_throttle_percentage
+             default_key_max_budget_alert_emails key_generation_settings
              default_team_settings max_ui_session_budget validate_end_user_id_in_db public_*
              priority_reservation priority_reservation_settings mcp_aliases mcp_* require_managed_files
              allow_dynamic_callback_disabling secret_manager_client global_disable_no_log_param
@@ -378,7 +378,8 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
             Refuse,
             Any,
             "max_user_budget max_internal_user_budget default_max_internal_user_budget
-             internal_user_budget_duration default_internal_user_params upperbound_key_generate_params
+             internal_user_budget_duration default_internal_user_params default_key_generate_params default_team_params
+             upperbound_key_generate_params
              guardrails guardrail_name_config_map
              blocked_user_list banned_keywords_list llamaguard_model_name llamaguard_unsafe_content_categories
              openai_moderations_model_name google_moderation_confidence_threshold presidio_ad_hoc_recognizers

@@ -107,7 +107,15 @@ async fn members_come_and_go() {
     // An address beside an id is that of the same user.
     let both = json!({"role": "user", "user_id": "n", "user_email": "n@x.y"});
     bench.done("/team/member_add", json!({"team_id": "t", "member": both})).await;
+    // Who is out has no keys of the team; other keys of the user, and of the team, stay.
+    for body in [json!({"team_id": "t", "user_id": "n"}), json!({"user_id": "n"}), json!({"team_id": "t"})] {
+        bench.done("/key/generate", body).await;
+    }
     bench.done("/team/member_delete", json!({"team_id": "t", "user_id": "n", "user_email": "n@x.y"})).await;
+    let keys = bench.directory.list_keys(&Default::default(), Default::default()).await.unwrap().items;
+    let mut left: Vec<_> = keys.iter().map(|key| (key.user.as_deref(), key.team.as_deref())).collect();
+    left.sort_unstable();
+    assert_eq!(left, [(None, Some("t")), (Some("n"), None)]);
     bench.done("/team/member_add", json!({"team_id": "t", "member": both})).await;
     for (path, body, status) in [
         ("/team/member_delete", json!({"team_id": "t", "user_id": "n", "user_email": "w@x.y"}), 400),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use subtle::ConstantTimeEq;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::{info, warn};
 use ziggurat_core::{Away, Clock, Presence, Principal, Reply};
 
@@ -33,6 +33,8 @@ struct Inner<S> {
     clock: Clock,
     deadline: Duration,
     presence: Presence,
+    /// For those who ask the store at the same time.
+    places: Semaphore,
     keys: Cache<Arc<KeyRecord>>,
     customers: Cache<Arc<CustomerRecord>>,
 }
@@ -91,6 +93,7 @@ impl<S: KeyStore> VirtualKeys<S> {
             clock,
             deadline: policy.deadline,
             presence: Presence::new(),
+            places: Semaphore::new(LOOK_UPS),
             keys: Cache::new(policy, false),
             customers: Cache::new(policy, true),
         }))
@@ -206,6 +209,14 @@ impl<S> Inner<S> {
                     Err(_) => Some(Landed::Away),
                 },
                 Err(asking) => {
+                    // Many who ask at once wait for each other here, which says nothing of the store.
+                    let Ok(_place) = timeout(self.deadline, self.places.acquire()).await else {
+                        drop(asking);
+                        return match cache.known(key, self.clock.now()) {
+                            Known::Fresh(answer) => Ok(answer),
+                            Known::Stale(stale) => stale.ok_or(Denied::unavailable()),
+                        };
+                    };
                     let answer =
                         self.note(timeout(self.deadline, ask()).await.unwrap_or_else(|_| {
                             Err(Away::new(format!("no answer within {:?}", self.deadline)))
@@ -259,6 +270,9 @@ fn admit(record: Option<Arc<KeyRecord>>, hash: KeyHash, now: SystemTime) -> Auth
     let record = record.filter(counts).ok_or(Denied::Invalid)?;
     Ok(Some(Identity::new(record).with_key(hash)))
 }
+
+/// Look-ups in the store at the same time: fewer than it takes to slow it down.
+const LOOK_UPS: usize = 8;
 
 /// Bytes behind `sk-`.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=200;

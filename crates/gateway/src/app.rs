@@ -13,17 +13,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
-use ziggurat_core::{Body, Budget, Call, Cause, Clock, Dialect, Limits, Principal, Problem, Rejection};
+use ziggurat_core::{
+    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Principal, Problem, Rejection,
+};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
-    admin::{Action, Admin, Caller, Changed, Standing},
+    admin::{Admin, Caller, Changed, Standing},
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
@@ -115,7 +117,7 @@ impl App {
     pub(crate) async fn answer(&self, door: Door, mut request: Request<Body>) -> Response<Body> {
         let id = self.ids.next();
         let (route, dialect) = Route::of(request.method(), request.uri().path());
-        let is_reachable = door.reaches(request.method(), request.uri().path(), &route);
+        let is_reachable = door.reaches(route);
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(if is_reachable { route } else { Route::Nothing });
         let answer = async {
@@ -145,13 +147,13 @@ impl App {
 // ===== impl Door =====
 
 impl Door {
-    fn reaches(self, method: &Method, path: &str, route: &Route) -> bool {
+    const fn reaches(self, route: Route) -> bool {
         // Whatever the method: where the paths are not, nobody is told that they are elsewhere.
-        let is_admin = || Action::of(method, path).is_some();
+        let is_admin = matches!(route, Route::Admin(_) | Route::WrongMethod { admin: true, .. });
         match (self, route) {
             (Self::All, _) | (_, Route::Liveness | Route::Readiness) => true,
-            (Self::Calls, _) => !is_admin(),
-            (Self::Admin, _) => is_admin(),
+            (Self::Calls, _) => !is_admin,
+            (Self::Admin, _) => is_admin,
         }
     }
 }
@@ -202,10 +204,17 @@ impl Inner {
             },
             Route::Admin(action) => {
                 let who = caller(request.extensions().get());
-                self.admin.answer(action, &who, request).await
+                let this = Arc::clone(self);
+                // A task of its own: a change whose caller has left is still made whole, and counts here at once.
+                let answered = tokio::spawn(async move { this.admin.answer(action, &who, request).await });
+                answered.await.unwrap_or_else(|_| {
+                    Problem::new(Cause::Internal, "the gateway failed").into_response(dialect)
+                })
             }
-            Route::WrongMethod { allow } => {
-                let message = format!("{} answers to {allow} only", request.uri().path());
+            Route::WrongMethod { allow, admin } => {
+                // A key may stand in the path of the admin API.
+                let path = if admin { "this path" } else { beginning(request.uri().path()) };
+                let message = format!("{path} answers to {allow} only");
                 let mut response = Rejection::new(Cause::MethodNotAllowed, message).into_response(dialect);
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
                 response
@@ -275,8 +284,14 @@ impl Inner {
 
     /// Reads the request and finds who answers it, which the headers of the response are to say.
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
-        let (mut request, call) = Call::read(request, &self.limits).await?;
+        let (mut request, mut call) = Call::read(request, &self.limits).await?;
         self.guards.tag(&mut request, &call);
+        let asked = call.model().unwrap_or_default().to_owned();
+        if let Some(group) = self.config.aliased(&asked) {
+            // What is counted by model is counted by what it is: another name of it is no other allowance.
+            let bytes = call.edit().set_string(Field::Model, group).finish();
+            call = Call::replace(&mut request, bytes)?;
+        }
         let model = call.model().unwrap_or_default();
         let Some((target, timeout)) = self.groups.target(&self.config, model, call.stream()) else {
             let message = format!("no model answers to the name {:?}", beginning(model));
@@ -288,7 +303,7 @@ impl Inner {
             stream = call.stream(),
             "call"
         );
-        headers::of_target(said, model, &target);
+        headers::of_target(said, &asked, &target);
         if let Some(timeout) = timeout {
             request.extensions_mut().insert(OwnTimeout(timeout));
         }
@@ -374,6 +389,7 @@ impl Ids {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use ziggurat_catalog::Catalog;
 
     use super::*;

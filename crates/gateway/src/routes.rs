@@ -22,6 +22,8 @@ pub(crate) enum Route {
     WrongMethod {
         /// The methods that it answers to.
         allow: &'static str,
+        /// Whether it is the admin API's.
+        admin: bool,
     },
     /// Nothing.
     Nothing,
@@ -38,16 +40,22 @@ impl Route {
             "/health/readiness" => Some(Self::Readiness),
             path => (Operation::of_path(&Method::GET, path).0 == Operation::Models).then_some(Self::Models),
         };
-        if let Some(action) = Action::of(method, path.strip_suffix('/').unwrap_or(path)) {
-            return (action.map_or_else(|allow| Self::WrongMethod { allow }, Self::Admin), Dialect::OpenAi);
+        if let Some(action) = Action::of(method, path) {
+            return (
+                action.map_or_else(|allow| Self::WrongMethod { allow, admin: true }, Self::Admin),
+                Dialect::OpenAi,
+            );
         }
         if let Some(route) = route {
-            return (if gets { route } else { Self::WrongMethod { allow: "GET, HEAD" } }, Dialect::OpenAi);
+            return (
+                if gets { route } else { Self::WrongMethod { allow: "GET, HEAD", admin: false } },
+                Dialect::OpenAi,
+            );
         }
         let (posted, dialect, _) = Operation::of_path(&Method::POST, path);
         let route = match posted {
             Operation::Chat | Operation::Messages if method == Method::POST => Self::Call,
-            Operation::Chat | Operation::Messages => Self::WrongMethod { allow: "POST" },
+            Operation::Chat | Operation::Messages => Self::WrongMethod { allow: "POST", admin: false },
             _ => Self::Nothing,
         };
         (route, dialect)
@@ -69,15 +77,35 @@ mod tests {
             (Method::GET, "/health/liveliness", Route::Liveness, Dialect::OpenAi),
             (Method::HEAD, "/health/liveness/", Route::Liveness, Dialect::OpenAi),
             (Method::GET, "/health/readiness", Route::Readiness, Dialect::OpenAi),
-            (Method::POST, "/health/readiness", Route::WrongMethod { allow: "GET, HEAD" }, Dialect::OpenAi),
+            (
+                Method::POST,
+                "/health/readiness",
+                Route::WrongMethod { allow: "GET, HEAD", admin: false },
+                Dialect::OpenAi,
+            ),
             (Method::GET, "/v1/models", Route::Models, Dialect::OpenAi),
             (Method::GET, "/models", Route::Models, Dialect::OpenAi),
-            (Method::DELETE, "/v1/models", Route::WrongMethod { allow: "GET, HEAD" }, Dialect::OpenAi),
+            (
+                Method::DELETE,
+                "/v1/models",
+                Route::WrongMethod { allow: "GET, HEAD", admin: false },
+                Dialect::OpenAi,
+            ),
             (Method::POST, "/v1/chat/completions", Route::Call, Dialect::OpenAi),
             (Method::POST, "/chat/completions/", Route::Call, Dialect::OpenAi),
             (Method::POST, "/v1/messages", Route::Call, Dialect::Anthropic),
-            (Method::GET, "/v1/messages", Route::WrongMethod { allow: "POST" }, Dialect::Anthropic),
-            (Method::OPTIONS, "/v1/chat/completions", Route::WrongMethod { allow: "POST" }, Dialect::OpenAi),
+            (
+                Method::GET,
+                "/v1/messages",
+                Route::WrongMethod { allow: "POST", admin: false },
+                Dialect::Anthropic,
+            ),
+            (
+                Method::OPTIONS,
+                "/v1/chat/completions",
+                Route::WrongMethod { allow: "POST", admin: false },
+                Dialect::OpenAi,
+            ),
             (Method::POST, "/v1/messages/count_tokens", Route::Nothing, Dialect::Anthropic),
             (Method::POST, "/v1/embeddings", Route::Nothing, Dialect::OpenAi),
             (Method::GET, "/", Route::Nothing, Dialect::OpenAi),

@@ -223,6 +223,8 @@ impl Call {
             Dialect::Anthropic => None,
             Dialect::OpenAi => self.field(Field::User).and_then(|json| serde_json::from_str(json).ok()),
         };
+        // An empty name is none: it hides no other.
+        let direct = direct.filter(|user: &String| !user.is_empty());
         direct.or_else(|| self.metadata("user_id").and_then(|json| serde_json::from_str(json).ok()))
     }
 

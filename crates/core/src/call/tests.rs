@@ -73,6 +73,11 @@ async fn reads_what_a_messages_call_asks_for() {
     assert_eq!((call.operation(), call.dialect()), (Operation::Messages, Dialect::Anthropic));
     assert_eq!((call.model(), call.output_cap(), call.stream()), (Some("c"), Some(5), false));
     assert_eq!(call.end_user().as_deref(), Some("u1"));
+    // An empty name hides no other.
+    let body =
+        r#"{"model":"c","user":"","metadata":{"user_id":"u1"},"messages":[{"role":"user","content":"hi"}]}"#;
+    let (_, call) = read(post(CHAT, body)).await;
+    assert_eq!(call.end_user().as_deref(), Some("u1"));
 }
 
 #[tokio::test]

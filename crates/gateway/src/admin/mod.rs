@@ -132,7 +132,11 @@ impl Admin {
             // What a body could say is not looked for in the query: it would go unheard.
             Query::of(&uri)?.finish()?;
             let body = body.collect_within(MAX_BODY).await.map_err(|error| unreadable(&error))?;
-            return context.post(&uri, Fields::parse(&body)?).await;
+            let fields = Fields::parse(&body)?;
+            if action.verb == Verb::Update {
+                fields.leaves_spend()?;
+            }
+            return context.post(&uri, fields).await;
         }
         context.get(Query::of(&uri)?).await
     }

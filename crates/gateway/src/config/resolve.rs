@@ -47,8 +47,13 @@ impl Config {
     ///
     /// A well-known name without prefix (`gpt-4o`) also finds its provider's pattern (`openai/*`), as in LiteLLM.
     pub(crate) fn resolve(&self, model: &str) -> Option<Resolved<'_>> {
+        self.find(self.aliased(model).unwrap_or(model))
+    }
+
+    /// The group that an alias of `model_group_alias` stands for.
+    pub(crate) fn aliased(&self, model: &str) -> Option<&str> {
         let alias = self.aliases.iter().find(|alias| alias.name == model);
-        self.find(alias.map_or(model, |alias| alias.target.as_str()))
+        alias.map(|alias| alias.target.as_str())
     }
 
     fn find(&self, model: &str) -> Option<Resolved<'_>> {

@@ -60,8 +60,16 @@ async fn a_keys_budget_is_one_for_all_gateways() {
     }
     // The team's is the smaller one.
     assert_eq!(statuses(&answers), [(200, 25), (429, 5)]);
-    let info = get(both[0].addr, &format!("/key/info?key={secret}"), &[&key()]).await;
-    let info: serde_json::Value = serde_json::from_str(&info.body).unwrap();
+    let mut info = serde_json::Value::Null;
+    // What calls came to takes a moment to arrive.
+    for _ in 0..100 {
+        let told = get(both[0].addr, &format!("/key/info?key={secret}"), &[&key()]).await;
+        info = serde_json::from_str(&told.body).unwrap();
+        if info["info"]["spend"] == json!(0.5) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(info["info"]["spend"], json!(0.5));
     assert_eq!(info["info"]["max_budget"], json!(1.0));
     // Another team's key is not held by it.
@@ -115,11 +123,41 @@ async fn the_admin_api_has_a_port_of_its_own_where_it_is_told_so() {
     let secret = new_key(admin_addr, json!({})).await;
     let body = body("paid", false, Some(100));
     assert_eq!(call_as(gateway.addr, &secret, &body).await.status, 200);
-    for path in ["/key/generate", "/team/new", "/user/new", "/customer/new", "/budget/new", "/key/info"] {
+    for path in [
+        "/key/generate",
+        "/team/new",
+        "/user/new",
+        "/customer/new",
+        "/budget/new",
+        "/key/info",
+        "/key/generate/",
+        "/key/generate//",
+        "/key/list//",
+    ] {
         let answer = post(gateway.addr, path, &[&key()], "{}").await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
         // Nor does it matter who asks.
         assert_eq!(post(gateway.addr, path, &[], "{}").await.body, answer.body);
     }
     assert_eq!(call_as(admin_addr, &secret, &body).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_of_a_model_is_no_other_allowance() {
+    let upstream = Paid::start(Gate::Open).await;
+    let config = upstream.config(
+        &[],
+        "router_settings:\n  model_group_alias: {cheap: paid, quiet: {model: paid, hidden: true}}\nziggurat_settings: {store_deadline: 10}\n",
+    );
+    let config =
+        config.replace("general_settings:\n", "general_settings:\n  database_url: 'sqlite:keys.db'\n");
+    let gateway = crate::harness::Gateway::start(&config, &[], &[]).await;
+    for limits in [json!({"model_rpm_limit": {"paid": 2}}), json!({"model_max_budget": {"paid": 0.04}})] {
+        let secret = new_key(gateway.addr, limits).await;
+        let mut seen = Vec::new();
+        for name in ["paid", "cheap", "quiet", "paid", "cheap"] {
+            seen.push(call_as(gateway.addr, &secret, &body(name, false, Some(100))).await.status);
+        }
+        assert_eq!(seen, [200, 200, 429, 429, 429]);
+    }
 }

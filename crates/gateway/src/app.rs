@@ -119,7 +119,7 @@ impl App {
         let (route, dialect) = Route::of(request.method(), request.uri().path());
         let is_reachable = door.reaches(route);
         request.extensions_mut().insert(RequestId(id.clone()));
-        request.extensions_mut().insert(if is_reachable { route } else { Route::Nothing });
+        request.extensions_mut().insert((if is_reachable { route } else { Route::Nothing }, dialect));
         let answer = async {
             // The unknown is refused first and cheaply: key, path, body, model. What is left goes through the layers.
             let answered = match &self.auth {
@@ -172,8 +172,9 @@ impl Service<Request<Body>> for Behind {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
-            let route = request.extensions_mut().remove().unwrap_or(Route::Nothing);
-            Ok(inner.route(route, request).await)
+            let aim = request.extensions_mut().remove();
+            let (route, dialect) = aim.expect("invariant: the app says where a request goes");
+            Ok(inner.route(route, dialect, request).await)
         })
     }
 }
@@ -181,8 +182,12 @@ impl Service<Request<Body>> for Behind {
 // ===== impl Inner =====
 
 impl Inner {
-    async fn route(self: &Arc<Self>, route: Route, request: Request<Body>) -> Response<Body> {
-        let (_, dialect) = Route::of(request.method(), request.uri().path());
+    async fn route(
+        self: &Arc<Self>,
+        route: Route,
+        dialect: Dialect,
+        request: Request<Body>,
+    ) -> Response<Body> {
         match route {
             Route::Liveness => json(StatusCode::OK, r#""I'm alive!""#.to_owned()),
             Route::Readiness => self.readiness(),

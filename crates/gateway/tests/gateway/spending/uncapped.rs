@@ -33,6 +33,8 @@ enum Went {
 struct Seen {
     /// By the number of pieces: how many callers have as many, or have come to their end.
     reached: [AtomicUsize; PIECES + 1],
+    /// Streams that have come to their end.
+    ended: AtomicUsize,
     refused: AtomicUsize,
 }
 
@@ -56,6 +58,7 @@ async fn stream(addr: SocketAddr, path: &str, piece: &str, seen: &Seen) -> Went 
         seen.reached[pieces + 1..=now].iter().for_each(|at| _ = at.fetch_add(1, Ordering::SeqCst));
         pieces = now;
     }
+    seen.ended.fetch_add(1, Ordering::SeqCst);
     seen.reached[pieces + 1..].iter().for_each(|at| _ = at.fetch_add(1, Ordering::SeqCst));
     let end = if path == CHAT {
         "data: [DONE]\n\n"
@@ -224,6 +227,8 @@ async fn two_hundred_that_outgrow_what_was_set_aside_are_cut_within_a_piece_of_t
         // Not one more is written before every caller has seen these, or its end.
         upstream.open(Gate::Pieces(pieces));
         until(|| seen.reached[pieces].load(Ordering::SeqCst) == begun).await;
+        // Nor before the upstream knows of those that were cut: what it writes into the void nobody is charged for.
+        until(|| upstream.now() + seen.ended.load(Ordering::SeqCst) == begun).await;
     }
     upstream.open(Gate::Open);
     let all = ended(streams).await;

@@ -33,7 +33,9 @@ pub use decimal::Decimal;
 pub use dialect::{Dialect, Operation};
 pub use error::{BoxError, Unsent, is_timeout};
 pub use fingerprint::{Fingerprint, Fingerprints};
-pub use meter::{Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, Outcome, Subscriber};
+pub use meter::{
+    Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, OpenAttempt, Outcome, Subscriber, Watch,
+};
 pub use principal::Principal;
 pub use problem::{Cause, Problem, Rejection, RetryClass};
 pub use reply::Reply;

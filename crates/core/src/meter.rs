@@ -11,7 +11,7 @@ use std::{
 use http::{Request, StatusCode};
 use smallvec::SmallVec;
 
-use crate::{Rejection, Target, Usage, Usd};
+use crate::{Problem, Rejection, Target, Usage, Usd};
 
 /// The record of one call, over all its attempts: a request extension, made by the first layer that needs it, kept by that layer's
 /// [`CallEnd`] and fed by the innermost layer that can.
@@ -66,6 +66,8 @@ pub struct Attempt {
     pub content_bytes: u64,
     /// The latest counts that the provider stated; `None` while it has stated none.
     pub usage: Option<Usage>,
+    /// What went wrong, as the caller is told; `None` while, or when, nothing did.
+    pub problem: Option<Arc<Problem>>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
 }
@@ -136,6 +138,12 @@ pub trait Subscriber: Send + Sync + 'static {
     }
 }
 
+/// Follows one attempt, for the layer that opened it. Called under no lock; must not block.
+pub trait Watch: Send + Sync + 'static {
+    /// Told when content or counts have come, before the bytes that brought them are given on; and at the attempt's end.
+    fn changed(&self, attempt: &Attempt);
+}
+
 /// Feeds one attempt; when it is dropped without [`AttemptHandle::end`], the attempt was cancelled.
 pub struct AttemptHandle {
     meter: Meter,
@@ -143,7 +151,14 @@ pub struct AttemptHandle {
     attempt: Attempt,
     changed: bool,
     waiting: Vec<Answer>,
+    watch: Option<Arc<dyn Watch>>,
 }
+
+/// Request extension: an attempt that an outer layer has opened, its subscribers asked, for the layer inside that can feed it.
+///
+/// Whoever feeds takes it ([`OpenAttempt::take`]) in place of [`Meter::attempt`]. What nobody took comes back to who opened it.
+#[derive(Clone, Debug)]
+pub struct OpenAttempt(Arc<Mutex<Option<AttemptHandle>>>);
 
 /// Response extension: an inner layer feeds the [`Meter`] from this response's body, nobody else may.
 #[derive(Clone, Copy, Debug)]
@@ -229,7 +244,7 @@ impl Meter {
         let id = state.opened;
         state.opened += 1;
         state.slots.push(Slot { id, presumed, attempt: attempt.clone() });
-        AttemptHandle { meter: self.clone(), id, attempt, changed: false, waiting: Vec::new() }
+        AttemptHandle { meter: self.clone(), id, attempt, changed: false, waiting: Vec::new(), watch: None }
     }
 
     /// Tells the end, once, if the call is closing and no attempt is open.
@@ -286,6 +301,13 @@ impl fmt::Debug for CallEnd {
 // ===== impl AttemptHandle =====
 
 impl AttemptHandle {
+    /// Has the attempt followed.
+    #[must_use]
+    pub fn watched(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
     /// Records that from here on the provider may have been reached.
     pub fn sent(&mut self) {
         self.attempt.sent = true;
@@ -310,6 +332,13 @@ impl AttemptHandle {
         self.attempt.content_begun = true;
         self.attempt.content_bytes = self.attempt.content_bytes.saturating_add(bytes as u64);
         self.changed = true;
+    }
+
+    /// Records what went wrong; a later word of it changes nothing.
+    pub fn failed(&mut self, problem: &Problem) {
+        if self.attempt.problem.is_none() {
+            self.attempt.problem = Some(Arc::new(problem.clone()));
+        }
     }
 
     /// Records counts that the provider stated: each stated one replaces the earlier.
@@ -341,6 +370,7 @@ impl AttemptHandle {
     /// The [`Rejection`] of the first subscriber that says stop.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
         if std::mem::take(&mut self.changed) {
+            self.tell();
             let subscribers = self.publish().map_or_else(Subscribers::new, |state| state.subscribers.clone());
             if let Some(rejection) = self.ask(&subscribers) {
                 self.waiting.clear();
@@ -371,14 +401,22 @@ impl AttemptHandle {
         if self.attempt.outcome.is_none() {
             self.attempt.outcome = Some(outcome);
             self.publish();
+            self.tell();
             self.meter.end_if_over();
         }
     }
 
-    /// Takes the attempt off the record: it turned out that none was made.
-    pub fn withdraw(self) {
+    /// Takes the attempt off the record: it turned out that none was made. Who follows it is told no more of it.
+    pub fn withdraw(mut self) {
+        self.watch = None;
         // Dropping what is left of it looks whether the call is over.
         self.meter.state().slots.retain(|slot| slot.id != self.id);
+    }
+
+    fn tell(&self) {
+        if let Some(watch) = &self.watch {
+            watch.changed(&self.attempt);
+        }
     }
 
     fn ask(&mut self, subscribers: &[Arc<dyn Subscriber>]) -> Option<Rejection> {
@@ -412,6 +450,23 @@ impl Drop for AttemptHandle {
 impl fmt::Debug for AttemptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AttemptHandle").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+// ===== impl OpenAttempt =====
+
+impl OpenAttempt {
+    /// Hands an attempt on.
+    #[must_use]
+    pub fn new(handle: AttemptHandle) -> Self {
+        Self(Arc::new(Mutex::new(Some(handle))))
+    }
+
+    /// The attempt, for the first who asks.
+    #[must_use]
+    pub fn take(&self) -> Option<AttemptHandle> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{Body, Dialect, error::chain, json::write_string};
+use crate::{Body, Dialect, Unsent, error::chain, is_timeout, json::write_string};
 
 /// Why a call cannot be answered, whoever found out: the one vocabulary for refusals of ours and failures of a provider's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,6 +185,21 @@ impl Problem {
             kind: None,
             retry_after: None,
             should_retry: None,
+        }
+    }
+
+    /// What a caller is told of an error of the way to a provider, without a word of the error's own: it may name hosts. A timeout
+    /// ([`is_timeout`]) is one, and says whether it was the connection's; all else is [`Cause::Upstream`].
+    #[must_use]
+    pub fn of_error(error: &(dyn std::error::Error + 'static)) -> Self {
+        match (is_timeout(error), Unsent::is_in(error)) {
+            (true, true) => {
+                Self::new(Cause::Timeout, "the upstream could not be reached in time").code("connect_timeout")
+            }
+            (true, false) => Self::new(Cause::Timeout, "the upstream did not answer in time"),
+            (false, _) => {
+                Self::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
+            }
         }
     }
 

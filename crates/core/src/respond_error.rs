@@ -16,12 +16,12 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Body, BoxError, Cause, Dialect, Operation, Problem, Rejection, is_timeout};
+use crate::{Body, BoxError, Dialect, Operation, Problem, Rejection};
 
 /// Turns the errors of the services inside into responses in the caller's dialect: axum wants `Error = Infallible`.
 ///
 /// By default a timeout answers 504 and anything else 502, without a word of the error's own: it may name hosts. A
-/// [`Rejection`] anywhere in the error's chain of sources answers as itself. What a timeout is says [`is_timeout`].
+/// [`Rejection`] anywhere in the error's chain of sources answers as itself. See [`Problem::of_error`].
 #[derive(Clone)]
 pub struct RespondErrorLayer {
     explain: Explain,
@@ -59,7 +59,7 @@ impl RespondErrorLayer {
     /// A layer with the standard answers.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(standard)
+        Self::with(Problem::of_error)
     }
 
     /// Answers an error with what `explain` makes of it; a [`Rejection`] in its chain of sources answers as itself, and
@@ -180,15 +180,6 @@ impl Answer {
         match self {
             Self::Rejection(rejection) => rejection.into_response(dialect),
             Self::Problem(problem) => problem.into_response(dialect),
-        }
-    }
-}
-
-fn standard(error: &(dyn Error + 'static)) -> Problem {
-    match is_timeout(error) {
-        true => Problem::new(Cause::Timeout, "the upstream did not answer in time"),
-        false => {
-            Problem::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What answered a call, as far as it is known when the headers go out.
 
+use std::sync::Arc;
+
 use crate::Target;
 
 /// Which target answered, after how many attempts, and whether a cache did; written as a response extension by whoever chose.
@@ -10,6 +12,12 @@ pub struct Served {
     pub target: Option<Target>,
     /// Attempts made, the answering one included; 0 for a cache hit.
     pub attempts: u32,
+    /// The model group that the answering deployment is of, where there are groups.
+    pub group: Option<Arc<str>>,
+    /// Attempts after the first within the group that answered, or that was tried last.
+    pub retries: u32,
+    /// Groups that were fallen back to.
+    pub fallbacks: u32,
     /// What the cache did.
     pub cache: CacheStatus,
 }
@@ -31,6 +39,13 @@ impl Served {
     /// An answer of `target`, at its `attempts`th attempt.
     #[must_use]
     pub const fn by(target: Target, attempts: u32) -> Self {
-        Self { target: Some(target), attempts, cache: CacheStatus::NotAsked }
+        Self {
+            target: Some(target),
+            attempts,
+            group: None,
+            retries: 0,
+            fallbacks: 0,
+            cache: CacheStatus::NotAsked,
+        }
     }
 }

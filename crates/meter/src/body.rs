@@ -300,6 +300,9 @@ impl MeteredBody {
         if self.reader.state == State::Running {
             self.reader.state = State::Failed;
             self.ending = Some(outcome);
+            if let Some(handle) = &mut self.handle {
+                handle.failed(problem);
+            }
             self.push(problem.to_event(self.options.dialect).into());
         }
     }

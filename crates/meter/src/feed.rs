@@ -25,6 +25,7 @@ pub fn feed(handle: &mut AttemptHandle, event: &Event<'_>, refused: &mut bool) -
         Event::Usage(spent) => handle.usage(&spent.counts),
         Event::Finish { finish, .. } => *refused |= finish.reason == FinishReason::ContentFilter,
         Event::Error(problem) => {
+            handle.failed(problem);
             return Some(match problem.code.as_deref() {
                 Some("upstream_truncated") => Outcome::Truncated,
                 _ => Outcome::Failed,

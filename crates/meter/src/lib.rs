@@ -14,6 +14,6 @@ pub use body::{MeteredBody, Options};
 pub use confidential::Confidential;
 pub use feed::{feed, feed_error, feed_response};
 pub use peek::{Peeked, peek};
-pub use problem::{Broken, broke_off, not_an_event, too_long, truncated, unreadable};
-pub use run::{Reading, run};
+pub use problem::{Broken, broke_off, no_answer, not_an_event, too_long, truncated, unreadable};
+pub use run::{Reading, read_answer, run};
 pub use usage::{asks_for_usage, chunk_with_cost, options_with_usage};

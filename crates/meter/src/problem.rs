@@ -32,6 +32,12 @@ pub fn not_an_event() -> Problem {
     Problem::new(Cause::Upstream, "the provider sent an event that is no JSON of its dialect")
 }
 
+/// The problem of a success that holds no answer.
+#[must_use]
+pub fn no_answer() -> Problem {
+    Problem::new(Cause::Upstream, "the provider answered with what is no answer")
+}
+
 /// The end of a stream whose transport failed.
 #[must_use]
 pub fn broke_off(error: &BoxError) -> Broken {

@@ -10,11 +10,11 @@ use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Field, Meter, Metered, Operation, Outcome,
     Rejection, Subscriber,
 };
-use ziggurat_dialect::decode_response;
+use ziggurat_dialect::{decode_answer_error, decode_response};
 
 use crate::{
-    MeteredBody, Options, Peeked, asks_for_usage, feed_error, feed_response, options_with_usage, peek,
-    unreadable,
+    MeteredBody, Options, Peeked, asks_for_usage, feed_error, feed_response, no_answer, options_with_usage,
+    peek, unreadable,
 };
 
 /// How [`run`] reads an answer.
@@ -104,15 +104,18 @@ where
         presumed.end(if success { Outcome::Complete } else { Outcome::Failed });
         return Ok(response.map(|body| body.guarded(end)));
     };
-    Ok(read(response, &call, presumed, (meter, end), reading.max_response).await)
+    Ok(read_answer(response, &call, presumed, &meter, reading.max_response, Some(end)).await)
 }
 
-async fn read(
+/// Reads an answer of success, for a layer that has opened its attempt and found that no inner layer feeds it: a stream as it passes, a
+/// whole one, of at most `limit` bytes, once it is collected. `end`, if it is given, ends the call with the answer.
+pub async fn read_answer(
     response: Response<Body>,
     call: &Call,
     mut handle: AttemptHandle,
-    (meter, end): (Meter, CallEnd),
+    meter: &Meter,
     limit: usize,
+    end: Option<CallEnd>,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let body = match peek(body).await {
@@ -120,9 +123,10 @@ async fn read(
         // Half an event, or nothing: the caller, who waits for events, is told so by one.
         Ok(Peeked::Neither(body)) if call.stream() => body,
         Ok(Peeked::Neither(body) | Peeked::Other(body)) => {
-            return read_whole(Response::from_parts(parts, body), call.dialect(), handle, end, limit).await;
+            return read_whole(Response::from_parts(parts, body), call.dialect(), handle, limit, end).await;
         }
         Err(broken) => {
+            handle.failed(&broken.problem);
             handle.end(broken.outcome);
             return broken.into_response(call.dialect());
         }
@@ -131,7 +135,11 @@ async fn read(
     let mut options = Options::new(call.dialect());
     options.choices = call.n();
     options.hide_usage = meter.withholds_usage();
-    Response::from_parts(parts, Body::new(MeteredBody::new(body, options, Some(handle)).ends(end)))
+    let mut body = MeteredBody::new(body, options, Some(handle));
+    if let Some(end) = end {
+        body = body.ends(end);
+    }
+    Response::from_parts(parts, Body::new(body))
 }
 
 /// Asks for the usage of a stream of OpenAI's API, where the caller does not.
@@ -151,24 +159,33 @@ async fn read_whole(
     response: Response<Body>,
     dialect: Dialect,
     mut handle: AttemptHandle,
-    end: CallEnd,
     limit: usize,
+    end: Option<CallEnd>,
 ) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let bytes = match body.collect_within(limit).await {
         Ok(bytes) => bytes,
         Err(error) => {
             let broken = unreadable(&error);
+            handle.failed(&broken.problem);
             handle.end(broken.outcome);
             return broken.into_response(dialect);
         }
     };
     let decoded = std::str::from_utf8(&bytes).ok().and_then(|text| decode_response(dialect, text).ok());
-    let outcome = decoded.map_or(Outcome::Failed, |response| feed_response(&mut handle, &response));
+    let outcome = match decoded {
+        Some(response) => feed_response(&mut handle, &response),
+        None => {
+            handle.failed(&decode_answer_error(&bytes).unwrap_or_else(no_answer));
+            Outcome::Failed
+        }
+    };
     if let Err(rejection) = handle.progress().await {
+        handle.failed(rejection.problem());
         handle.end(Outcome::Stopped);
         return rejection.into_response(dialect);
     }
     handle.end(outcome);
-    Response::from_parts(parts, Body::from(bytes).guarded(end))
+    let body = Body::from(bytes);
+    Response::from_parts(parts, if let Some(end) = end { body.guarded(end) } else { body })
 }

@@ -176,6 +176,9 @@ impl TranslatedBody {
     fn stop(&mut self, rejection: &Rejection) {
         self.inner = None;
         self.writer.over = true;
+        if let Some(handle) = &mut self.writer.handle {
+            handle.failed(rejection.problem());
+        }
         self.writer.out.truncate(self.writer.admitted);
         self.writer.out.extend(rejection.problem().to_event(self.writer.caller));
         self.writer.ending = Some(Outcome::Stopped);

@@ -33,9 +33,8 @@ pub(crate) async fn translate(
         .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     let result = match (parts.status.is_success(), expected.stream) {
         (false, _) => {
-            end(&mut handle, Outcome::Failed);
             let body = if encoded { Body::empty() } else { body };
-            Ok(failure(&parts, body, &expected, config).await)
+            Ok(failure(&parts, body, &expected, &mut handle, config).await)
         }
         (true, _) if encoded => Err(Problem::new(
             Cause::Upstream,
@@ -46,7 +45,7 @@ pub(crate) async fn translate(
         (true, false) => whole(&parts, body, &expected, &mut handle, config).await,
     };
     let mut response = result.unwrap_or_else(|broken| {
-        end(&mut handle, broken.outcome);
+        end(&mut handle, broken.outcome, Some(&broken.problem));
         broken.into_response(expected.caller)
     });
     extensions.extend(std::mem::take(response.extensions_mut()));
@@ -54,8 +53,11 @@ pub(crate) async fn translate(
     response
 }
 
-fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome) {
+fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome, problem: Option<&Problem>) {
     if let Some(handle) = handle {
+        if let Some(problem) = problem {
+            handle.failed(problem);
+        }
         handle.end(outcome);
     }
 }
@@ -63,7 +65,13 @@ fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome) {
 // ===== errors =====
 
 /// An answer with an error status. One of the caller's own dialect passes as it is, unless its words had to be cleaned.
-async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config) -> Response<Body> {
+async fn failure(
+    parts: &Parts,
+    body: Body,
+    expected: &Expected,
+    handle: &mut Option<AttemptHandle>,
+    config: &Config,
+) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
     let mut problem = expected.confidential.decode_error(Some(parts.status), &bytes);
     problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
@@ -72,6 +80,7 @@ async fn failure(parts: &Parts, body: Body, expected: &Expected, config: &Config
         Some(b"false") => Some(false),
         _ => None,
     };
+    end(handle, Outcome::Failed, Some(&problem));
     let error = parts.status.is_client_error() || parts.status.is_server_error();
     let mut response = problem.into_response(expected.caller);
     if error
@@ -117,9 +126,13 @@ async fn whole(
                 attempt.content(bytes.len());
                 Outcome::Complete
             }
-            Err(_) => Outcome::Failed,
+            Err(_) => {
+                attempt.failed(&undecodable(&bytes, &expected.confidential));
+                Outcome::Failed
+            }
         };
         if let Err(rejection) = attempt.progress().await {
+            attempt.failed(rejection.problem());
             attempt.end(Outcome::Stopped);
             return Ok(rejection.into_response(expected.caller));
         }

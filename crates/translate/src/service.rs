@@ -13,7 +13,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Cause, Meter, Metered, Operation, Rejection, Served, Target};
+use ziggurat_core::{
+    Body, BoxError, Call, Cause, Meter, Metered, OpenAttempt, Operation, Rejection, Served, Target,
+};
 use ziggurat_meter::feed_error;
 
 use crate::{layer::Config, request::Outgoing, response};
@@ -93,20 +95,21 @@ where
         return Ok(refusal.into_response(dialect));
     }
     let meter = request.extensions().get::<Meter>().cloned();
+    let open = request.extensions().get::<OpenAttempt>().cloned();
     let wants_usage = meter.as_ref().is_some_and(Meter::has_subscribers);
     let (request, expected) = match Outgoing::new(request, &call, &target, wants_usage).await {
         Ok(outgoing) => (outgoing.request, outgoing.expected),
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
-    let mut handle = None;
-    if let Some(meter) = &meter {
+    let mut handle = open.and_then(|open| open.take());
+    if let (None, Some(meter)) = (&handle, &meter) {
         match meter.attempt(Some(&target)).await {
-            Ok(mut attempt) => {
-                attempt.sent();
-                handle = Some(attempt);
-            }
+            Ok(attempt) => handle = Some(attempt),
             Err(rejection) => return Ok(rejection.into_response(dialect)),
         }
+    }
+    if let Some(handle) = &mut handle {
+        handle.sent();
     }
     let answer = match inner.call(request).await {
         Ok(answer) => answer.map(Body::new),

@@ -453,3 +453,43 @@ fn a_subscriber_may_look_at_the_meter_while_it_is_asked() {
     drop((handle, end));
     assert_eq!(*looks.1.lock().expect("is sound"), [0, 1, 1]);
 }
+
+#[test]
+fn who_follows_an_attempt_is_told_of_content_before_it_is_given_on_and_of_the_end() {
+    #[derive(Default)]
+    struct Follows(Mutex<Vec<Attempt>>);
+    impl Watch for Follows {
+        fn changed(&self, attempt: &Attempt) {
+            self.0.lock().expect("is not poisoned").push(attempt.clone());
+        }
+    }
+    let (meter, _end) = Meter::join(&mut Request::new(()));
+    let follows = Arc::<Follows>::default();
+    let mut attempt = meter.attempt(None).now_or_never().expect("nobody waits").expect("nobody objects");
+    attempt = attempt.watched(Arc::clone(&follows) as _);
+    attempt.content(3);
+    assert_eq!(attempt.progress().now_or_never(), Some(Ok(())));
+    attempt.failed(&Problem::new(Cause::Overloaded, "first"));
+    attempt.failed(&Problem::new(Cause::Internal, "second"));
+    attempt.end(Outcome::Failed);
+    let begun = Attempt { content_begun: true, content_bytes: 3, ..Attempt::default() };
+    let failed = Attempt {
+        problem: Some(Arc::new(Problem::new(Cause::Overloaded, "first"))),
+        outcome: Some(Outcome::Failed),
+        ..begun.clone()
+    };
+    assert_eq!(*follows.0.lock().expect("is not poisoned"), [begun, failed]);
+    let withdrawn = meter.attempt(None).now_or_never().expect("nobody waits").expect("nobody objects");
+    withdrawn.watched(Arc::clone(&follows) as _).withdraw();
+    assert_eq!(follows.0.lock().expect("is not poisoned").len(), 2);
+}
+
+#[test]
+fn an_open_attempt_is_taken_once() {
+    let (meter, _end) = Meter::join(&mut Request::new(()));
+    let open =
+        OpenAttempt::new(meter.attempt(None).now_or_never().expect("nobody waits").expect("nobody objects"));
+    let other = open.clone();
+    assert!(open.take().is_some());
+    assert!(other.take().is_none());
+}

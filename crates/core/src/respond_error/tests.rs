@@ -4,6 +4,7 @@ use futures_util::future::{Ready, ready};
 use tower::{ServiceExt, service_fn};
 
 use super::*;
+use crate::Cause;
 
 /// A service whose readiness fails as it is told to, and that counts how often it was polled and called.
 #[derive(Clone, Default)]

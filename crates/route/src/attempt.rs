@@ -1,0 +1,285 @@
+//! One attempt to get an answer: from a request to the first content of its answer.
+
+use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{Request, Response, request, response};
+use http_body::{Body as HttpBody, Frame};
+use tokio::time::Instant;
+use tower_service::Service;
+use ziggurat_core::{
+    AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem, Rejection,
+    Target,
+};
+use ziggurat_dialect::{decode_error, retry_after};
+use ziggurat_meter::{feed_error, read_answer};
+
+use crate::{
+    layer::Config,
+    timeouts::{Fires, Timeouts, Timer, fired},
+    watched::Watched,
+};
+
+/// What all attempts of a call share.
+pub(crate) struct Asked {
+    /// The request's head; what is sent is a copy of it.
+    pub(crate) parts: request::Parts,
+    pub(crate) bytes: Bytes,
+    pub(crate) call: Call,
+    pub(crate) meter: Meter,
+    pub(crate) config: Arc<Config>,
+}
+
+/// An answer that is the caller's: nothing is tried after it.
+pub(crate) struct Answer {
+    pub(crate) head: response::Parts,
+    /// What has come of its body already.
+    pub(crate) frames: VecDeque<Frame<Bytes>>,
+    pub(crate) body: Body,
+    pub(crate) watched: Arc<Watched>,
+    /// When the attempt is to be over.
+    pub(crate) whole: Option<Fires>,
+}
+
+/// Why there is no answer.
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) problem: Problem,
+    /// The answer that says so, where it came as one.
+    pub(crate) response: Option<Response<Body>>,
+}
+
+/// Whose failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The provider's, or that of the way to it.
+    Provider,
+    /// A layer of ours refused the attempt before anything was sent.
+    Refused,
+    /// A layer of ours ended the call, or its time is over: nothing more is tried.
+    Final,
+    /// All deployments of the group cool down, and another group was asked in their place.
+    Cooling,
+}
+
+// ===== impl Failure =====
+
+impl Failure {
+    pub(crate) const fn new(kind: Kind, problem: Problem) -> Self {
+        Self { kind, problem, response: None }
+    }
+
+    pub(crate) fn refused(kind: Kind, rejection: &Rejection) -> Self {
+        Self::new(kind, rejection.problem().clone())
+    }
+
+    fn of_error(error: &BoxError) -> Self {
+        match Rejection::find_in(error.as_ref()) {
+            // A stop of the host's, say.
+            Some(rejection) => Self::refused(Kind::Final, rejection),
+            None => Self::new(Kind::Provider, Problem::of_error(error.as_ref())),
+        }
+    }
+
+    fn with(mut self, response: Response<Body>) -> Self {
+        self.response = Some(response);
+        self
+    }
+
+    fn late(fires: &Fires) -> Self {
+        let kind = if fires.timer == Timer::Total { Kind::Final } else { Kind::Provider };
+        Self::new(kind, fires.problem())
+    }
+}
+
+// ===== impl Asked =====
+
+impl Asked {
+    /// Asks a target, until there is content to give on, or all of an answer in one piece.
+    pub(crate) async fn attempt<S, ResBody>(
+        &self,
+        inner: S,
+        target: &Target,
+        timeouts: Timeouts,
+        total: Option<Fires>,
+    ) -> Result<Answer, Failure>
+    where
+        S: Service<Request<Body>, Response = Response<ResBody>>,
+        S::Error: Into<BoxError>,
+        ResBody: HttpBody<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
+    {
+        let opened = self.meter.attempt(Some(target)).await;
+        let handle = opened.map_err(|rejection| Failure::refused(Kind::Refused, &rejection))?;
+        let start = Instant::now();
+        let watched = Watched::new(start);
+        let open = OpenAttempt::new(handle.watched(Arc::clone(&watched) as _));
+        let whole = Fires::first(Fires::after(start, timeouts.attempt, Timer::Attempt), total);
+        let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
+        let request = self.request(target, &open);
+        let answered = tokio::select! {
+            biased;
+            answered = self.answer(inner, request, &open, &watched) => answered?,
+            fires = fired(head) => return Err(late(&fires, &open)),
+        };
+        let (head, body) = answered.into_parts();
+        let mut answer = Answer { head, frames: VecDeque::new(), body, watched, whole };
+        if self.is_followed() {
+            let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
+            answer.wait_for_content(Fires::first(whole, token)).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Whether the answer is a stream whose content is known.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.call.stream() && self.is_read()
+    }
+
+    fn request(&self, target: &Target, open: &OpenAttempt) -> Request<Body> {
+        let mut parts = self.parts.clone();
+        parts.extensions.insert(target.clone());
+        parts.extensions.insert(open.clone());
+        Request::from_parts(parts, Body::from(self.bytes.clone()))
+    }
+
+    /// Whether answers to this operation are read.
+    fn is_read(&self) -> bool {
+        matches!(self.call.operation(), Operation::Chat | Operation::Messages)
+    }
+
+    /// Sends the request, and reads its answer where no layer inside does.
+    async fn answer<S, ResBody>(
+        &self,
+        mut inner: S,
+        request: Request<Body>,
+        open: &OpenAttempt,
+        watched: &Watched,
+    ) -> Result<Response<Body>, Failure>
+    where
+        S: Service<Request<Body>, Response = Response<ResBody>>,
+        S::Error: Into<BoxError>,
+        ResBody: HttpBody<Data = Bytes> + Send + 'static,
+        ResBody::Error: Into<BoxError>,
+    {
+        let called = async {
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            inner.call(request).await
+        };
+        let response = match called.await {
+            Ok(response) => response.map(Body::new),
+            Err(error) => return Err(failed(error.into(), open)),
+        };
+        let untaken = open.take();
+        if let Some(rejection) = response.extensions().get::<Rejection>() {
+            if let Some(handle) = untaken {
+                handle.withdraw();
+            }
+            // One that ended in the middle was made, and counts.
+            let kind = if watched.ended().is_some() { Kind::Final } else { Kind::Refused };
+            return Err(Failure::refused(kind, rejection).with(response));
+        }
+        let response = match untaken {
+            Some(handle) if response.extensions().get::<Metered>().is_none() => {
+                let mut response = self.read(handle, response).await;
+                response.extensions_mut().insert(Metered);
+                response
+            }
+            Some(handle) => {
+                handle.withdraw();
+                response
+            }
+            None => response,
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let known = watched.ended().and_then(|attempt| attempt.problem);
+        let problem = known.map_or_else(|| decode_error(Some(response.status()), b""), |it| (*it).clone());
+        Err(Failure::new(Kind::Provider, problem).with(response))
+    }
+
+    /// Reads an answer that nobody inside has read.
+    async fn read(&self, mut handle: AttemptHandle, response: Response<Body>) -> Response<Body> {
+        handle.sent();
+        handle.answered(response.status());
+        if !response.status().is_success() {
+            let (parts, body) = response.into_parts();
+            let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
+            let mut problem = decode_error(Some(parts.status), &bytes);
+            problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
+            handle.failed(&problem);
+            handle.end(Outcome::Failed);
+            return Response::from_parts(parts, Body::from(bytes));
+        }
+        if !self.is_read() {
+            handle.end(Outcome::Complete);
+            return response;
+        }
+        read_answer(response, &self.call, handle, &self.meter, self.config.max_response, None).await
+    }
+}
+
+/// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
+fn failed(error: BoxError, open: &OpenAttempt) -> Failure {
+    let failure = Failure::of_error(&error);
+    if let Some(mut handle) = open.take() {
+        handle.sent();
+        handle.failed(&failure.problem);
+        feed_error(&mut handle, &error);
+    }
+    failure
+}
+
+/// Gives an attempt up; where nobody inside has it, its end is recorded here.
+fn late(fires: &Fires, open: &OpenAttempt) -> Failure {
+    let failure = Failure::late(fires);
+    if let Some(mut handle) = open.take() {
+        handle.sent();
+        handle.failed(&failure.problem);
+        handle.end(Outcome::Failed);
+    }
+    failure
+}
+
+// ===== impl Answer =====
+
+impl Answer {
+    /// Holds back what comes ahead of the first content: a failure until then is no answer.
+    async fn wait_for_content(&mut self, token: Option<Fires>) -> Result<(), Failure> {
+        let mut held = 0;
+        while !self.watched.begun() && held <= MAX_PREAMBLE {
+            let frame = tokio::select! {
+                biased;
+                frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)) => frame,
+                fires = fired(token) => return Err(Failure::late(&fires)),
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    held += frame.data_ref().map_or(0, Bytes::len);
+                    self.frames.push_back(frame);
+                }
+                Some(Err(error)) => return Err(Failure::of_error(&error)),
+                None => {
+                    self.body = Body::empty();
+                    break;
+                }
+            }
+        }
+        match self.watched.ended() {
+            Some(attempt) if !self.watched.begun() => match (attempt.outcome, attempt.problem) {
+                (Some(Outcome::Failed | Outcome::Truncated), Some(problem)) => {
+                    Err(Failure::new(Kind::Provider, (*problem).clone()))
+                }
+                // An answer without a word, or one that a layer of ours has stopped.
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Longest error body that is read.
+const MAX_ERROR: usize = 1 << 20;
+/// Most bytes that are held back of a stream whose first content nobody recognises.
+const MAX_PREAMBLE: usize = 1 << 20;

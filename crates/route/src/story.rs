@@ -1,0 +1,458 @@
+//! A call, from its first attempt to the one that answers, or to the last.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use smallvec::{SmallVec, smallvec};
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+use ziggurat_core::{Body, BoxError, CallEnd, Cause, Metered, Problem, Rejection, Served, Target};
+
+use crate::{
+    Affinity, Ask, Course, Event, Group, List, Permit, Picked, Sample,
+    attempt::{Answer, Asked, Failure, Kind},
+    body::{RoutedBody, Told, settle},
+    timeouts::{Fires, Timeouts, Timer},
+};
+
+/// All that is to be known for a call.
+pub(crate) struct Story<S> {
+    pub(crate) inner: S,
+    pub(crate) asked: Asked,
+    pub(crate) course: Course,
+    /// What the caller allows at most.
+    pub(crate) timeouts: Timeouts,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) affinity: Option<Affinity>,
+    pub(crate) input_tokens: Option<u64>,
+    /// Where this layer is the one that ends the call.
+    pub(crate) end: Option<CallEnd>,
+    pub(crate) tally: Tally,
+}
+
+/// What is counted of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    attempts: u32,
+    /// In the group that was asked last.
+    retries: u32,
+    fallbacks: u32,
+    last: Option<Target>,
+}
+
+/// An answer, and who gave it.
+struct Answered {
+    answer: Answer,
+    group: Arc<Group>,
+    target: Target,
+    permit: Permit,
+    idle: Option<Duration>,
+}
+
+/// A deployment that may be called now.
+struct Chosen {
+    index: usize,
+    permit: Permit,
+    last_resort: bool,
+}
+
+/// Deployments of a group that were called.
+type Tried = SmallVec<[usize; 4]>;
+
+// ===== impl Story =====
+
+impl<S, ResBody> Story<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    /// Makes attempts until one is answered.
+    pub(crate) async fn tell(mut self) -> Told {
+        let total = Fires::after(Instant::now(), self.total_timeout(), Timer::Total);
+        let mut groups: SmallVec<[Arc<Group>; 2]> = smallvec![Arc::clone(self.course.first())];
+        let mut list = None;
+        let mut told: Option<Failure> = None;
+        while let Some(group) = groups.last().cloned() {
+            let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
+            let failure = match self.ask_group(&group, others, total).await {
+                Ok(answered) => return self.answer(answered),
+                Err(failure) => failure,
+            };
+            let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
+            told = Some(the_one_to_tell(told, failure));
+            if !falls_back {
+                break;
+            }
+            // The first failure decides which list it is: what follows is its order.
+            let list = *list.get_or_insert_with(|| self.list_for(cause));
+            let Some(next) = self.stands_in(list, &groups) else { break };
+            self.report(&Event::FellBack { from: group.name(), to: next.name(), cause });
+            self.tally.fallbacks += 1;
+            self.tally.retries = 0;
+            groups.push(next);
+        }
+        // Better the least bad than nobody: all groups cool down.
+        if self.tally.attempts == 0 && told.as_ref().is_some_and(|told| told.kind == Kind::Cooling) {
+            let first = Arc::clone(self.course.first());
+            self.tally.fallbacks = 0;
+            match self.ask_group(&first, false, total).await {
+                Ok(answered) => return self.answer(answered),
+                Err(failure) => told = Some(failure),
+            }
+        }
+        self.fail(told.expect("invariant: who is not answered has failed"))
+    }
+
+    /// Asks the deployments of a group, as its policy has it; `others` says whether another group may be asked.
+    async fn ask_group(
+        &mut self,
+        group: &Arc<Group>,
+        others: bool,
+        total: Option<Fires>,
+    ) -> Result<Answered, Failure> {
+        let mut tried = Tried::new();
+        let mut told: Option<Failure> = None;
+        let mut next = None;
+        loop {
+            let chosen = match next.take().map_or_else(|| self.choose(group, &tried), Ok) {
+                Ok(chosen) => chosen,
+                Err(nobody) => return Err(the_one_to_tell(told, nobody)),
+            };
+            if chosen.last_resort {
+                if others {
+                    return Err(told.unwrap_or_else(|| cooling(group)));
+                }
+                let deployment = group.deployments()[chosen.index].id();
+                self.report(&Event::LastResort { group: group.name(), deployment });
+            }
+            let failure = match self.attempts(group, chosen, &mut tried, total).await {
+                Ok(answered) => return Ok(answered),
+                Err(failure) => failure,
+            };
+            let (kind, problem) = (failure.kind, failure.problem.clone());
+            told = Some(the_one_to_tell(told, failure));
+            match kind {
+                Kind::Provider => {}
+                // The next candidate: nobody was asked anything.
+                Kind::Refused | Kind::Cooling => continue,
+                Kind::Final => break,
+            }
+            let other = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);
+            if !self.is_worth_a_retry(group, &problem) {
+                // Another deployment may know the key, have the model, or be paid for.
+                if other.is_none() || !is_the_deployments(problem.cause) {
+                    break;
+                }
+            } else {
+                let wait = match other {
+                    Some(_) => Some(Duration::ZERO),
+                    None => self.wait(group, &problem, total, others),
+                };
+                let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else { break };
+                if other.is_none() {
+                    sleep(wait).await;
+                    tried.clear();
+                }
+                self.tally.retries += 1;
+            }
+            next = other;
+        }
+        Err(told.expect("invariant: it ends with a failure"))
+    }
+
+    /// Asks a deployment; where its answer is long in coming and policy says so, another one beside it.
+    async fn attempts(
+        &mut self,
+        group: &Arc<Group>,
+        chosen: Chosen,
+        tried: &mut Tried,
+        total: Option<Fires>,
+    ) -> Result<Answered, Failure> {
+        let limits = self.timeouts_of(group, chosen.index);
+        self.tally.count(group, chosen.index, tried);
+        let first = attempt(&self.asked, self.inner.clone(), group, chosen, limits, total);
+        let Some(after) = group.hedge_after() else { return first.await };
+        let mut first = pin!(first);
+        tokio::select! {
+            biased;
+            answered = &mut first => return answered,
+            () = sleep(after) => {}
+        }
+        let other = self.choose(group, tried).ok().filter(|chosen| !chosen.last_resort);
+        // It is load like a retry is.
+        let Some(other) = other.filter(|_| group.retry_budget().withdraw(Instant::now())) else {
+            return first.await;
+        };
+        let limits = self.timeouts_of(group, other.index);
+        self.tally.count(group, other.index, tried);
+        let mut second = pin!(attempt(&self.asked, self.inner.clone(), group, other, limits, total));
+        let both = |one, other| Err(the_one_to_tell(Some(one), other));
+        tokio::select! {
+            biased;
+            answered = &mut first => match answered {
+                Ok(answered) => Ok(answered),
+                Err(failure) => second.await.or_else(|other| both(failure, other)),
+            },
+            answered = &mut second => match answered {
+                Ok(answered) => Ok(answered),
+                Err(failure) => first.await.or_else(|other| both(failure, other)),
+            },
+        }
+    }
+
+    /// A deployment of the group that was not called yet.
+    fn choose(&self, group: &Group, tried: &[usize]) -> Result<Chosen, Failure> {
+        let ask = Ask {
+            tried,
+            tags: &self.tags,
+            input_tokens: self.input_tokens,
+            affinity: self.affinity,
+            now: Instant::now(),
+            seed: self.draw(),
+        };
+        let problem = match group.pick(&ask) {
+            Picked::One { index, permit, last_resort } => return Ok(Chosen { index, permit, last_resort }),
+            Picked::TooLongForAll => Problem::new(
+                Cause::ContextLength,
+                format!(
+                    "the prompt of about {} tokens fits the context window of no deployment of this model",
+                    self.input_tokens.unwrap_or_default()
+                ),
+            ),
+            Picked::NoTag => Problem::new(
+                Cause::PermissionDenied,
+                "no deployment of this model is for calls with these tags",
+            ),
+            Picked::AllTried => Problem::new(Cause::Overloaded, "no deployment of this model can be called now"),
+        };
+        Err(Failure::new(Kind::Refused, problem))
+    }
+
+    /// Whether the same call may be answered by the same group.
+    fn is_worth_a_retry(&self, group: &Group, problem: &Problem) -> bool {
+        let done = self.tally.retries;
+        let policy = group.retry_policy();
+        let worth = match problem.should_retry {
+            // A provider knows its own errors best.
+            Some(false) => false,
+            Some(true) => done < policy.most(),
+            None => policy.should_retry(problem.cause, done),
+        };
+        worth && self.max_retries.is_none_or(|most| done < most)
+    }
+
+    /// How long to wait ahead of a retry, if that is worth it.
+    fn wait(
+        &self,
+        group: &Group,
+        problem: &Problem,
+        total: Option<Fires>,
+        others: bool,
+    ) -> Option<Duration> {
+        let policy = group.retry_policy();
+        let wait = policy.backoff(self.tally.retries, problem.retry_after, self.draw())?;
+        let fits = total.is_none_or(|total| Instant::now() + wait < total.at);
+        // Where somebody else can be asked, nobody waits for long.
+        (fits && !(others && wait > PATIENCE)).then_some(wait)
+    }
+
+    fn list_for(&self, cause: Cause) -> List {
+        let list = match cause {
+            Cause::ContextLength => List::ContextWindow,
+            Cause::ContentPolicy => List::ContentPolicy,
+            _ => List::General,
+        };
+        if self.course.fallbacks(list).is_empty() { List::General } else { list }
+    }
+
+    /// The next group of a list that was not asked yet.
+    fn stands_in(&self, list: List, asked: &[Arc<Group>]) -> Option<Arc<Group>> {
+        let is_new = |group: &&Arc<Group>| !asked.iter().any(|known| Arc::ptr_eq(known, group));
+        self.course.fallbacks(list).iter().find(is_new).cloned()
+    }
+
+    fn total_timeout(&self) -> Option<Duration> {
+        let configured = self.course.first().timeouts().or(self.asked.config.routes.timeouts());
+        configured.narrowed(self.timeouts).total
+    }
+
+    fn timeouts_of(&self, group: &Group, index: usize) -> Timeouts {
+        let own = group.deployments()[index].timeouts();
+        own.or(group.timeouts()).or(self.asked.config.routes.timeouts()).narrowed(self.timeouts)
+    }
+
+    fn draw(&self) -> u64 {
+        (self.asked.config.random)()
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        (self.asked.config.report)(event);
+    }
+
+    fn answer(self, answered: Answered) -> Told {
+        let Answered { answer, group, target, permit, idle } = answered;
+        group.retry_budget().deposit(Instant::now());
+        let served = self.tally.served(target, &group);
+        let mut response = match self.asked.is_followed() {
+            true => {
+                let dialect = self.asked.call.dialect();
+                let (head, body) = RoutedBody::new(answer, permit, idle, dialect, self.end);
+                Response::from_parts(head, Body::new(body))
+            }
+            false => {
+                match answer.watched.ended() {
+                    Some(attempt) => settle(permit, &attempt, &answer.watched),
+                    None => permit.succeeded(&Sample::new(answer.watched.elapsed())),
+                }
+                let response = Response::from_parts(answer.head, answer.body);
+                ending(response, self.end)
+            }
+        };
+        response.extensions_mut().insert(served);
+        Told { response, problem: None }
+    }
+
+    fn fail(mut self, failure: Failure) -> Told {
+        let Failure { kind, problem, response } = failure;
+        let dialect = self.asked.call.dialect();
+        let response = response.unwrap_or_else(|| match kind {
+            Kind::Provider => problem.clone().into_response(dialect),
+            // A timeout is a provider's failure, too; what else is final is a refusal of ours.
+            Kind::Final if problem.cause == Cause::Timeout => problem.clone().into_response(dialect),
+            _ => Rejection::from(problem.clone()).into_response(dialect),
+        });
+        let mut response = ending(response, self.end.take());
+        if let Some(target) = self.tally.last.clone() {
+            // Whatever there is to be known of its attempts is on the meter.
+            response.extensions_mut().insert(Metered);
+            let served = self.tally.served(target, self.course.first());
+            response.extensions_mut().insert(served);
+        }
+        Told { response, problem: Some(problem) }
+    }
+}
+
+/// Asks one deployment, and tells it what came of it where that is a failure.
+async fn attempt<S, ResBody>(
+    asked: &Asked,
+    inner: S,
+    group: &Arc<Group>,
+    chosen: Chosen,
+    timeouts: Timeouts,
+    total: Option<Fires>,
+) -> Result<Answered, Failure>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let Chosen { index, permit, .. } = chosen;
+    let deployment = &group.deployments()[index];
+    let target = deployment.target().clone();
+    match asked.attempt(inner, &target, timeouts, total).await {
+        Ok(answer) => {
+            Ok(Answered { answer, group: Arc::clone(group), target, permit, idle: timeouts.idle })
+        }
+        Err(failure) => {
+            let Failure { kind, problem, .. } = &failure;
+            if *kind == Kind::Provider {
+                let cause = problem.cause;
+                permit.failed(cause, problem.retry_after, Instant::now());
+                (asked.config.report)(&Event::Failed { group: group.name(), deployment: deployment.id(), cause });
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn ending(response: Response<Body>, end: Option<CallEnd>) -> Response<Body> {
+    match end {
+        Some(end) => response.map(|body| body.guarded(end)),
+        None => response,
+    }
+}
+
+/// Of two failures the one that the caller is told: the last of a provider's, and only where there is none, a refusal of ours.
+fn the_one_to_tell(known: Option<Failure>, new: Failure) -> Failure {
+    let Some(known) = known else { return new };
+    let rank = |failure: &Failure| match failure.kind {
+        Kind::Cooling => 0,
+        Kind::Refused => 1,
+        Kind::Provider => 2,
+        Kind::Final => 3,
+    };
+    match rank(&known).cmp(&rank(&new)) {
+        std::cmp::Ordering::Greater => known,
+        std::cmp::Ordering::Less => new,
+        // Of refusals, the one that ends first.
+        std::cmp::Ordering::Equal if new.kind == Kind::Refused => {
+            let ends = |failure: &Failure| failure.problem.retry_after.unwrap_or(Duration::MAX);
+            if ends(&new) < ends(&known) { new } else { known }
+        }
+        std::cmp::Ordering::Equal => new,
+    }
+}
+
+fn cooling(group: &Group) -> Failure {
+    let message = format!("all deployments of {:?} cool down after failures", group.name());
+    Failure::new(Kind::Cooling, Problem::new(Cause::Overloaded, message))
+}
+
+/// Whether a cause lies with one deployment: its key, its account, its list of models.
+const fn is_the_deployments(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Quota
+            | Cause::InvalidKey
+            | Cause::PermissionDenied
+            | Cause::ModelNotFound
+            | Cause::NotFound
+    )
+}
+
+// ===== impl Failure =====
+
+impl Failure {
+    /// Whether another group may answer.
+    fn falls_back(&self) -> bool {
+        match self.kind {
+            Kind::Final => false,
+            Kind::Refused | Kind::Cooling => true,
+            // What is wrong with the request is wrong everywhere.
+            Kind::Provider => !matches!(
+                self.problem.cause,
+                Cause::InvalidRequest
+                    | Cause::Unprocessable
+                    | Cause::TooLarge
+                    | Cause::UnsupportedMediaType
+                    | Cause::MethodNotAllowed
+            ),
+        }
+    }
+}
+
+// ===== impl Tally =====
+
+impl Tally {
+    fn count(&mut self, group: &Group, index: usize, tried: &mut Tried) {
+        tried.push(index);
+        self.attempts += 1;
+        self.last = Some(group.deployments()[index].target().clone());
+    }
+
+    fn served(&self, target: Target, group: &Group) -> Served {
+        let mut served = Served::by(target, self.attempts);
+        served.group = Some(group.shared_name());
+        (served.retries, served.fallbacks) = (self.retries, self.fallbacks);
+        served
+    }
+}
+
+/// Longest wait for a group where another one can be asked.
+const PATIENCE: Duration = Duration::from_secs(1);

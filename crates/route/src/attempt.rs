@@ -1,6 +1,6 @@
 //! One attempt to get an answer: from a request to the first content of its answer.
 
-use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, request, response};
@@ -65,15 +65,15 @@ pub(crate) enum Kind {
 // ===== impl Failure =====
 
 impl Failure {
-    pub(crate) const fn new(kind: Kind, problem: Problem) -> Self {
-        Self { kind, problem, response: None }
+    pub(crate) fn new(kind: Kind, problem: Problem) -> Box<Self> {
+        Box::new(Self { kind, problem, response: None })
     }
 
-    pub(crate) fn refused(kind: Kind, rejection: &Rejection) -> Self {
+    pub(crate) fn refused(kind: Kind, rejection: &Rejection) -> Box<Self> {
         Self::new(kind, rejection.problem().clone())
     }
 
-    fn of_error(error: &BoxError) -> Self {
+    fn of_error(error: &BoxError) -> Box<Self> {
         match Rejection::find_in(error.as_ref()) {
             // A stop of the host's, say.
             Some(rejection) => Self::refused(Kind::Final, rejection),
@@ -81,12 +81,12 @@ impl Failure {
         }
     }
 
-    fn with(mut self, response: Response<Body>) -> Self {
+    fn with(mut self: Box<Self>, response: Response<Body>) -> Box<Self> {
         self.response = Some(response);
         self
     }
 
-    fn late(fires: &Fires) -> Self {
+    fn late(fires: &Fires) -> Box<Self> {
         let kind = if fires.timer == Timer::Total { Kind::Final } else { Kind::Provider };
         Self::new(kind, fires.problem())
     }
@@ -102,7 +102,7 @@ impl Asked {
         target: &Target,
         timeouts: Timeouts,
         total: Option<Fires>,
-    ) -> Result<Answer, Failure>
+    ) -> Result<Answer, Box<Failure>>
     where
         S: Service<Request<Body>, Response = Response<ResBody>>,
         S::Error: Into<BoxError>,
@@ -155,7 +155,7 @@ impl Asked {
         request: Request<Body>,
         open: &OpenAttempt,
         watched: &Watched,
-    ) -> Result<Response<Body>, Failure>
+    ) -> Result<Response<Body>, Box<Failure>>
     where
         S: Service<Request<Body>, Response = Response<ResBody>>,
         S::Error: Into<BoxError>,
@@ -168,7 +168,7 @@ impl Asked {
         };
         let response = match called.await {
             Ok(response) => response.map(Body::new),
-            Err(error) => return Err(failed(error.into(), open)),
+            Err(error) => return Err(failed(&error.into(), open)),
         };
         let untaken = open.take();
         if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -220,19 +220,23 @@ impl Asked {
     }
 }
 
+async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
+    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
+
 /// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
-fn failed(error: BoxError, open: &OpenAttempt) -> Failure {
-    let failure = Failure::of_error(&error);
+fn failed(error: &BoxError, open: &OpenAttempt) -> Box<Failure> {
+    let failure = Failure::of_error(error);
     if let Some(mut handle) = open.take() {
         handle.sent();
         handle.failed(&failure.problem);
-        feed_error(&mut handle, &error);
+        feed_error(&mut handle, error);
     }
     failure
 }
 
 /// Gives an attempt up; where nobody inside has it, its end is recorded here.
-fn late(fires: &Fires, open: &OpenAttempt) -> Failure {
+fn late(fires: &Fires, open: &OpenAttempt) -> Box<Failure> {
     let failure = Failure::late(fires);
     if let Some(mut handle) = open.take() {
         handle.sent();
@@ -246,12 +250,12 @@ fn late(fires: &Fires, open: &OpenAttempt) -> Failure {
 
 impl Answer {
     /// Holds back what comes ahead of the first content: a failure until then is no answer.
-    async fn wait_for_content(&mut self, token: Option<Fires>) -> Result<(), Failure> {
+    async fn wait_for_content(&mut self, token: Option<Fires>) -> Result<(), Box<Failure>> {
         let mut held = 0;
         while !self.watched.begun() && held <= MAX_PREAMBLE {
             let frame = tokio::select! {
                 biased;
-                frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)) => frame,
+                frame = next(&mut self.body) => frame,
                 fires = fired(token) => return Err(Failure::late(&fires)),
             };
             match frame {

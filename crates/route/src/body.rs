@@ -57,8 +57,7 @@ impl RoutedBody {
     ) -> (http::response::Parts, Self) {
         let Answer { head, frames, body, watched, whole } = answer;
         let timer = Running::start(idle, whole);
-        let mut this =
-            Self { frames, inner: Some(body), watched, permit: Some(permit), timer, dialect, end };
+        let mut this = Self { frames, inner: Some(body), watched, permit: Some(permit), timer, dialect, end };
         this.settle();
         (head, this)
     }
@@ -150,7 +149,9 @@ impl fmt::Debug for RoutedBody {
 /// Tells a deployment how its answer ended.
 pub(crate) fn settle(permit: Permit, attempt: &Attempt, watched: &Watched) {
     match attempt.outcome {
-        Some(Outcome::Complete | Outcome::Refused) => permit.succeeded(&sample(attempt, watched)),
+        Some(Outcome::Complete | Outcome::Refused) => {
+            permit.succeeded(&sample(attempt, watched), Instant::now())
+        }
         Some(Outcome::Failed | Outcome::Truncated) => {
             let problem = attempt.problem.as_deref();
             let cause = problem.map_or(Cause::Upstream, |problem| problem.cause);

@@ -9,6 +9,7 @@ use crate::{
     health::Cooldown,
     live::{Figures, Live},
     moment::Moment,
+    timeouts::Timeouts,
 };
 
 /// A target with what is to be known for choosing it, and its health. Cheap to clone; all clones share their health and figures, also
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) max_parallel: Option<u64>,
     pub(crate) prefill: bool,
     pub(crate) half_life: Duration,
+    pub(crate) timeouts: Timeouts,
 }
 
 // ===== impl Deployment =====
@@ -56,6 +58,7 @@ impl Deployment {
             max_parallel: None,
             prefill: false,
             half_life: Duration::from_secs(60),
+            timeouts: Timeouts::none(),
         };
         Self(Arc::new(Inner { target, settings, live: Arc::new(Live::new()) }))
     }
@@ -125,6 +128,12 @@ impl Deployment {
     #[must_use]
     pub fn half_life(self, time: Duration) -> Self {
         self.change(|settings| settings.half_life = time)
+    }
+
+    /// Sets how long each stage of an attempt may take; the whole call's is its group's.
+    #[must_use]
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        self.change(|settings| settings.timeouts = timeouts)
     }
 
     /// The same deployment at another target, as where the caller names the model: it shares health and figures.

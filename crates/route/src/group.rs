@@ -1,6 +1,6 @@
 //! A model group: the deployments that answer to one name.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use ziggurat_core::Clock;
 
@@ -15,6 +15,7 @@ use crate::{
     shares::Shares,
     strategy::{Shuffle, Strategy},
     tags::TagRules,
+    timeouts::Timeouts,
 };
 
 /// The deployments that answer to one name, and how one of them is chosen.
@@ -28,6 +29,8 @@ pub struct Group {
     retry: RetryPolicy,
     budget: RetryBudget,
     tags: TagRules,
+    timeouts: Timeouts,
+    hedge_after: Option<Duration>,
 }
 
 /// Makes a [`Group`].
@@ -40,6 +43,8 @@ pub struct GroupBuilder {
     budget: RetryBudget,
     cooldown: Cooldown,
     tags: TagRules,
+    timeouts: Timeouts,
+    hedge_after: Option<Duration>,
     shared: Option<(Arc<dyn SharedCooldowns>, Clock)>,
 }
 
@@ -121,6 +126,8 @@ impl Group {
             budget: RetryBudget::default(),
             cooldown: Cooldown::default(),
             tags: TagRules::default(),
+            timeouts: Timeouts::none(),
+            hedge_after: None,
             shared: None,
         }
     }
@@ -153,6 +160,22 @@ impl Group {
     #[must_use]
     pub fn tag_rules(&self) -> TagRules {
         self.tags
+    }
+
+    /// How long each stage of a call may take, where its deployment does not say it itself.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// After how long without an answer a second deployment is asked beside the first.
+    #[must_use]
+    pub fn hedge_after(&self) -> Option<Duration> {
+        self.hedge_after
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(crate) fn strategy(&self) -> &dyn Strategy {
@@ -216,6 +239,19 @@ impl GroupBuilder {
         self
     }
 
+    /// Sets how long each stage of a call may take, where its deployment does not say it itself.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Asks a second deployment where the first has not begun to answer after this time, and takes the answer that comes first. It
+    /// counts as a retry in the retry budget, and what both cost is paid for. Never by default.
+    pub fn hedge_after(mut self, time: Duration) -> Self {
+        self.hedge_after = Some(time);
+        self
+    }
+
     /// Tells other nodes of deployments that cool down, by this clock.
     pub fn share(mut self, with: Arc<dyn SharedCooldowns>, clock: Clock) -> Self {
         self.shared = Some((with, clock));
@@ -245,6 +281,8 @@ impl GroupBuilder {
             retry: self.retry,
             budget: self.budget,
             tags: self.tags,
+            timeouts: self.timeouts,
+            hedge_after: self.hedge_after,
         }))
     }
 

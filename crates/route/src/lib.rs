@@ -1,30 +1,48 @@
 #![doc = include_str!("../README.md")]
 
 mod affinity;
+mod attempt;
+mod body;
 mod deployment;
+mod event;
 mod group;
 mod health;
+mod layer;
 mod live;
 mod moment;
 mod permit;
 mod pick;
+mod pins;
+mod plan;
 mod random;
 mod retry;
 mod retry_budget;
+mod routes;
+mod service;
 mod shares;
+mod story;
 mod strategy;
 mod tags;
+mod timeouts;
+mod watched;
 mod window;
 
 pub use affinity::Affinity;
 pub use deployment::Deployment;
+pub use event::Event;
 pub use group::{Group, GroupBuilder, InvalidGroup};
 pub use health::{Cooldown, FailureRate, SharedCooldowns, State};
+pub use layer::{FallbackLayer, RouteLayer};
 pub use live::{Failed, Figures, Sample};
 pub use permit::Permit;
 pub use pick::{Ask, Picked};
+pub use pins::Pins;
+pub use plan::{MaxRetries, PlanLayer, Planned};
 pub use random::Random;
 pub use retry::{Kind, PerKind, RetryPolicy};
 pub use retry_budget::RetryBudget;
+pub use routes::{Course, InvalidRoutes, List, Routes, RoutesBuilder};
+pub use service::Route;
 pub use strategy::{Among, LeastBusy, LowestCost, LowestLatency, LowestUsage, Ordered, Shuffle, Strategy};
 pub use tags::TagRules;
+pub use timeouts::{Timeouts, Timer};

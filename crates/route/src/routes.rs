@@ -8,11 +8,11 @@ use std::{
 
 use ziggurat_core::{Plan, Principal, Target};
 
-use crate::{Group, Timeouts};
+use crate::{Group, TagRules, Timeouts};
 
 /// The groups of deployments by the names that callers know them by, and the fallbacks between them. Cheap to clone; made by
 /// [`Routes::builder`].
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Routes(Arc<Table>);
 
 /// Makes [`Routes`].
@@ -71,8 +71,11 @@ struct Legs {
     context_window: Box<[Arc<Group>]>,
     content_policy: Box<[Arc<Group>]>,
     plan: Plan,
+    reads_tags: bool,
+    counts_input: bool,
 }
 
+#[derive(Default)]
 struct Table {
     courses: HashMap<Arc<str>, Course>,
     groups: Vec<Arc<Group>>,
@@ -199,10 +202,7 @@ impl RoutesBuilder {
     }
 
     /// Finds the groups of names that are not listed.
-    pub fn otherwise(
-        mut self,
-        find: impl Fn(&str) -> Option<Arc<Group>> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn otherwise(mut self, find: impl Fn(&str) -> Option<Arc<Group>> + Send + Sync + 'static) -> Self {
         self.otherwise = Some(Arc::new(find));
         self
     }
@@ -313,12 +313,24 @@ impl Course {
         let mut seen = HashSet::new();
         let groups = [&first].into_iter().chain(lists.iter().flatten());
         let mut candidates: Vec<Target> = Vec::new();
+        let (mut reads_tags, mut counts_input) = (false, false);
         for group in groups.filter(|group| seen.insert(Arc::as_ptr(group))) {
             candidates.extend(group.deployments().iter().map(|deployment| deployment.target().clone()));
+            reads_tags |= group.tag_rules() != TagRules::default();
+            counts_input |=
+                group.deployments().iter().any(|deployment| deployment.max_input_tokens().is_some());
         }
         let plan = Plan { candidates: candidates.into() };
         let [general, context_window, content_policy] = lists.map(Vec::into_boxed_slice);
-        Self(Arc::new(Legs { first, general, context_window, content_policy, plan }))
+        Self(Arc::new(Legs {
+            first,
+            general,
+            context_window,
+            content_policy,
+            plan,
+            reads_tags,
+            counts_input,
+        }))
     }
 
     /// The group that is asked first.
@@ -341,6 +353,16 @@ impl Course {
     #[must_use]
     pub fn plan(&self) -> Plan {
         self.0.plan.clone()
+    }
+
+    /// Whether the tags of a call decide who is asked.
+    pub(crate) fn reads_tags(&self) -> bool {
+        self.0.reads_tags
+    }
+
+    /// Whether the length of the input decides who is asked.
+    pub(crate) fn counts_input(&self) -> bool {
+        self.0.counts_input
     }
 
     /// The same course, without the fallbacks that may not be used.

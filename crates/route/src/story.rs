@@ -76,7 +76,7 @@ where
         let total = Fires::after(Instant::now(), self.total_timeout(), Timer::Total);
         let mut groups: SmallVec<[Arc<Group>; 2]> = smallvec![Arc::clone(self.course.first())];
         let mut list = None;
-        let mut told: Option<Failure> = None;
+        let mut told: Option<Box<Failure>> = None;
         while let Some(group) = groups.last().cloned() {
             let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
             let failure = match self.ask_group(&group, others, total).await {
@@ -105,7 +105,7 @@ where
                 Err(failure) => told = Some(failure),
             }
         }
-        self.fail(told.expect("invariant: who is not answered has failed"))
+        self.fail(*told.expect("invariant: who is not answered has failed"))
     }
 
     /// Asks the deployments of a group, as its policy has it; `others` says whether another group may be asked.
@@ -114,9 +114,9 @@ where
         group: &Arc<Group>,
         others: bool,
         total: Option<Fires>,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered, Box<Failure>> {
         let mut tried = Tried::new();
-        let mut told: Option<Failure> = None;
+        let mut told: Option<Box<Failure>> = None;
         let mut next = None;
         loop {
             let chosen = match next.take().map_or_else(|| self.choose(group, &tried), Ok) {
@@ -139,7 +139,10 @@ where
             match kind {
                 Kind::Provider => {}
                 // The next candidate: nobody was asked anything.
-                Kind::Refused | Kind::Cooling => continue,
+                Kind::Refused | Kind::Cooling => {
+                    self.tally.attempts -= 1;
+                    continue;
+                }
                 Kind::Final => break,
             }
             let other = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);
@@ -153,7 +156,9 @@ where
                     Some(_) => Some(Duration::ZERO),
                     None => self.wait(group, &problem, total, others),
                 };
-                let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else { break };
+                let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else {
+                    break;
+                };
                 if other.is_none() {
                     sleep(wait).await;
                     tried.clear();
@@ -172,7 +177,7 @@ where
         chosen: Chosen,
         tried: &mut Tried,
         total: Option<Fires>,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Answered, Box<Failure>> {
         let limits = self.timeouts_of(group, chosen.index);
         self.tally.count(group, chosen.index, tried);
         let first = attempt(&self.asked, self.inner.clone(), group, chosen, limits, total);
@@ -206,15 +211,12 @@ where
     }
 
     /// A deployment of the group that was not called yet.
-    fn choose(&self, group: &Group, tried: &[usize]) -> Result<Chosen, Failure> {
-        let ask = Ask {
-            tried,
-            tags: &self.tags,
-            input_tokens: self.input_tokens,
-            affinity: self.affinity,
-            now: Instant::now(),
-            seed: self.draw(),
-        };
+    fn choose(&self, group: &Group, tried: &[usize]) -> Result<Chosen, Box<Failure>> {
+        let ask = Ask::new(Instant::now(), self.draw())
+            .tried(tried)
+            .tags(&self.tags)
+            .input_tokens(self.input_tokens)
+            .affinity(self.affinity);
         let problem = match group.pick(&ask) {
             Picked::One { index, permit, last_resort } => return Ok(Chosen { index, permit, last_resort }),
             Picked::TooLongForAll => Problem::new(
@@ -228,7 +230,13 @@ where
                 Cause::PermissionDenied,
                 "no deployment of this model is for calls with these tags",
             ),
-            Picked::AllTried => Problem::new(Cause::Overloaded, "no deployment of this model can be called now"),
+            Picked::AllBusy => Problem::new(
+                Cause::RateLimit,
+                "all deployments of this model run as many calls as they may at once",
+            ),
+            Picked::AllTried => {
+                Problem::new(Cause::Overloaded, "no deployment of this model is left to be called")
+            }
         };
         Err(Failure::new(Kind::Refused, problem))
     }
@@ -236,7 +244,7 @@ where
     /// Whether the same call may be answered by the same group.
     fn is_worth_a_retry(&self, group: &Group, problem: &Problem) -> bool {
         let done = self.tally.retries;
-        let policy = group.retry_policy();
+        let policy = group.retry();
         let worth = match problem.should_retry {
             // A provider knows its own errors best.
             Some(false) => false,
@@ -247,14 +255,8 @@ where
     }
 
     /// How long to wait ahead of a retry, if that is worth it.
-    fn wait(
-        &self,
-        group: &Group,
-        problem: &Problem,
-        total: Option<Fires>,
-        others: bool,
-    ) -> Option<Duration> {
-        let policy = group.retry_policy();
+    fn wait(&self, group: &Group, problem: &Problem, total: Option<Fires>, others: bool) -> Option<Duration> {
+        let policy = group.retry();
         let wait = policy.backoff(self.tally.retries, problem.retry_after, self.draw())?;
         let fits = total.is_none_or(|total| Instant::now() + wait < total.at);
         // Where somebody else can be asked, nobody waits for long.
@@ -282,7 +284,7 @@ where
     }
 
     fn timeouts_of(&self, group: &Group, index: usize) -> Timeouts {
-        let own = group.deployments()[index].timeouts();
+        let own = group.deployments()[index].settings().timeouts;
         own.or(group.timeouts()).or(self.asked.config.routes.timeouts()).narrowed(self.timeouts)
     }
 
@@ -307,7 +309,7 @@ where
             false => {
                 match answer.watched.ended() {
                     Some(attempt) => settle(permit, &attempt, &answer.watched),
-                    None => permit.succeeded(&Sample::new(answer.watched.elapsed())),
+                    None => permit.succeeded(&Sample::new(answer.watched.elapsed()), Instant::now()),
                 }
                 let response = Response::from_parts(answer.head, answer.body);
                 ending(response, self.end)
@@ -327,7 +329,7 @@ where
             _ => Rejection::from(problem.clone()).into_response(dialect),
         });
         let mut response = ending(response, self.end.take());
-        if let Some(target) = self.tally.last.clone() {
+        if let Some(target) = self.tally.last.take().filter(|_| self.tally.attempts > 0) {
             // Whatever there is to be known of its attempts is on the meter.
             response.extensions_mut().insert(Metered);
             let served = self.tally.served(target, self.course.first());
@@ -345,26 +347,27 @@ async fn attempt<S, ResBody>(
     chosen: Chosen,
     timeouts: Timeouts,
     total: Option<Fires>,
-) -> Result<Answered, Failure>
+) -> Result<Answered, Box<Failure>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: Into<BoxError>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let Chosen { index, permit, .. } = chosen;
+    let Chosen { index, mut permit, .. } = chosen;
     let deployment = &group.deployments()[index];
     let target = deployment.target().clone();
     match asked.attempt(inner, &target, timeouts, total).await {
         Ok(answer) => {
+            permit.answered(Instant::now());
             Ok(Answered { answer, group: Arc::clone(group), target, permit, idle: timeouts.idle })
         }
         Err(failure) => {
-            let Failure { kind, problem, .. } = &failure;
+            let Failure { kind, problem, .. } = &*failure;
             if *kind == Kind::Provider {
-                let cause = problem.cause;
-                permit.failed(cause, problem.retry_after, Instant::now());
-                (asked.config.report)(&Event::Failed { group: group.name(), deployment: deployment.id(), cause });
+                let (group, cause) = (group.name(), problem.cause);
+                let cools = permit.failed(cause, problem.retry_after, Instant::now());
+                (asked.config.report)(&Event::Failed { group, deployment: deployment.id(), cause, cools });
             }
             Err(failure)
         }
@@ -379,7 +382,7 @@ fn ending(response: Response<Body>, end: Option<CallEnd>) -> Response<Body> {
 }
 
 /// Of two failures the one that the caller is told: the last of a provider's, and only where there is none, a refusal of ours.
-fn the_one_to_tell(known: Option<Failure>, new: Failure) -> Failure {
+fn the_one_to_tell(known: Option<Box<Failure>>, new: Box<Failure>) -> Box<Failure> {
     let Some(known) = known else { return new };
     let rank = |failure: &Failure| match failure.kind {
         Kind::Cooling => 0,
@@ -399,7 +402,7 @@ fn the_one_to_tell(known: Option<Failure>, new: Failure) -> Failure {
     }
 }
 
-fn cooling(group: &Group) -> Failure {
+fn cooling(group: &Group) -> Box<Failure> {
     let message = format!("all deployments of {:?} cool down after failures", group.name());
     Failure::new(Kind::Cooling, Problem::new(Cause::Overloaded, message))
 }
@@ -408,11 +411,7 @@ fn cooling(group: &Group) -> Failure {
 const fn is_the_deployments(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::Quota
-            | Cause::InvalidKey
-            | Cause::PermissionDenied
-            | Cause::ModelNotFound
-            | Cause::NotFound
+        Cause::Quota | Cause::InvalidKey | Cause::PermissionDenied | Cause::ModelNotFound | Cause::NotFound
     )
 }
 

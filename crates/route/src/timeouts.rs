@@ -107,11 +107,7 @@ impl Timeouts {
         })
     }
 
-    fn each(
-        self,
-        other: Self,
-        of: impl Fn(Option<Duration>, Option<Duration>) -> Option<Duration>,
-    ) -> Self {
+    fn each(self, other: Self, of: impl Fn(Option<Duration>, Option<Duration>) -> Option<Duration>) -> Self {
         Self {
             first_byte: of(self.first_byte, other.first_byte),
             first_token: of(self.first_token, other.first_token),

@@ -234,6 +234,12 @@ impl Call {
         self.metadata("tags").and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
+    /// The session that the caller names (`metadata.session_id`), if it does. Said by the client, see [`Call::end_user`].
+    #[must_use]
+    pub fn session(&self) -> Option<String> {
+        self.metadata("session_id").and_then(|json| serde_json::from_str(json).ok())
+    }
+
     /// The body as it was read; empty for an operation whose body is not JSON.
     #[must_use]
     pub fn body(&self) -> &[u8] {

@@ -1,0 +1,205 @@
+//! The service: a call, told from top to bottom.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as HttpBody;
+use tower_service::Service;
+use ziggurat_catalog::tokens::count_input;
+use ziggurat_core::{Body, BoxError, Call, Cause, Dialect, Meter, Metered, Principal, Problem, Rejection};
+
+use crate::{
+    Course, MaxRetries, Timeouts,
+    attempt::Asked,
+    body::EarlyBody,
+    layer::Config,
+    story::{Story, Tally},
+};
+
+/// The service of [`RouteLayer`](crate::RouteLayer).
+///
+/// It is always ready, as it knows only by the request whom it asks; each attempt waits until a clone of the inner service is. It does
+/// not fail: what fails is answered in the caller's dialect.
+#[derive(Clone)]
+pub struct Route<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+// ===== impl Route =====
+
+impl<S> Route<S> {
+    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Route<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    ReqBody: HttpBody<Data = Bytes> + Send + 'static,
+    ReqBody::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (inner, config) = (self.inner.clone(), Arc::clone(&self.config));
+        let request = request.map(Body::new);
+        Box::pin(async { Ok(run(inner, request, config).await) })
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+async fn run<S, ResBody>(inner: S, request: Request<Body>, config: Arc<Config>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let dialect = Call::dialect_of(&parts);
+    let read = Call::read(Request::from_parts(parts, body), &config.request).await;
+    let (mut request, call) = match read {
+        Ok(read) => read,
+        Err(rejection) => return rejection.into_response(dialect),
+    };
+    let course = match config.course(&request, &call) {
+        Ok(Some(course)) => course,
+        Ok(None) => return pass(inner, request, dialect).await,
+        Err(rejection) => return rejection.into_response(dialect),
+    };
+    let (meter, end) = Meter::join(&mut request);
+    let (parts, body) = request.into_parts();
+    // What is no JSON was not read.
+    let bytes = match body.collect_within(config.request.body).await {
+        Ok(bytes) => bytes,
+        Err(_) => {
+            let message =
+                format!("the request body is larger than {} bytes, or broke off", config.request.body);
+            return Rejection::new(Cause::TooLarge, message).into_response(dialect);
+        }
+    };
+    let extensions = &parts.extensions;
+    let story = Story {
+        timeouts: extensions.get().copied().unwrap_or_else(Timeouts::none),
+        max_retries: extensions.get().map(|MaxRetries(most)| *most),
+        tags: if course.reads_tags() { tags(extensions.get(), &call) } else { Vec::new() },
+        affinity: config
+            .affinity
+            .as_ref()
+            .and_then(|name| name(&parts))
+            .or_else(|| config.pins.of(&parts, &call)),
+        input_tokens: course.counts_input().then(|| count_input(&call, &*config.counter).tokens),
+        course,
+        inner,
+        end,
+        tally: Tally::default(),
+        asked: Asked { parts, bytes, call, meter, config },
+    };
+    let (streams, hold) = (story.asked.is_followed(), story.asked.config.hold);
+    let mut attempts = Box::pin(story.tell());
+    if !streams {
+        return attempts.await.response;
+    }
+    tokio::select! {
+        biased;
+        told = &mut attempts => told.response,
+        () = tokio::time::sleep(hold) => early(EarlyBody::new(attempts, hold, dialect)),
+    }
+}
+
+/// The head of a stream that nobody has begun to answer.
+fn early(body: EarlyBody) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // What comes is read by those who make the attempts.
+    response.extensions_mut().insert(Metered);
+    response
+}
+
+/// Hands a request on that is for no model.
+async fn pass<S, ResBody>(mut inner: S, request: Request<Body>, dialect: Dialect) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let answered = async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    };
+    match answered.await {
+        Ok(response) => response.map(Body::new),
+        Err(error) => {
+            let error: BoxError = error.into();
+            match Rejection::find_in(error.as_ref()) {
+                Some(rejection) => rejection.clone().into_response(dialect),
+                None => Problem::of_error(error.as_ref()).into_response(dialect),
+            }
+        }
+    }
+}
+
+/// The tags of who calls, and those that the call itself names.
+fn tags(principal: Option<&Principal>, call: &Call) -> Vec<Arc<str>> {
+    let own = principal.map(|principal| principal.tags.to_vec()).unwrap_or_default();
+    own.into_iter().chain(call.tags().into_iter().map(Arc::from)).collect()
+}
+
+// ===== impl Config =====
+
+impl Config {
+    /// Where a call goes; nowhere in particular if it is for no model.
+    fn course(&self, request: &Request<Body>, call: &Call) -> Result<Option<Course>, Rejection> {
+        let extensions = request.extensions();
+        if !call.operation().is_billed() {
+            return Ok(None);
+        }
+        if let Some(course) = extensions.get().or(self.fixed.as_ref()) {
+            return Ok(Some(Course::clone(course)));
+        }
+        let model = call.model().unwrap_or_default();
+        match self.routes.course(model, extensions.get()) {
+            Some(course) => Ok(Some(course)),
+            None => Err(nobody(model)),
+        }
+    }
+}
+
+/// Nothing answers to the name of a model.
+pub(crate) fn nobody(model: &str) -> Rejection {
+    let shown: String = model.chars().take(MAX_NAME).collect();
+    let message = format!("no model answers to the name {shown:?}");
+    Problem::new(Cause::ModelNotFound, message).param("model").into()
+}
+
+/// Characters of a model's name that are shown.
+const MAX_NAME: usize = 200;

@@ -6,7 +6,6 @@ use super::{Among, Strategy};
 /// Where some have a figure and others not, these are compared as if they had the mean of those. Of several a random one, of more than 64
 /// among 64 that stand together somewhere. The input tokens of calls in flight count as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct LowestUsage;
 
 impl Strategy for LowestUsage {

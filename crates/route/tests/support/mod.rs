@@ -1,0 +1,221 @@
+//! An upstream by script, and calls to it.
+#![allow(dead_code, reason = "each suite uses its own part")]
+
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+use ziggurat_core::{Body, BoxError, Dialect, Served, Target};
+use ziggurat_route::{Deployment, Group, RouteLayer};
+use ziggurat_testkit::{Scripted, Step};
+use ziggurat_translate::TranslateLayer;
+
+/// What a deployment does with one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Answers whole with a status, headers and a body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Answers with a stream of these chunks, then ends.
+    Stream(Vec<String>),
+    /// Streams these chunks, then breaks.
+    Breaks(Vec<String>),
+    /// Streams these chunks, then says nothing any more.
+    Stalls(Vec<String>),
+    /// Does so after a while.
+    After(Duration, Box<Act>),
+    /// Never answers.
+    Hangs,
+    /// No connection.
+    Refuses,
+}
+
+/// Deployments by their ids, with what they do next; the last is done for ever.
+#[derive(Clone, Default)]
+pub(crate) struct Upstream(Arc<Mutex<HashMap<String, VecDeque<Act>>>>, Arc<Mutex<Vec<(String, String, Instant)>>>);
+
+impl Upstream {
+    pub(crate) fn does(&self, deployment: &str, acts: impl IntoIterator<Item = Act>) -> &Self {
+        self.0.lock().unwrap().insert(deployment.to_owned(), acts.into_iter().collect());
+        self
+    }
+
+    /// The deployments that were called, in order.
+    pub(crate) fn called(&self) -> Vec<String> {
+        self.1.lock().unwrap().iter().map(|(id, ..)| id.clone()).collect()
+    }
+
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.1.lock().unwrap().iter().map(|(.., at)| *at).collect()
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.1.lock().unwrap().iter().map(|(_, body, _)| body.clone()).collect()
+    }
+
+    fn next(&self, id: &str) -> Act {
+        let mut all = self.0.lock().unwrap();
+        let acts = all.get_mut(id).unwrap_or_else(|| panic!("nobody said what {id} does"));
+        match acts.len() {
+            1 => acts[0].clone(),
+            _ => acts.pop_front().expect("does something"),
+        }
+    }
+
+    pub(crate) fn service(&self) -> BoxCloneSyncService<Request<Body>, Response<Body>, BoxError> {
+        let this = self.clone();
+        BoxCloneSyncService::new(tower::service_fn(move |request: Request<Body>| {
+            let this = this.clone();
+            async move {
+                let id = request.extensions().get::<Target>().expect("has a target").deployment().to_owned();
+                let body = request.into_body().collect().await.expect("is whole").to_bytes();
+                let body = String::from_utf8(body.to_vec()).expect("is UTF-8");
+                this.1.lock().unwrap().push((id.clone(), body, Instant::now()));
+                act(this.next(&id)).await
+            }
+        }))
+    }
+}
+
+fn act(act: Act) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>> {
+    Box::pin(async move {
+        let stream = |chunks: Vec<String>, last: Option<Step>| {
+            let steps = chunks.into_iter().map(Step::data).chain(last);
+            let mut response = Response::new(Body::from(Scripted::new(steps)));
+            response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+            Ok(response)
+        };
+        match act {
+            Act::Answer(status, headers, body) => {
+                let mut response = Response::new(Body::from(body));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, value.parse().unwrap());
+                }
+                Ok(response)
+            }
+            Act::Stream(chunks) => stream(chunks, None),
+            Act::Breaks(chunks) => stream(chunks, Some(Step::reset())),
+            Act::Stalls(chunks) => stream(chunks, Some(Step::Stall)),
+            Act::After(time, then) => {
+                sleep(time).await;
+                self::act(*then).await
+            }
+            Act::Hangs => std::future::pending().await,
+            Act::Refuses => Err(ziggurat_core::Unsent::new("refused").into()),
+        }
+    })
+}
+
+pub(crate) fn ok(text: &str) -> Act {
+    Act::Answer(200, vec![], answer(text))
+}
+
+pub(crate) fn answer(text: &str) -> String {
+    format!(
+        r#"{{"id":"c","object":"chat.completion","created":7,"model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}}}"#
+    )
+}
+
+pub(crate) fn fails(status: u16) -> Act {
+    Act::Answer(status, vec![], r#"{"error":{"message":"no","type":"server_error"}}"#.to_owned())
+}
+
+pub(crate) fn fails_with(status: u16, header: (&'static str, &str)) -> Act {
+    let body = r#"{"error":{"message":"no","type":"server_error"}}"#.to_owned();
+    Act::Answer(status, vec![(header.0, header.1.to_owned())], body)
+}
+
+/// A chunk of a stream of OpenAI's.
+pub(crate) fn chunk(delta: &str, finish: Option<&str>) -> String {
+    let finish = finish.map_or("null".to_owned(), |finish| format!("\"{finish}\""));
+    format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+    )
+}
+
+pub(crate) fn role() -> String {
+    chunk(r#"{"role":"assistant","content":""}"#, None)
+}
+
+pub(crate) fn says(text: &str) -> String {
+    chunk(&format!(r#"{{"content":"{text}"}}"#), None)
+}
+
+pub(crate) fn ends() -> Vec<String> {
+    vec![chunk("{}", Some("stop")), "data: [DONE]\n\n".to_owned()]
+}
+
+/// A whole stream with these words.
+pub(crate) fn stream(words: &[&str]) -> Act {
+    let words = words.iter().map(|word| says(word));
+    Act::Stream([role()].into_iter().chain(words).chain(ends()).collect())
+}
+
+pub(crate) fn target(id: &str) -> Target {
+    Target::new("openai", Dialect::OpenAi, id, "http://upstream.test/v1/chat/completions").unwrap().id(id)
+}
+
+pub(crate) fn deployment(id: &str) -> Deployment {
+    Deployment::new(target(id))
+}
+
+pub(crate) fn group(name: &str, ids: &[&str]) -> ziggurat_route::GroupBuilder {
+    Group::new(name).deployments(ids.iter().map(|id| deployment(id))).strategy(ziggurat_route::Ordered)
+}
+
+pub(crate) fn request(model: &str, stream: bool) -> Request<Body> {
+    let body =
+        format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
+    Request::post("/v1/chat/completions").body(Body::from(body)).unwrap()
+}
+
+/// What a caller gets.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) served: Option<Served>,
+    pub(crate) took: Duration,
+    /// Until the head of the response.
+    pub(crate) head: Duration,
+}
+
+pub(crate) type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// The layer around the upstream, with a translation between them.
+pub(crate) fn around(layer: &RouteLayer, upstream: &Upstream) -> Service {
+    BoxCloneSyncService::new(layer.layer(TranslateLayer::new().layer(upstream.service())))
+}
+
+/// The layer around the upstream alone.
+pub(crate) fn alone(layer: &RouteLayer, upstream: &Upstream) -> Service {
+    BoxCloneSyncService::new(layer.layer(upstream.service()))
+}
+
+pub(crate) async fn call(service: &Service, request: Request<Body>) -> Got {
+    let start = Instant::now();
+    let response = service.clone().oneshot(request).await.unwrap();
+    let head = start.elapsed();
+    let (parts, body) = response.into_parts();
+    let bytes: Bytes = body.collect().await.expect("does not fail").to_bytes();
+    Got {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8(bytes.to_vec()).unwrap(),
+        served: parts.extensions.get().cloned(),
+        took: start.elapsed(),
+        head,
+    }
+}

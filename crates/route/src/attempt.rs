@@ -114,7 +114,10 @@ impl Asked {
         let start = Instant::now();
         let watched = Watched::new(start);
         let open = OpenAttempt::new(handle.watched(Arc::clone(&watched) as _));
-        let whole = Fires::first(Fires::after(start, timeouts.attempt, Timer::Attempt), total);
+        let mut whole = Fires::first(Fires::after(start, timeouts.attempt, Timer::Attempt), total);
+        if !self.is_followed() {
+            whole = Fires::first(Fires::after(start, timeouts.whole, Timer::Attempt), whole);
+        }
         let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
         let request = self.request(target, &open);
         let answered = tokio::select! {

@@ -31,6 +31,7 @@ pub struct Group {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    family: Option<Arc<str>>,
 }
 
 /// Makes a [`Group`].
@@ -45,6 +46,7 @@ pub struct GroupBuilder {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    family: Option<Arc<str>>,
     shared: Option<(Arc<dyn SharedCooldowns>, Clock)>,
 }
 
@@ -128,6 +130,7 @@ impl Group {
             tags: TagRules::default(),
             timeouts: Timeouts::none(),
             hedge_after: None,
+            family: None,
             shared: None,
         }
     }
@@ -172,6 +175,12 @@ impl Group {
     #[must_use]
     pub fn hedge_after(&self) -> Option<Duration> {
         self.hedge_after
+    }
+
+    /// The wildcard that its name was found by, if it was.
+    #[must_use]
+    pub fn family(&self) -> Option<&str> {
+        self.family.as_deref()
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
@@ -245,6 +254,12 @@ impl GroupBuilder {
         self
     }
 
+    /// Sets the wildcard that the group's name was found by: what the wildcard falls back to, it does.
+    pub fn family(mut self, wildcard: impl Into<Arc<str>>) -> Self {
+        self.family = Some(wildcard.into());
+        self
+    }
+
     /// Asks a second deployment where the first has not begun to answer after this time, and takes the answer that comes first. It
     /// counts as a retry in the retry budget, and what both cost is paid for. Never by default.
     pub fn hedge_after(mut self, time: Duration) -> Self {
@@ -283,6 +298,7 @@ impl GroupBuilder {
             tags: self.tags,
             timeouts: self.timeouts,
             hedge_after: self.hedge_after,
+            family: self.family,
         }))
     }
 

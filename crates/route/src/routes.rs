@@ -79,6 +79,8 @@ struct Legs {
 struct Table {
     courses: HashMap<Arc<str>, Course>,
     groups: Vec<Arc<Group>>,
+    /// What the names fall back to that only a wildcard finds, and wildcards.
+    listed: HashMap<String, [Vec<Arc<Group>>; 3]>,
     /// What a group falls back to that has no list of its own.
     default: Box<[Arc<Group>]>,
     most: usize,
@@ -99,10 +101,7 @@ impl Routes {
     pub fn course(&self, model: &str, principal: Option<&Principal>) -> Option<Course> {
         let course = match self.0.courses.get(model) {
             Some(course) => course.clone(),
-            None => {
-                let first = (self.0.otherwise.as_ref()?)(model)?;
-                Course::new(first, [self.0.default.to_vec(), Vec::new(), Vec::new()])
-            }
+            None => self.found(model)?,
         };
         Some(match principal {
             Some(principal) => course.for_those_who(|name| principal.may_use(name)),
@@ -140,6 +139,15 @@ impl Routes {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.0.timeouts
+    }
+
+    /// The course of a model that only a wildcard finds.
+    fn found(&self, model: &str) -> Option<Course> {
+        let first = (self.0.otherwise.as_ref()?)(model)?;
+        let family = first.family().unwrap_or(model);
+        let listed = self.0.listed.get(model).or_else(|| self.0.listed.get(family));
+        let lists = listed.cloned().unwrap_or_else(|| [self.0.default.to_vec(), Vec::new(), Vec::new()]);
+        Some(Course::new(first, lists))
     }
 
     fn group(&self, name: &str) -> Option<Arc<Group>> {
@@ -232,27 +240,40 @@ impl RoutesBuilder {
         }
         let mut courses = HashMap::with_capacity(by_name.len());
         for (name, group) in &by_name {
-            let mut lists = [List::General, List::ContextWindow, List::ContentPolicy].map(|list| {
-                let mut path = vec![group.name().to_owned()];
-                let mut found = Vec::new();
-                self.follow(&by_name, list, &mut path, &mut found)?;
-                found.truncate(most);
-                Ok(found)
-            });
-            if let Ok(general) = &mut lists[0]
-                && general.is_empty()
-                && self.list(List::General, group.name()).is_none()
-            {
+            let mut lists = self.follow_all(&by_name, group.name(), most)?;
+            if lists[0].is_empty() && self.list(List::General, group.name()).is_none() {
                 let others = default.iter().filter(|other| !Arc::ptr_eq(other, group));
-                general.extend(others.take(most).cloned());
+                lists[0].extend(others.take(most).cloned());
             }
-            let [general, context_window, content_policy] = lists;
-            let course = Course::new(Arc::clone(group), [general?, context_window?, content_policy?]);
-            courses.insert(Arc::from(&**name), course);
+            courses.insert(Arc::from(&**name), Course::new(Arc::clone(group), lists));
+        }
+        let mut listed = HashMap::new();
+        for (from, _) in self.lists.values().flatten().filter(|(from, _)| !by_name.contains_key(from)) {
+            if self.otherwise.is_none() {
+                return Err(InvalidRoutes::Unknown { of: "fallbacks".to_owned(), name: from.clone() });
+            }
+            listed.insert(from.clone(), self.follow_all(&by_name, from, most)?);
         }
         let Self { groups, timeouts, otherwise, .. } = self;
         let default = default.into();
-        Ok(Routes(Arc::new(Table { courses, groups, default, most, timeouts, otherwise })))
+        Ok(Routes(Arc::new(Table { courses, groups, listed, default, most, timeouts, otherwise })))
+    }
+
+    /// What a name falls back to, by list, `most` each.
+    fn follow_all(
+        &self,
+        by_name: &HashMap<String, Arc<Group>>,
+        name: &str,
+        most: usize,
+    ) -> Result<[Vec<Arc<Group>>; 3], InvalidRoutes> {
+        let mut all: [Vec<Arc<Group>>; 3] = Default::default();
+        for (list, found) in
+            [List::General, List::ContextWindow, List::ContentPolicy].into_iter().zip(&mut all)
+        {
+            self.follow(by_name, list, &mut vec![name.to_owned()], found)?;
+            found.truncate(most);
+        }
+        Ok(all)
     }
 
     fn list(&self, list: List, of: &str) -> Option<&[String]> {

@@ -1,13 +1,19 @@
 //! An upstream by script, and calls to it.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub(crate) mod meter;
+pub(crate) mod sse;
+
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -44,7 +50,11 @@ pub(crate) enum Act {
 pub(crate) struct Upstream(
     Arc<Mutex<HashMap<String, VecDeque<Act>>>>,
     Arc<Mutex<Vec<(String, String, Instant)>>>,
+    Streams,
 );
+
+/// Whether each stream that was begun is let go.
+type Streams = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 
 impl Upstream {
     pub(crate) fn does(&self, deployment: &str, acts: impl IntoIterator<Item = Act>) -> &Self {
@@ -65,6 +75,11 @@ impl Upstream {
         self.1.lock().unwrap().iter().map(|(_, body, _)| body.clone()).collect()
     }
 
+    /// How many streams are still open.
+    pub(crate) fn open(&self) -> usize {
+        self.2.lock().unwrap().iter().filter(|dropped| !dropped.load(Ordering::SeqCst)).count()
+    }
+
     fn next(&self, id: &str) -> Act {
         let mut all = self.0.lock().unwrap();
         let acts = all.get_mut(id).unwrap_or_else(|| panic!("nobody said what {id} does"));
@@ -83,17 +98,23 @@ impl Upstream {
                 let body = request.into_body().collect().await.expect("is whole").to_bytes();
                 let body = String::from_utf8(body.to_vec()).expect("is UTF-8");
                 this.1.lock().unwrap().push((id.clone(), body, Instant::now()));
-                act(this.next(&id)).await
+                act(this.next(&id), &this.2).await
             }
         }))
     }
 }
 
-fn act(act: Act) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>> {
+fn act(
+    act: Act,
+    streams: &Streams,
+) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>> {
+    let streams = Arc::clone(streams);
     Box::pin(async move {
         let stream = |chunks: Vec<String>, last: Option<Step>| {
             let steps = chunks.into_iter().map(Step::data).chain(last);
-            let mut response = Response::new(Body::from(Scripted::new(steps)));
+            let body = Scripted::new(steps);
+            streams.lock().unwrap().push(body.dropped());
+            let mut response = Response::new(Body::from(body));
             response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
             Ok(response)
         };
@@ -112,7 +133,7 @@ fn act(act: Act) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>
             Act::Stalls(chunks) => stream(chunks, Some(Step::Stall)),
             Act::After(time, then) => {
                 sleep(time).await;
-                self::act(*then).await
+                self::act(*then, &streams).await
             }
             Act::Hangs => std::future::pending().await,
             Act::Refuses => Err(ziggurat_core::Unsent::new("refused").into()),
@@ -169,6 +190,16 @@ pub(crate) fn target(id: &str) -> Target {
     Target::new("openai", Dialect::OpenAi, id, "http://upstream.test/v1/chat/completions").unwrap().id(id)
 }
 
+/// A target that speaks this dialect.
+pub(crate) fn target_in(dialect: Dialect, id: &str) -> Target {
+    match dialect {
+        Dialect::Anthropic => {
+            Target::new("anthropic", dialect, id, "http://upstream.test/v1/messages").unwrap().id(id)
+        }
+        _ => target(id),
+    }
+}
+
 pub(crate) fn deployment(id: &str) -> Deployment {
     Deployment::new(target(id))
 }
@@ -181,6 +212,19 @@ pub(crate) fn request(model: &str, stream: bool) -> Request<Body> {
     let body =
         format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
     Request::post("/v1/chat/completions").body(Body::from(body)).unwrap()
+}
+
+/// A request of a caller of this dialect.
+pub(crate) fn request_in(dialect: Dialect, model: &str, stream: bool) -> Request<Body> {
+    let mut request = request(model, stream);
+    if dialect == Dialect::Anthropic {
+        let body = format!(
+            r#"{{"model":"{model}","stream":{stream},"max_tokens":99,"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
+        *request.uri_mut() = "/v1/messages".parse().unwrap();
+        *request.body_mut() = Body::from(body);
+    }
+    request
 }
 
 /// What a caller gets.
@@ -199,7 +243,8 @@ pub(crate) type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Inf
 
 /// The layer around the upstream, with a translation between them.
 pub(crate) fn around(layer: &RouteLayer, upstream: &Upstream) -> Service {
-    BoxCloneSyncService::new(layer.layer(TranslateLayer::new().layer(upstream.service())))
+    let translate = TranslateLayer::new().clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(7));
+    BoxCloneSyncService::new(layer.layer(translate.layer(upstream.service())))
 }
 
 /// The layer around the upstream alone.

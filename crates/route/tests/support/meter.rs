@@ -24,23 +24,23 @@ struct Heard {
 
 impl Listener {
     pub(crate) fn stops_attempt(self, at: usize) -> Self {
-        self.0.lock().unwrap().stops_at = Some(at);
+        self.0.lock().expect("is sound").stops_at = Some(at);
         self
     }
 
     pub(crate) fn stops_behind(self, bytes: u64) -> Self {
-        self.0.lock().unwrap().stops_behind = Some(bytes);
+        self.0.lock().expect("is sound").stops_behind = Some(bytes);
         self
     }
 
     /// How often the end was told.
     pub(crate) fn ends(&self) -> usize {
-        self.0.lock().unwrap().ends.len()
+        self.0.lock().expect("is sound").ends.len()
     }
 
     /// The attempts of the only call, by deployment, with how they ended.
     pub(crate) fn attempts(&self) -> Vec<(String, Outcome)> {
-        let heard = self.0.lock().unwrap();
+        let heard = self.0.lock().expect("is sound");
         let [attempts] = &*heard.ends else { panic!("the end is told once: {:?}", heard.ends) };
         let one = |attempt: &Attempt| {
             let target = attempt.target.as_ref().expect("has a target");
@@ -52,7 +52,7 @@ impl Listener {
 
 impl Subscriber for Listener {
     fn before_attempt(&self, _: Option<&Target>, _: &[Attempt]) -> Decision {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = self.0.lock().expect("is sound");
         heard.asked += 1;
         match heard.stops_at {
             Some(at) if heard.asked >= at => Decision::Stop(Rejection::new(Cause::Quota, "no more")),
@@ -61,7 +61,7 @@ impl Subscriber for Listener {
     }
 
     fn on_progress(&self, attempt: &Attempt) -> Decision {
-        match self.0.lock().unwrap().stops_behind {
+        match self.0.lock().expect("is sound").stops_behind {
             Some(most) if attempt.content_bytes > most => {
                 Decision::Stop(Rejection::new(Cause::Quota, "no more"))
             }
@@ -70,7 +70,7 @@ impl Subscriber for Listener {
     }
 
     fn on_end(&self, attempts: &[Attempt]) {
-        self.0.lock().unwrap().ends.push(attempts.to_vec());
+        self.0.lock().expect("is sound").ends.push(attempts.to_vec());
     }
 }
 

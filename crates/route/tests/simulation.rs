@@ -16,6 +16,8 @@ use ziggurat_route::{
 
 use crate::support::*;
 
+type With = fn(GroupBuilder) -> GroupBuilder;
+
 const MILLI: Duration = Duration::from_millis(1);
 
 /// A group under a steady load.
@@ -138,7 +140,7 @@ async fn the_latency_of_a_provider_that_slows_down_sends_its_calls_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn each_strategy_shares_as_it_says() {
-    let strategies: [(&str, fn(GroupBuilder) -> GroupBuilder, [f64; 2]); 4] = [
+    let strategies: [(&str, With, [f64; 2]); 4] = [
         // The slower by three is given a third.
         ("least busy", |group| group.strategy(LeastBusy), [0.70, 0.80]),
         ("lowest cost", |group| group.strategy(LowestCost), [1.0, 1.0]),

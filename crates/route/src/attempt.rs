@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem, Rejection,
-    Target,
+    Target, is_timeout,
 };
 use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
     layer::Config,
-    timeouts::{Fires, Timeouts, Timer, fired},
+    timeouts::{Fires, Patience, Timeouts, Timer, fired},
     watched::Watched,
 };
 
@@ -119,10 +119,11 @@ impl Asked {
             whole = Fires::first(Fires::after(start, timeouts.whole, Timer::Attempt), whole);
         }
         let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
-        let request = self.request(target, &open);
+        let patience = Patience { head: head.map(|fires| fires.at), idle: timeouts.idle };
+        let request = self.request(target, patience, &open);
         let answered = tokio::select! {
             biased;
-            answered = self.answer(inner, request, &open, &watched) => answered?,
+            answered = self.answer(inner, request, &open, &watched, head) => answered?,
             fires = fired(head) => return Err(late(&fires, &open)),
         };
         let (head, body) = answered.into_parts();
@@ -139,10 +140,11 @@ impl Asked {
         self.call.stream() && self.is_read()
     }
 
-    fn request(&self, target: &Target, open: &OpenAttempt) -> Request<Body> {
+    fn request(&self, target: &Target, patience: Patience, open: &OpenAttempt) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
+        parts.extensions.insert(patience);
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 
@@ -158,6 +160,7 @@ impl Asked {
         request: Request<Body>,
         open: &OpenAttempt,
         watched: &Watched,
+        head: Option<Fires>,
     ) -> Result<Response<Body>, Box<Failure>>
     where
         S: Service<Request<Body>, Response = Response<ResBody>>,
@@ -171,7 +174,7 @@ impl Asked {
         };
         let response = match called.await {
             Ok(response) => response.map(Body::new),
-            Err(error) => return Err(failed(&error.into(), open)),
+            Err(error) => return Err(failed(&error.into(), open, head)),
         };
         let untaken = open.take();
         if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -228,8 +231,12 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
 }
 
 /// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
-fn failed(error: &BoxError, open: &OpenAttempt) -> Box<Failure> {
-    let failure = Failure::of_error(error);
+fn failed(error: &BoxError, open: &OpenAttempt, head: Option<Fires>) -> Box<Failure> {
+    let failure = match head {
+        // The client has looked at the same clock.
+        Some(fires) if is_timeout(error.as_ref()) && Instant::now() >= fires.at => Failure::late(&fires),
+        _ => Failure::of_error(error),
+    };
     if let Some(mut handle) = open.take() {
         handle.sent();
         handle.failed(&failure.problem);

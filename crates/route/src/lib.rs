@@ -45,4 +45,4 @@ pub use routes::{Course, InvalidRoutes, List, Routes, RoutesBuilder};
 pub use service::Route;
 pub use strategy::{Among, LeastBusy, LowestCost, LowestLatency, LowestUsage, Ordered, Shuffle, Strategy};
 pub use tags::TagRules;
-pub use timeouts::{Timeouts, Timer};
+pub use timeouts::{Patience, Timeouts, Timer};

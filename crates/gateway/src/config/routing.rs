@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use self::deployment::DeploymentRouting;
-pub(crate) use self::fallbacks::{Fallback, Fallbacks};
+pub(crate) use self::fallbacks::{Fallback, FallbackLists, Fallbacks};
 pub(crate) use self::ours::{Hedging, RetryBudget, Shadow, Streams};
 pub(crate) use self::strategy::{Strategy, StrategyArgs};
 

@@ -104,7 +104,7 @@ impl Group {
     /// that are left cool down, that which returns soonest. Allocates nothing.
     pub fn pick(&self, ask: &Ask<'_>) -> Picked {
         let tags = self.members.iter().map(|member| &*member.tags);
-        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, tags) else { return Picked::NoTag };
+        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, &tags) else { return Picked::NoTag };
         let (moment, mut random) = (Moment::of(ask.now), Random::new(ask.seed));
         for level in &self.levels {
             let random = RefCell::new(Random::new(random.draw()));

@@ -179,7 +179,8 @@ impl RoutesBuilder {
         self
     }
 
-    /// Falls back from a group to others, in this order, and from there to what they fall back to.
+    /// Falls back from a group to others, in this order, and from there to what they fall back to. Of several lists for one group the
+    /// first counts.
     pub fn fall_back<N: Into<String>>(
         mut self,
         list: List,
@@ -219,7 +220,7 @@ impl RoutesBuilder {
     ///
     /// # Errors
     /// [`InvalidRoutes`] when a name stands twice, or for nothing, or when fallbacks go in a circle.
-    pub fn build(self) -> Result<Routes, InvalidRoutes> {
+    pub fn build(mut self) -> Result<Routes, InvalidRoutes> {
         let mut by_name: HashMap<String, Arc<Group>> = HashMap::new();
         let listed = self.groups.iter().map(|group| (group.name().to_owned(), Arc::clone(group)));
         for (name, group) in listed {
@@ -231,6 +232,12 @@ impl RoutesBuilder {
             let group = self.find(&by_name, alias, name)?;
             if by_name.insert(alias.clone(), group).is_some() {
                 return Err(InvalidRoutes::Twice(alias.clone()));
+            }
+        }
+        // What falls back by an alias is the group that it stands for.
+        for (from, _) in self.lists.values_mut().flatten() {
+            if let Some(group) = by_name.get(from) {
+                group.name().clone_into(from);
             }
         }
         let most = self.most.unwrap_or(MOST_FALLBACKS);

@@ -47,7 +47,7 @@ impl<'a> Pool<'a> {
     pub(crate) fn new<'t>(
         rules: TagRules,
         wanted: &'a [Arc<str>],
-        deployments: impl Iterator<Item = &'t [Arc<str>]> + Clone,
+        deployments: &(impl Iterator<Item = &'t [Arc<str>]> + Clone),
     ) -> Option<Self> {
         if rules == TagRules::Ignore {
             return Some(Self { rules, wanted, kind: PoolKind::All });
@@ -94,7 +94,7 @@ mod tests {
         let tags = |tags: &[&str]| -> Vec<Arc<str>> { tags.iter().map(|tag| Arc::from(*tag)).collect() };
         let deployments: Vec<_> = deployments.iter().copied().map(tags).collect();
         let wanted = tags(wanted);
-        let Some(pool) = Pool::new(rules, &wanted, deployments.iter().map(Vec::as_slice)) else {
+        let Some(pool) = Pool::new(rules, &wanted, &deployments.iter().map(Vec::as_slice)) else {
             return Vec::new();
         };
         (0..deployments.len()).filter(|at| pool.has(&deployments[*at])).collect()

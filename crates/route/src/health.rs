@@ -53,7 +53,8 @@ pub(crate) enum Role {
 pub(crate) struct Health {
     /// [`CLOSED`], [`TRIAL`], or the moment until which it cools down. Written under the lock; read without.
     gate: AtomicU64,
-    record: Mutex<Record>,
+    /// Elsewhere, as it is not looked at to choose: what is, is side by side.
+    record: Box<Mutex<Record>>,
 }
 
 struct Record {
@@ -77,10 +78,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 // ===== impl Health =====
 
 impl Health {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let record =
             Record { consecutive: 0, ejections: 0, episode: 0, rate: Slices::new(), failures: Slices::new() };
-        Self { gate: AtomicU64::new(CLOSED), record: Mutex::new(record) }
+        Self { gate: AtomicU64::new(CLOSED), record: Box::new(Mutex::new(record)) }
     }
 
     /// Whether a call would be let through, as the usual one or as the trial.

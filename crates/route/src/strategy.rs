@@ -22,12 +22,10 @@ pub trait Strategy: Send + Sync + 'static {
 /// Random, each as often as its weight says: the first of weight, requests and tokens a minute that any has. A deployment that lacks it
 /// gets a fair share, the mean of those that have it. One of weight 0 gets none, unless there is no other.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct Shuffle;
 
 /// The first of the list that can be called.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct Ordered;
 
 impl<F> Strategy for F

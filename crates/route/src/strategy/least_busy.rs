@@ -2,7 +2,6 @@ use super::{Among, Strategy};
 
 /// That with the fewest calls in flight; of several, a random one. Of more than 64, among 64 that stand together somewhere.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct LeastBusy;
 
 impl Strategy for LeastBusy {

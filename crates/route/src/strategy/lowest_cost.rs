@@ -2,7 +2,6 @@ use super::{Among, Strategy};
 
 /// That of the lowest price; of several, a random one. Those without a price come last.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct LowestCost;
 
 impl Strategy for LowestCost {

@@ -6,11 +6,11 @@ use super::{Among, Strategy};
 /// Where some have a figure and others not, these are compared as if they had the mean of those. Of several a random one, of more than 64
 /// among 64 that stand together somewhere. The input tokens of calls in flight count as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct LowestUsage;
 
 impl Strategy for LowestUsage {
     fn choose(&self, among: &Among<'_>) -> Option<usize> {
-        among.least(|index| among.load(index))
+        let slice = among.slice();
+        among.least(|index| among.load(index, slice))
     }
 }

@@ -164,6 +164,8 @@ impl Health {
         let hint = hint.filter(|hint| !hint.is_zero()).map(|hint| hint.min(cooldown.hint_max));
         let time = match role {
             Role::Trial(episode) if episode == record.episode => {
+                // Whatever follows, even if it does not cool down at all by its settings, this trial is over.
+                self.gate.store(LONG_AGO, Ordering::Release);
                 record.ejections = record.ejections.saturating_add(1);
                 hint.unwrap_or_else(|| cooldown.time(record.ejections))
             }
@@ -211,10 +213,6 @@ impl Health {
             before => until.number() > before && until > now,
         };
         if !longer {
-            // Not at all, by its settings: the trial, if this was one, is over.
-            if self.gate.load(Ordering::Acquire) == TRIAL && until <= now {
-                self.gate.store(LONG_AGO, Ordering::Release);
-            }
             return None;
         }
         record.episode += 1;
@@ -284,3 +282,6 @@ impl Record {
         self.failures.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

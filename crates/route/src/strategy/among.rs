@@ -153,7 +153,12 @@ impl Among<'_> {
         self.group.members[index].live.latency.expected(tokens, stale, self.moment)
     }
 
-    /// The slice of [`Among::load`]: the same for all.
+    /// How often a deployment was called in the last minute.
+    pub(crate) fn requests(&self, index: usize, slice: u64) -> u64 {
+        self.group.members[index].live.usage.last_minute(slice).0
+    }
+
+    /// The slice of [`Among::load`] and [`Among::requests`]: the same for all.
     pub(crate) fn slice(&self) -> u64 {
         Usage::slice(self.moment)
     }

@@ -34,6 +34,7 @@ fn main() {
         measure("lowest usage", &group(members, LowestUsage, off), &[], None);
         measure("ordered", &group(members, Ordered, off), &[], None);
     }
+    succeeded(&group(1000, Shuffle, off));
     measure("affinity", &group(1000, Shuffle, off), &[], Some(Affinity(7)));
     measure("shuffle, tagged", &group(1000, Shuffle, TagRules::Any), &["paid".into()], None);
     measure("least busy, tagged", &group(1000, LeastBusy, TagRules::Any), &["paid".into()], None);
@@ -72,6 +73,30 @@ fn group(members: usize, strategy: impl Strategy, tags: TagRules) -> Arc<Group> 
     group
 }
 
+/// A call from its pick to its success, but for the call.
+fn succeeded(group: &Group) {
+    let (now, mut best) = (Instant::now(), Duration::MAX);
+    let call = |seed| {
+        let Picked::One { mut permit, .. } = group.pick(&Ask::new(now, seed)) else { panic!("all are well") };
+        permit.answered(now);
+        permit.succeeded(&Sample::new(Duration::from_secs(1)).tokens(Some(10), Some(20)), now);
+        group.retry_budget().deposit(now);
+    };
+    for _ in 0..ROUNDS {
+        let start = Wall::now();
+        (0..PICKS).for_each(call);
+        best = best.min(start.elapsed());
+    }
+    let counted = allocation_counter::measure(|| (0..PICKS).for_each(call));
+    print(("shuffle, to its success", group), best, counted.count_total);
+}
+
+fn print((name, group): (&str, &Group), best: Duration, allocations: u64) {
+    let per = |total: u64| total as f64 / PICKS as f64;
+    let (members, best) = (group.deployments().len(), best.as_nanos() as f64 / PICKS as f64);
+    println!("{name:<24} {members:>7} {best:>9.0} {:>12.1}", per(allocations));
+}
+
 fn measure(name: &str, group: &Group, tags: &[Arc<str>], affinity: Option<Affinity>) {
     let now = Instant::now();
     let pick = |seed| {
@@ -85,10 +110,5 @@ fn measure(name: &str, group: &Group, tags: &[Arc<str>], affinity: Option<Affini
         best = best.min(start.elapsed());
     }
     let counted = allocation_counter::measure(|| (0..PICKS).for_each(pick));
-    println!(
-        "{name:<24} {:>7} {:>9.0} {:>12.1}",
-        group.deployments().len(),
-        best.as_nanos() as f64 / PICKS as f64,
-        counted.count_total as f64 / PICKS as f64
-    );
+    print((name, group), best, counted.count_total);
 }

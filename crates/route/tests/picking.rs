@@ -181,6 +181,29 @@ fn no_more_run_at_once_than_may() {
 }
 
 #[test]
+fn of_many_threads_one_tries_who_has_cooled_down() {
+    for round in 0..50 {
+        let mut caller = Caller::new(group(2).strategy(Ordered));
+        caller.cool(0);
+        caller.later(30 * SECOND);
+        let (group, now, start) = (&caller.group, caller.now, &Barrier::new(8));
+        let picked: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|seed| {
+                    scope.spawn(move || {
+                        start.wait();
+                        one(group.pick(&Ask::new(now, round * 8 + seed)))
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("does not panic")).collect()
+        });
+        assert_eq!(picked.iter().filter(|(index, ..)| *index == 0).count(), 1);
+        assert!(picked.iter().all(|(.., last_resort)| !last_resort));
+    }
+}
+
+#[test]
 fn closures_choose_and_what_makes_no_sense_is_not_followed() {
     let last = |among: &Among<'_>| (0..among.len()).rev().find(|index| among.can(*index));
     let caller = Caller::new(group(3).strategy(last));

@@ -316,6 +316,27 @@ fn a_provider_that_fails_in_part_keeps_most_of_its_calls() {
     assert!(to_first > 4000, "{to_first}");
 }
 
+/// F5: while a provider has asked to be left alone it is, by all; then one asks.
+#[test]
+fn a_provider_that_says_when_is_called_then() {
+    let mut caller = Caller::new(group(3));
+    let (mut free_at, mut refused) = (caller.now, 0);
+    for call in 0..60_000_u32 {
+        let (index, permit, last_resort) = caller.pick();
+        assert!(!last_resort);
+        if index == 0 {
+            assert!(caller.now >= free_at, "{:?} early", free_at - caller.now);
+            let hint = SECOND * (1 + call % 90);
+            assert_eq!(permit.failed(Cause::RateLimit, Some(hint), caller.now), Some(hint.min(MINUTE)));
+            (free_at, refused) = (caller.now + hint.min(MINUTE), refused + 1);
+        } else {
+            caller.succeed(permit);
+        }
+        caller.later(SECOND / 100);
+    }
+    assert!((10..100).contains(&refused), "{refused}");
+}
+
 /// F1: the client's load is 100 calls a second for a minute, all fail, and each would be tried again twice.
 #[test]
 fn a_failing_provider_is_given_little_more_than_the_load() {

@@ -24,7 +24,7 @@ use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
-    Group, hint,
+    Group,
     layer::Config,
     timeouts::{Fires, Patience, Timeouts, Timer, fired},
     watched::Watched,
@@ -228,9 +228,7 @@ impl Asked {
             return Ok(response);
         }
         let known = watched.ended().and_then(|attempt| attempt.problem);
-        let mut problem =
-            known.map_or_else(|| decode_error(Some(response.status()), b""), |it| (*it).clone());
-        hint::complete(&mut problem, response.headers(), || self.config.clock.now());
+        let problem = known.map_or_else(|| decode_error(Some(response.status()), b""), |it| (*it).clone());
         Err(Failure::new(Kind::Provider, problem).with(response))
     }
 
@@ -242,7 +240,9 @@ impl Asked {
             let (parts, body) = response.into_parts();
             let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
             let mut problem = decode_error(Some(parts.status), &bytes);
-            problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
+            if problem.cause.is_transient() {
+                problem.retry_after = retry_after(&parts.headers, &bytes, self.config.clock.now());
+            }
             problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
                 Some(b"true") => Some(true),
                 Some(b"false") => Some(false),

@@ -7,7 +7,6 @@ mod deployment;
 mod event;
 mod group;
 mod health;
-mod hint;
 mod layer;
 mod live;
 mod moment;

@@ -138,7 +138,10 @@ impl Asked {
         if !self.is_followed() {
             whole = Fires::first(Fires::after(start, timeouts.whole, Timer::Attempt), whole);
         }
-        let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
+        // Content that is late is late without a head, too.
+        let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
+        let token = Fires::first(whole, token.filter(|_| self.is_followed()));
+        let head = Fires::first(Fires::after(start, timeouts.first_byte, Timer::FirstByte), token);
         let silence = if self.is_followed() { timeouts.idle } else { timeouts.whole.or(timeouts.attempt) };
         let idle = silence.map(|silence| silence.saturating_add(GRACE));
         let patience = Patience { head: head.map(|fires| fires.at), idle };
@@ -151,8 +154,7 @@ impl Asked {
         let (head, body) = answered.into_parts();
         let mut answer = Answer { head, frames: VecDeque::new(), body, watched, whole };
         if self.is_followed() {
-            let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
-            answer.wait_for_content(Fires::first(whole, token)).await?;
+            answer.wait_for_content(token).await?;
         }
         Ok(answer)
     }

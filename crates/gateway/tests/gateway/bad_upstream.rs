@@ -232,8 +232,7 @@ async fn a_connection_that_never_comes_about_is_bounded_too() {
 
 const TRUNCATED: Error =
     failed("api_error", "upstream_truncated", "the provider's stream ended before the answer was complete");
-const STALLED: Error =
-    failed("timeout_error", "idle_timeout", "the provider's stream was silent for 300ms");
+const STALLED: Error = failed("timeout_error", "idle_timeout", "the provider's stream was silent for 300ms");
 
 #[tokio::test]
 async fn streams_that_break_off_end_with_one_error_event() {

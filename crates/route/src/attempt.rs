@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,15 +19,15 @@ use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem, Rejection,
-    Target,
+    Target, is_timeout,
 };
 use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
-    Group, hint,
+    Group,
     layer::Config,
-    timeouts::{Fires, Timeouts, Timer, fired},
+    timeouts::{Fires, Patience, Timeouts, Timer, fired},
     watched::Watched,
 };
 
@@ -140,11 +141,14 @@ impl Asked {
         // Content that is late is late without a head, too.
         let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
         let token = Fires::first(whole, token.filter(|_| self.is_followed()));
-        let head = Fires::first(token, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
-        let request = self.request(target, &open);
+        let head = Fires::first(Fires::after(start, timeouts.first_byte, Timer::FirstByte), token);
+        let silence = if self.is_followed() { timeouts.idle } else { timeouts.whole.or(timeouts.attempt) };
+        let idle = silence.map(|silence| silence.saturating_add(GRACE));
+        let patience = Patience { head: head.map(|fires| fires.at), idle };
+        let request = self.request(target, patience, &open);
         let answered = tokio::select! {
             biased;
-            answered = self.answer(inner, request, &open, &watched) => answered?,
+            answered = self.answer(inner, request, &open, &watched, head) => answered?,
             fires = fired(head) => return Err(late(&fires, &open)),
         };
         let (head, body) = answered.into_parts();
@@ -165,10 +169,11 @@ impl Asked {
         self.call.stream() && self.is_read()
     }
 
-    fn request(&self, target: &Target, open: &OpenAttempt) -> Request<Body> {
+    fn request(&self, target: &Target, patience: Patience, open: &OpenAttempt) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
+        parts.extensions.insert(patience);
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 
@@ -184,6 +189,7 @@ impl Asked {
         request: Request<Body>,
         open: &OpenAttempt,
         watched: &Watched,
+        head: Option<Fires>,
     ) -> Result<Response<Body>, Box<Failure>>
     where
         S: Service<Request<Body>, Response = Response<ResBody>>,
@@ -197,7 +203,7 @@ impl Asked {
         };
         let response = match called.await {
             Ok(response) => response.map(Body::new),
-            Err(error) => return Err(failed(&error.into(), open)),
+            Err(error) => return Err(failed(&error.into(), open, head)),
         };
         let untaken = open.take();
         if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -227,9 +233,7 @@ impl Asked {
             return Ok(response);
         }
         let known = watched.ended().and_then(|attempt| attempt.problem);
-        let mut problem =
-            known.map_or_else(|| decode_error(Some(response.status()), b""), |it| (*it).clone());
-        hint::complete(&mut problem, response.headers(), || self.config.clock.now());
+        let problem = known.map_or_else(|| decode_error(Some(response.status()), b""), |it| (*it).clone());
         Err(Failure::new(Kind::Provider, problem).with(response))
     }
 
@@ -241,7 +245,9 @@ impl Asked {
             let (parts, body) = response.into_parts();
             let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
             let mut problem = decode_error(Some(parts.status), &bytes);
-            problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
+            if problem.cause.is_transient() {
+                problem.retry_after = retry_after(&parts.headers, &bytes, self.config.clock.now());
+            }
             problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
                 Some(b"true") => Some(true),
                 Some(b"false") => Some(false),
@@ -264,8 +270,12 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
 }
 
 /// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
-fn failed(error: &BoxError, open: &OpenAttempt) -> Box<Failure> {
-    let failure = Failure::of_error(error);
+fn failed(error: &BoxError, open: &OpenAttempt, head: Option<Fires>) -> Box<Failure> {
+    let failure = match head {
+        // The client has looked at the same clock.
+        Some(fires) if is_timeout(error.as_ref()) && Instant::now() >= fires.at => Failure::late(&fires),
+        _ => Failure::of_error(error),
+    };
     if let Some(mut handle) = open.take() {
         handle.sent();
         handle.failed(&failure.problem);
@@ -323,6 +333,8 @@ impl Answer {
     }
 }
 
+/// How much longer the HTTP client waits for the next piece of an answer: who knows what for fires first.
+const GRACE: Duration = Duration::from_secs(1);
 /// Longest error body that is read.
 const MAX_ERROR: usize = 1 << 20;
 /// Most bytes that are held back of a stream whose first content nobody recognises, with what it takes to hold them.

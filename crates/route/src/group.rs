@@ -19,6 +19,25 @@ use crate::{
 };
 
 /// The deployments that answer to one name, and how one of them is chosen.
+///
+/// ```
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+/// use ziggurat_core::{Cause, Target};
+/// use ziggurat_route::{Ask, Deployment, Group, Picked, Sample};
+///
+/// let first = Deployment::new(Target::openai("gpt-4o-mini", "sk-example")?);
+/// let second = Deployment::new(Target::anthropic("claude-haiku-4-5", "sk-example")?).order(1);
+/// let group = Group::new("fast").deployment(first).deployment(second).build()?;
+///
+/// let now = Instant::now();
+/// let Picked::One { index: 0, permit, .. } = group.pick(&Ask::new(now, 42)) else { panic!("the first is well") };
+/// permit.failed(Cause::Overloaded, Some(Duration::from_secs(7)), now);
+///
+/// let Picked::One { index: 1, permit, .. } = group.pick(&Ask::new(now, 43)) else { panic!("the first cools down") };
+/// permit.succeeded(&Sample::new(Duration::from_secs(2)), now);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Group {
     name: Arc<str>,
     deployments: Box<[Deployment]>,

@@ -26,6 +26,17 @@ pub struct Timeouts {
     pub total: Option<Duration>,
 }
 
+/// Extension of the request of an attempt: how long it may take, for the HTTP client, which alone knows whether anything was sent when
+/// the time was over ([`Unsent`](ziggurat_core::Unsent)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patience {
+    /// When the head of the answer is to be there.
+    pub head: Option<Instant>,
+    /// How long its body may be silent, in place of what the client has for all: longer than is waited for it here.
+    pub idle: Option<Duration>,
+}
+
 /// Which of the timeouts has fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

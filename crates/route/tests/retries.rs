@@ -76,7 +76,9 @@ async fn what_the_caller_did_wrong_is_asked_once_and_cools_nothing_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_is_waited_for_in_all_forms_and_only_there() {
-    let clock = || SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    const SINCE: Duration = Duration::from_secs(784_111_777);
+    let clock = || SystemTime::UNIX_EPOCH + SINCE;
+    let around = |layer: &_, upstream: &_| around_at(layer, upstream, SINCE);
     for (name, value, wait) in [
         ("retry-after", "1", Some(SECOND + HALF)),
         ("retry-after", "1.5", Some(SECOND * 3 / 2 + HALF)),
@@ -94,7 +96,7 @@ async fn a_hint_is_waited_for_in_all_forms_and_only_there() {
         ("retry-after", "NaN", Some(HALF)),
         ("retry-after", "inf", Some(HALF)),
     ] {
-        for service in [around, alone] {
+        for service in [&around as &dyn Fn(&_, &_) -> Service, &alone] {
             let upstream = Upstream::default();
             upstream.does("a", [fails_with(429, (name, value)), ok("Hello")]);
             let layer = of([never_cools(group("g", &["a"]))]).clock(Clock::new(clock));

@@ -273,7 +273,12 @@ pub(crate) type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Inf
 
 /// The layer around the upstream, with a translation between them.
 pub(crate) fn around(layer: &RouteLayer, upstream: &Upstream) -> Service {
-    let translate = TranslateLayer::new().clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(7));
+    around_at(layer, upstream, Duration::from_secs(7))
+}
+
+/// As [`around`], so long after 1970.
+pub(crate) fn around_at(layer: &RouteLayer, upstream: &Upstream, since: Duration) -> Service {
+    let translate = TranslateLayer::new().clock(move || SystemTime::UNIX_EPOCH + since);
     BoxCloneSyncService::new(layer.layer(translate.layer(upstream.service())))
 }
 

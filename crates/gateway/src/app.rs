@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     drain::Drain,
     groups::Groups,
-    guards::{Guarded, Guards},
+    guards::{Guarded, Guards, MASTER},
     headers, models,
     routes::Route,
     stores::{Health, Stores},
@@ -91,8 +91,8 @@ impl App {
         let limits = Limits::default().body(max_request);
         let stack = guards.layer(TranslateLayer::new().limits(limits).layer(upstream), limits);
         let auth = config.master_key.as_ref().map(|master| {
-            let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
-            layer.limits(limits).split()
+            let layer = AuthLayer::new(guards.authenticate(master, config.tokens.as_ref(), &stores));
+            layer.default_routes(ROUTES).limits(limits).split()
         });
         let (auth, rights) = auth.unzip();
         let admin = admin(&config, &stores);
@@ -339,9 +339,10 @@ fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
 /// Who asks the admin API; nobody where no key is asked for.
 fn caller(identity: Option<&Identity>) -> Caller {
     let Some(identity) = identity else { return Caller::default() };
-    let Principal { user, team, .. } = identity.principal();
+    let Principal { key, user, team, .. } = identity.principal();
     Caller {
         admin: identity.is_admin(),
+        master: key.as_deref() == Some(MASTER),
         key: identity.key().copied(),
         user: user.clone(),
         team: team.clone(),

@@ -13,6 +13,7 @@ mod drain;
 mod groups;
 mod guards;
 mod headers;
+mod jwt;
 mod ledger;
 mod models;
 mod prices;

@@ -18,6 +18,7 @@ mod provider;
 mod resolve;
 mod spending;
 mod stores;
+mod tokens;
 mod value;
 mod yaml;
 
@@ -41,6 +42,7 @@ pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::{Alias, Candidate};
 pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
+pub(crate) use self::tokens::Tokens;
 
 use self::check::check;
 use self::diagnostic::Report;
@@ -67,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) spending: Spending,
     /// Where keys, limits and budgets are kept.
     pub(crate) stores: Stores,
+    /// `general_settings.enable_jwt_auth` and `litellm_jwtauth`: the tokens that are believed.
+    pub(crate) tokens: Option<Tokens>,
     /// `ziggurat_settings.rpm` and the like, `general_settings.global_max_parallel_requests`: of all calls together.
     pub(crate) gateway_rates: Rates,
     /// `general_settings.max_parallel_requests`: of each key.
@@ -158,6 +162,7 @@ impl Config {
         let mut config = Self {
             spending: Spending::read(root, report),
             stores: Stores::read(root, environment, report),
+            tokens: Tokens::read(root, environment, report),
             gateway_rates: Rates::of_gateway(root, report),
             key_rates: Rates::of_keys(root, report),
             aliases: of("router_settings", "model_group_alias")
@@ -195,6 +200,15 @@ impl Config {
                 &node.at,
                 &node.path,
                 "`master_key` is missing: nobody could make or check the keys",
+            );
+        }
+        if let (None, Some(_), Some(node)) =
+            (&self.master_key, &self.tokens, at("general_settings", "enable_jwt_auth"))
+        {
+            report.error(
+                &node.at,
+                &node.path,
+                "`master_key` is missing: nobody could manage what tokens may spend",
             );
         }
         if let (None, Some(node)) = (&self.stores.database, at("ziggurat_settings", "admin_port")) {

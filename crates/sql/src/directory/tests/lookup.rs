@@ -2,7 +2,10 @@
 
 use ziggurat_core::{Budget, Limit, Measure, Scope, ScopeKind, Window};
 
-use super::{super::ModelBudget, *};
+use super::{
+    super::{Allowance, ModelBudget},
+    *,
+};
 
 fn budgets(budgets: &[Budget]) -> Vec<String> {
     let one = |budget: &Budget| {
@@ -282,4 +285,52 @@ pub(super) async fn a_window_that_nobody_can_read_does_not_open_the_gate(directo
         assert!(directory.customer("c").await.is_err());
         assert!(matches!(directory.get_budget("everybody").await, Ok(_) | Err(DirectoryError::Other(_))));
     }
+}
+
+pub(super) async fn whoever_a_token_names_has_the_rules_of_its_team_or_its_own(directory: &Directory) {
+    let of = |user: Option<&str>, teams: &[&str]| {
+        let teams: Vec<_> = teams.iter().map(|team| (*team).into()).collect();
+        Owner::new(user.map(Into::into), teams)
+    };
+    let nobody = directory.owner(&of(Some("ada"), &["acme", "other", "a\0b"])).await.unwrap();
+    assert_eq!(nobody, ziggurat_auth::KeyRecord::default());
+
+    let mut team = Team::new("acme");
+    team.organisation = some("org");
+    team.models = vec!["gpt-*".to_owned()];
+    team.allowance.max_budget = Some(Usd::dollars(50));
+    team.member_allowance = Some(Allowance::default());
+    team.member_allowance.as_mut().unwrap().max_budget = Some(Usd::dollars(2));
+    directory.insert_team(team).await.unwrap();
+    let mut user = User::new("ada");
+    (user.role, user.models) = (some("proxy_admin"), vec!["o3".to_owned()]);
+    user.allowance.rpm_limit = Some(3);
+    directory.insert_user(user).await.unwrap();
+
+    // In a team, it is a member, also one whom nobody has added; the first team that is known counts.
+    let record = directory.owner(&of(Some("ada"), &["unknown", "acme"])).await.unwrap();
+    let who = &record.principal;
+    assert_eq!(
+        (who.user.as_deref(), who.team.as_deref(), who.key.as_deref()),
+        (Some("ada"), Some("acme"), None)
+    );
+    assert_eq!(budgets(&who.budgets), ["member 4 acme ada: 2 in lifetime", "team acme: 50 in lifetime"]);
+    assert_eq!(limits(&who.limits), [""; 0]);
+    assert_eq!((who.may_use("gpt-4"), who.may_use("o3")), (true, false));
+    assert_eq!(who.organisation.as_deref(), Some("org"));
+    // Whether a token is an administrator's is not the directory's to say.
+    assert!(!record.admin && !record.blocked);
+    // Who is not known is not named.
+    let who = directory.owner(&of(Some("eve"), &["acme"])).await.unwrap().principal;
+    assert_eq!((who.user, who.team.as_deref()), (None, Some("acme")));
+    assert_eq!(budgets(&who.budgets), ["member 4 acme eve: 2 in lifetime", "team acme: 50 in lifetime"]);
+    // Without a team that is known, it is itself.
+    for teams in [&[][..], &["unknown"]] {
+        let who = directory.owner(&of(Some("ada"), teams)).await.unwrap().principal;
+        assert_eq!((who.user.as_deref(), who.team.as_deref()), (Some("ada"), None));
+        assert_eq!(limits(&who.limits), ["user ada: 3 requests"]);
+        assert_eq!((who.may_use("gpt-4"), who.may_use("o3")), (false, true));
+    }
+    directory.update_user("ada", set(|user: &mut User| user.blocked = true)).await.unwrap();
+    assert!(directory.owner(&of(Some("ada"), &["acme"])).await.unwrap().blocked);
 }

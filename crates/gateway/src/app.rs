@@ -29,6 +29,7 @@ use crate::{
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
+    forbidden,
     groups::Groups,
     guards::{Guarded, Guards, MASTER},
     headers, models,
@@ -290,6 +291,7 @@ impl Inner {
     /// Reads the request and finds who answers it, which the headers of the response are to say.
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, mut call) = Call::read(request, &self.limits).await?;
+        forbidden::check(&call)?;
         self.guards.tag(&mut request, &call);
         let asked = call.model().unwrap_or_default().to_owned();
         if let Some(group) = self.config.aliased(&asked) {

@@ -10,6 +10,7 @@ mod config;
 mod deadline;
 mod demo;
 mod drain;
+mod forbidden;
 mod groups;
 mod guards;
 mod headers;

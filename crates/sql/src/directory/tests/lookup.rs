@@ -228,6 +228,24 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     assert!(!shared.admin);
 }
 
+pub(super) async fn whoever_is_no_member_is_held_to_what_members_are(directory: &Directory) {
+    let mut team = Team::new("t");
+    let mut of_members = Allowance::default();
+    of_members.max_budget = Some(Usd::dollars(2));
+    team.member_allowance = Some(of_members);
+    directory.insert_team(team).await.unwrap();
+    let mut key = key("sk-1");
+    (key.user, key.team) = (some("u"), some("t"));
+    directory.insert_key(key).await.unwrap();
+    let found = async || budgets(&directory.key(&hash("sk-1")).await.unwrap().unwrap().principal.budgets);
+    assert_eq!(found().await, ["member 1 t u: 2 in lifetime"]);
+    // What is said of a membership holds from then on, and is counted in the same account.
+    let mut member = Member::new("t", "u");
+    member.allowance.max_budget = Some(Usd::dollars(1));
+    directory.add_member(member).await.unwrap();
+    assert_eq!(found().await, ["member 1 t u: 1 in lifetime"]);
+}
+
 pub(super) async fn end_users_have_their_own_or_everybodys(directory: &Directory) {
     // The template is configured, and not there: nobody gets by without it.
     assert!(directory.customer("nobody").await.is_err());

@@ -91,7 +91,6 @@ fn owned(found: Found, mut rules: Rules<'_>, options: &Options) -> Result<KeyRec
         (None, Some(user)) => models(&user.models, groups, false),
         (None, None) => None,
     };
-    let models = both(models(&key.models, groups, team.is_some()), outer);
     let mut aliases = team.as_ref().map(|team| team.aliases.clone()).unwrap_or_default();
     aliases.extend(key.aliases);
     let mut tags = Vec::<Arc<str>>::new();
@@ -104,7 +103,8 @@ fn owned(found: Found, mut rules: Rules<'_>, options: &Options) -> Result<KeyRec
     let mut principal = Principal::default();
     principal.organisation = key.organisation.or_else(|| team.as_ref()?.organisation.clone()).map(Arc::from);
     principal.tags = tags.into();
-    principal.models = models.map(|models| models.into_iter().map(Arc::from).collect());
+    principal.models = models(&key.models, groups, team.is_some());
+    principal.narrow_models(outer.as_deref());
     principal.budgets = rules.budgets.into();
     principal.limits = rules.limits.into();
     principal.user = key.user.map(Arc::from);
@@ -229,11 +229,12 @@ impl Rules<'_> {
 
 // ===== models =====
 
-/// The models of a list; `None` is all of them.
-fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool) -> Option<Vec<String>> {
+/// The models of a list, each once; `None` is all of them.
+fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool) -> Option<Arc<[Arc<str>]>> {
     if list.is_empty() {
         return None;
     }
+    let mut kept = HashSet::new();
     let mut allowed = Vec::new();
     for entry in list {
         let one = std::slice::from_ref(entry);
@@ -243,31 +244,12 @@ fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool
                 // Those of the team, with which they are compared next. Without a team, none.
                 "all-team-models" if in_team => return None,
                 "all-team-models" | "no-default-models" => {}
-                _ => allowed.push(model.clone()),
+                model if kept.insert(model) => allowed.push(model.into()),
+                _ => {}
             }
         }
     }
-    Some(allowed)
-}
-
-/// The models that are in both lists.
-fn both(one: Option<Vec<String>>, other: Option<Vec<String>>) -> Option<Vec<String>> {
-    let (Some(one), Some(other)) = (&one, &other) else { return one.or(other) };
-    let mut kept = HashSet::new();
-    let mut models = Vec::new();
-    for (list, by) in [(one, other), (other, one)] {
-        let (patterns, names): (Vec<_>, Vec<_>) = by.iter().partition(|entry| entry.ends_with('*'));
-        let names: HashSet<_> = names.into_iter().collect();
-        for entry in list {
-            let start = entry.strip_suffix('*').unwrap_or(entry);
-            let is_in = names.contains(entry)
-                || patterns.iter().any(|pattern| start.starts_with(pattern.trim_end_matches('*')));
-            if is_in && kept.insert(entry) {
-                models.push(entry.clone());
-            }
-        }
-    }
-    Some(models)
+    Some(allowed.into())
 }
 
 fn missing(what: &str) -> DirectoryError {

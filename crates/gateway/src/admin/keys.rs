@@ -168,9 +168,11 @@ impl Context<'_> {
         if new == old || self.known(self.directory.get_key(&new).await)?.is_some() {
             return Err(Refusal::invalid("new_key", "is there already"));
         }
-        self.change_key(&old, stated).await?;
-        let name = Directory::masked(&secret);
-        let done = self.directory.regenerate(&old, new, &name).await;
+        let change = |key: &mut Key| {
+            stated.put(key);
+            Ok(())
+        };
+        let done = self.directory.regenerate_with(&old, new, &Directory::masked(&secret), change).await;
         (self.admin.revoke)(&Changed::Key(new));
         let key = self.settle(&Changed::Key(old), done)?;
         let token_id = new.to_string();

@@ -87,7 +87,6 @@ async fn what_is_changed_holds_with_the_next_call() {
         "/team/update",
         "/team/update",
         "/key/regenerate",
-        "/key/regenerate",
         "/team/delete",
     ];
     assert_eq!(recorded.len(), actions.len(), "{}", ended.stderr);

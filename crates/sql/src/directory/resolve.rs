@@ -41,8 +41,8 @@ pub(super) fn key(found: Found, options: &Options) -> Result<KeyRecord, Director
     let own = found.key.allowance.filled_by(template(&found.key.budget, &found.key_budget)?);
     let id: Arc<str> = found.key.id.as_str().into();
     rules.add(&Scope::new(ScopeKind::Key, Arc::clone(&id)), &own)?;
-    let admin = found.key.team.is_none()
-        && found.user.as_ref().is_some_and(|user| user.role.as_deref() == Some("proxy_admin"));
+    let is_admin = |user: &User| user.role.as_deref() == Some(ADMIN);
+    let admin = found.key.admin && found.key.team.is_none() && found.user.as_ref().is_some_and(is_admin);
     let mut record = owned(found, rules, options)?;
     record.principal.key = Some(id);
     record.admin = admin;
@@ -255,6 +255,9 @@ fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool
 fn missing(what: &str) -> DirectoryError {
     DirectoryError::Other(format!("a {what} is named and not there"))
 }
+
+/// The role of an administrator.
+const ADMIN: &str = "proxy_admin";
 
 /// The cap of a budget that alerts only: more money than there is, and few enough dollars for a float.
 const UNCAPPED: Usd = Usd::dollars(1_000_000_000_000_000);

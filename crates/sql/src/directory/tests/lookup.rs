@@ -211,10 +211,15 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     directory.insert_user(user).await.unwrap();
     directory.insert_team(Team::new("t")).await.unwrap();
     let mut personal = key("sk-personal");
-    personal.user = some("u");
+    (personal.user, personal.admin) = (some("u"), true);
     directory.insert_key(personal).await.unwrap();
+    // One that was made as any other's is any other's, whatever its user becomes.
+    let mut plain = key("sk-plain");
+    plain.user = some("u");
+    directory.insert_key(plain).await.unwrap();
+    assert!(!directory.key(&hash("sk-plain")).await.unwrap().unwrap().admin);
     let mut shared = key("sk-team");
-    (shared.user, shared.team) = (some("u"), some("t"));
+    (shared.user, shared.team, shared.admin) = (some("u"), some("t"), true);
     directory.insert_key(shared).await.unwrap();
 
     let personal = directory.key(&hash("sk-personal")).await.unwrap().unwrap();
@@ -226,13 +231,14 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     assert_eq!((&*shared.principal.budgets, &*shared.principal.limits), (&[][..], &[][..]));
     assert_eq!(shared.principal.models, None);
     assert!(!shared.admin);
+    // Nor is one any longer whose user is none.
+    directory.update_user("u", set(|user: &mut User| user.role = some("internal_user"))).await.unwrap();
+    assert!(!directory.key(&hash("sk-personal")).await.unwrap().unwrap().admin);
 }
 
 pub(super) async fn whoever_is_no_member_is_held_to_what_members_are(directory: &Directory) {
     let mut team = Team::new("t");
-    let mut of_members = Allowance::default();
-    of_members.max_budget = Some(Usd::dollars(2));
-    team.member_allowance = Some(of_members);
+    team.member_allowance = Some(Allowance { max_budget: Some(Usd::dollars(2)), ..Allowance::default() });
     directory.insert_team(team).await.unwrap();
     let mut key = key("sk-1");
     (key.user, key.team) = (some("u"), some("t"));

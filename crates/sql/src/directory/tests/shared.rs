@@ -315,8 +315,7 @@ pub(super) async fn a_regenerated_key_keeps_its_account(directory: &Directory) {
         set(|key: &mut Key| key.user = some("v")),
     );
     assert_eq!(both.await.unwrap().user, some("v"));
-    let mut filter = KeyFilter::default();
-    filter.user = some("v");
+    let filter = KeyFilter { user: some("v"), ..KeyFilter::default() };
     assert_eq!(directory.list_keys(&filter, Page::default()).await.unwrap().total, 1);
     directory
         .regenerate_with(&hash("sk-both"), old.hash, &old.name, set(|key: &mut Key| key.user = None))

@@ -292,6 +292,9 @@ impl Inner {
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, mut call) = Call::read(request, &self.limits).await?;
         forbidden::check(&call)?;
+        if self.config.rejects_tags {
+            forbidden::check_tags(&call)?;
+        }
         self.guards.tag(&mut request, &call);
         let asked = call.model().unwrap_or_default().to_owned();
         if let Some(group) = self.config.aliased(&asked) {

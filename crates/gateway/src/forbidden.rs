@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use ziggurat_core::{
     Call, Cause, Field, Problem, Rejection,
-    json::{Cursor, Fault},
+    json::{Cursor, Fault, find_member},
 };
 
 /// Refuses a call whose body has such a field, whoever makes it.
@@ -35,6 +35,19 @@ pub(crate) fn check(call: &Call) -> Result<(), Rejection> {
         Some((message, name)) => Err(Problem::new(Cause::InvalidRequest, message).param(name).into()),
         None => Ok(()),
     }
+}
+
+/// Refuses a call that names tags.
+///
+/// # Errors
+/// A rejection that says so.
+pub(crate) fn check_tags(call: &Call) -> Result<(), Rejection> {
+    let metadata = call.field(Field::Metadata).unwrap_or_default();
+    if find_member(metadata, &["tags"]).is_none() {
+        return Ok(());
+    }
+    let message = "tags are for the key to say here, not for a request";
+    Err(Problem::new(Cause::InvalidRequest, message).param("metadata.tags").into())
 }
 
 /// What is wrong with a field of this name, if anything.

@@ -266,7 +266,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
         group(Read, Text, "master_key database_url"),
         group(Read, Number, "user_api_key_cache_ttl"),
         group(Read, Number, "max_parallel_requests global_max_parallel_requests budget_exceeded_status_code"),
-        group(Read, Flag, "enable_jwt_auth"),
+        group(Read, Flag, "enable_jwt_auth reject_clientside_metadata_tags"),
         group(Read, Map, "litellm_jwtauth"),
         group(
             Ignore,
@@ -308,7 +308,7 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
             Any,
             "custom_auth custom_auth_run_common_checks custom_auth_settings enable_oauth2_auth enable_oauth2_proxy_auth role_permissions role_mappings allowed_routes
              admin_only_routes allowed_ips enforced_params enforce_user_param enforce_rbac
-             enforce_fallback_model_access reject_clientside_metadata_tags apply_user_budget_to_team_keys guardrails",
+             enforce_fallback_model_access apply_user_budget_to_team_keys guardrails",
         ),
     ],
 };

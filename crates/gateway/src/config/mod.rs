@@ -71,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) stores: Stores,
     /// `general_settings.enable_jwt_auth` and `litellm_jwtauth`: the tokens that are believed.
     pub(crate) tokens: Option<Tokens>,
+    /// `general_settings.reject_clientside_metadata_tags`: whether tags are for keys and teams alone to say.
+    pub(crate) rejects_tags: bool,
     /// `ziggurat_settings.rpm` and the like, `general_settings.global_max_parallel_requests`: of all calls together.
     pub(crate) gateway_rates: Rates,
     /// `general_settings.max_parallel_requests`: of each key.
@@ -163,6 +165,9 @@ impl Config {
             spending: Spending::read(root, report),
             stores: Stores::read(root, environment, report),
             tokens: Tokens::read(root, environment, report),
+            rejects_tags: of("general_settings", "reject_clientside_metadata_tags")
+                .and_then(Node::flag)
+                .unwrap_or(false),
             gateway_rates: Rates::of_gateway(root, report),
             key_rates: Rates::of_keys(root, report),
             aliases: of("router_settings", "model_group_alias")

@@ -136,6 +136,42 @@ async fn a_key_may_ask_for_itself_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_caps_is_counted_and_shown() {
+    let upstream = Paid::start(Gate::Open).await;
+    // Where something is capped, calls without a cap of their own are refused by this; what is counted alone refuses nothing.
+    let gateway = start(&upstream, "ziggurat_settings: {uncapped: refuse, uncapped_streams: refuse}\n").await;
+    let addr = gateway.addr;
+    ask(addr, "/team/new", json!({"team_id": "t"})).await;
+    ask(addr, "/team/member_add", json!({"team_id": "t", "member": {"role": "user", "user_id": "u"}})).await;
+    let personal = new_key(addr, json!({"user_id": "u"})).await;
+    let shared = new_key(addr, json!({"user_id": "u", "team_id": "t"})).await;
+    let of =
+        async |path: &str| -> Value { serde_json::from_str(&get(addr, path, &[&key()]).await.body).unwrap() };
+    assert_eq!(of(&format!("/key/info?key={personal}")).await["info"]["spend"], json!(0.0));
+    for (secret, streams, capped) in
+        [(&personal, false, true), (&shared, false, false), (&shared, true, false)]
+    {
+        let answer =
+            post(addr, CHAT, &[&bearer(secret)], &body("paid", streams, capped.then_some(100))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.header("x-litellm-key-max-budget"), None);
+        assert_eq!(answer.header("x-litellm-key-spend").is_some(), true);
+    }
+    // Each cost $0.02; what is a team's is its and its member's, not the user's own.
+    let info = of(&format!("/key/info?key={personal}")).await;
+    assert_eq!((&info["info"]["spend"], &info["info"]["max_budget"]), (&json!(0.02), &Value::Null));
+    assert_eq!(of(&format!("/key/info?key={shared}")).await["info"]["spend"], json!(0.04));
+    let team = of("/team/info?team_id=t").await;
+    assert_eq!(team["team_info"]["spend"], json!(0.04));
+    assert_eq!(team["team_memberships"][0]["spend"], json!(0.04));
+    assert_eq!(of("/user/info?user_id=u").await["user_info"]["spend"], json!(0.02));
+    // A cap that comes later finds what was spent.
+    ask(addr, "/key/update", json!({"key": shared, "max_budget": 0.05})).await;
+    let answer = post(addr, CHAT, &[&bearer(&shared)], &body("paid", false, Some(100))).await;
+    assert_eq!(answer.status, 429, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_an_administrators_only_if_it_was_made_as_one() {
     let upstream = Paid::start(Gate::Open).await;
     let gateway = start(&upstream, "").await;

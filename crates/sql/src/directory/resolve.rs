@@ -7,7 +7,7 @@ use std::{
 
 use ziggurat_auth::{CustomerRecord, KeyRecord};
 use ziggurat_budget::calendar;
-use ziggurat_core::{Budget, Limit, Principal, Scope, ScopeKind, Usd, Window};
+use ziggurat_core::{Budget, Limit, Principal, Scope, ScopeKind, Window};
 
 use super::{Allowance, BudgetTemplate, Customer, DirectoryError, Key, Member, Options, Team, User};
 
@@ -194,12 +194,11 @@ impl Allowance {
 
 impl Rules<'_> {
     fn add(&mut self, scope: &Scope, allowance: &Allowance) -> Result<(), DirectoryError> {
-        if allowance.max_budget.is_some() || allowance.soft_budget.is_some() {
-            let window = self.window(allowance.budget_duration.as_deref())?;
-            let mut budget = Budget::new(scope.clone(), allowance.max_budget.unwrap_or(UNCAPPED), window);
-            budget.soft = allowance.soft_budget;
-            self.budgets.push(budget);
-        }
+        // Without a cap it is counted all the same: what is spent is shown of everybody.
+        let window = self.window(allowance.budget_duration.as_deref())?;
+        let mut budget = Budget::new(scope.clone(), allowance.max_budget.unwrap_or(Budget::UNCAPPED), window);
+        budget.soft = allowance.soft_budget;
+        self.budgets.push(budget);
         for (model, of_model) in &allowance.model_max_budget {
             let window = self.window(of_model.budget_duration.as_deref())?;
             let budget = Budget::new(scope.clone(), of_model.max_budget, window);
@@ -258,6 +257,3 @@ fn missing(what: &str) -> DirectoryError {
 
 /// The role of an administrator.
 const ADMIN: &str = "proxy_admin";
-
-/// The cap of a budget that alerts only: more money than there is, and few enough dollars for a float.
-const UNCAPPED: Usd = Usd::dollars(1_000_000_000_000_000);

@@ -7,6 +7,7 @@ use super::{
     *,
 };
 
+/// Those that refuse or alert; what is counted only is for a test of its own.
 fn budgets(budgets: &[Budget]) -> Vec<String> {
     let one = |budget: &Budget| {
         let account = &budget.account;
@@ -15,7 +16,15 @@ fn budgets(budgets: &[Budget]) -> Vec<String> {
         let id = short(&account.scope);
         format!("{} {id}{models}: {}{soft} in {}", account.scope.kind, budget.cap, account.period)
     };
-    budgets.iter().map(one).collect()
+    budgets.iter().filter(|budget| budget.is_capped() || budget.soft.is_some()).map(one).collect()
+}
+
+fn counted(budgets: &[Budget]) -> Vec<String> {
+    let one = |budget: &Budget| {
+        let account = &budget.account;
+        format!("{} {} in {}", account.scope.kind, short(&account.scope), account.period)
+    };
+    budgets.iter().filter(|budget| !budget.is_capped()).map(one).collect()
 }
 
 fn limits(limits: &[Limit]) -> Vec<String> {
@@ -228,7 +237,7 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     assert_eq!(personal.principal.models.as_deref(), Some(&["gpt-4".into()][..]));
     assert!(personal.admin);
     let shared = directory.key(&hash("sk-team")).await.unwrap().unwrap();
-    assert_eq!((&*shared.principal.budgets, &*shared.principal.limits), (&[][..], &[][..]));
+    assert_eq!((budgets(&shared.principal.budgets).len(), &*shared.principal.limits), (0, &[][..]));
     assert_eq!(shared.principal.models, None);
     assert!(!shared.admin);
     // Nor is one any longer whose user is none.
@@ -357,4 +366,39 @@ pub(super) async fn whoever_a_token_names_has_the_rules_of_its_team_or_its_own(d
     }
     directory.update_user("ada", set(|user: &mut User| user.blocked = true)).await.unwrap();
     assert!(directory.owner(&of(Some("ada"), &["acme"])).await.unwrap().blocked);
+}
+
+pub(super) async fn what_has_no_cap_is_counted(directory: &Directory) {
+    let mut team = Team::new("t");
+    team.allowance.budget_duration = some("30d");
+    directory.insert_team(team).await.unwrap();
+    directory.insert_user(User::new("u")).await.unwrap();
+    directory.insert_customer(Customer::new("c")).await.unwrap();
+    directory.insert_budget(BudgetTemplate::new("everybody")).await.unwrap();
+    let id = |secret: &str| hash(secret).to_string()[..4].to_owned();
+    let (lone, personal, shared) = (key("sk-lone"), key("sk-personal"), key("sk-shared"));
+    directory.insert_key(lone).await.unwrap();
+    directory.insert_key(Key { user: some("u"), ..personal }).await.unwrap();
+    directory.insert_key(Key { user: some("u"), team: some("t"), ..shared }).await.unwrap();
+    let of = async |secret: &str| directory.key(&hash(secret)).await.unwrap().unwrap().principal.budgets;
+    let key = |secret: &str| format!("key {} in lifetime", id(secret));
+    assert_eq!(counted(&of("sk-lone").await), [key("sk-lone")]);
+    assert_eq!(counted(&of("sk-personal").await), [key("sk-personal"), "user u in lifetime".to_owned()]);
+    assert_eq!(
+        counted(&of("sk-shared").await),
+        [key("sk-shared"), "member 1 t u in lifetime".to_owned(), "team t in 1mo Europe/Berlin".to_owned()]
+    );
+    // A token has no key to be counted by; an end user is who is known.
+    let owner = Owner::new(Some("u".into()), vec!["t".into()]);
+    let owner = directory.owner(&owner).await.unwrap().principal;
+    assert_eq!(counted(&owner.budgets), ["member 1 t u in lifetime", "team t in 1mo Europe/Berlin"]);
+    let customer = directory.customer("c").await.unwrap().unwrap();
+    assert_eq!(counted(&customer.budgets), ["end_user c in lifetime"]);
+    // A cap comes in its place.
+    directory
+        .update_team("t", set(|team: &mut Team| team.allowance.max_budget = Some(Usd::ZERO)))
+        .await
+        .unwrap();
+    assert_eq!(counted(&of("sk-shared").await).len(), 2);
+    assert_eq!(budgets(&of("sk-shared").await), ["team t: 0 in 1mo Europe/Berlin"]);
 }

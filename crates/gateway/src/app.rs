@@ -29,9 +29,12 @@ use crate::{
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
+    forbidden,
     groups::Groups,
-    guards::{Guarded, Guards},
-    headers, models, route,
+    guards::{Guarded, Guards, MASTER},
+    headers, models,
+    options::Options,
+    route,
     routes::Route,
     stores::{Health, Stores},
     upstream::{RequestId, Upstream},
@@ -92,8 +95,8 @@ impl App {
         let route = route::layer(&config, &groups);
         let stack = guards.layer(&route, TranslateLayer::new().limits(limits).layer(upstream), limits);
         let auth = config.master_key.as_ref().map(|master| {
-            let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
-            layer.limits(limits).split()
+            let layer = AuthLayer::new(guards.authenticate(master, config.tokens.as_ref(), &stores));
+            layer.default_routes(ROUTES).limits(limits).split()
         });
         let (auth, rights) = auth.unzip();
         let admin = admin(&config, &stores);
@@ -294,6 +297,11 @@ impl Inner {
     /// Reads the request and finds who answers it, which the headers of the response are to say.
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, mut call) = Call::read(request, &self.limits).await?;
+        let has_options = forbidden::check(&call)?;
+        let options = Options::take(&mut request, &mut call, has_options)?;
+        if self.config.rejects_tags {
+            forbidden::check_tags(&call)?;
+        }
         self.guards.tag(&mut request, &call);
         let asked = call.model().unwrap_or_default().to_owned();
         if let Some(group) = self.config.aliased(&asked) {
@@ -301,15 +309,9 @@ impl Inner {
             let bytes = call.edit().set_string(Field::Model, group).finish();
             call = Call::replace(&mut request, bytes)?;
         }
-        let model = call.model().unwrap_or_default();
-        let Some(course) = self.groups.routes().course(model, request.extensions().get()) else {
-            let message = format!("no model answers to the name {:?}", beginning(model));
-            return Err(Problem::new(Cause::ModelNotFound, message).param("model").into());
-        };
-        tracing::debug!(model = beginning(model), stream = call.stream(), "call");
+        tracing::debug!(model = beginning(&asked), stream = call.stream(), "call");
         headers::of_model(said, &asked);
-        request.extensions_mut().insert(course.plan());
-        request.extensions_mut().insert(course);
+        options.route(self.groups.routes(), &call, &mut request)?;
         Ok(request)
     }
 }
@@ -336,9 +338,10 @@ fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
 /// Who asks the admin API; nobody where no key is asked for.
 fn caller(identity: Option<&Identity>) -> Caller {
     let Some(identity) = identity else { return Caller::default() };
-    let Principal { user, team, .. } = identity.principal();
+    let Principal { key, user, team, .. } = identity.principal();
     Caller {
         admin: identity.is_admin(),
+        master: key.as_deref() == Some(MASTER),
         key: identity.key().copied(),
         user: user.clone(),
         team: team.clone(),

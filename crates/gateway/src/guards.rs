@@ -21,7 +21,8 @@ use ziggurat_limit::{LimitLayer, Limited};
 use ziggurat_route::{Route, RouteLayer};
 
 use crate::{
-    config::{Config, OnDisconnect, Rates, Spending},
+    config::{Config, OnDisconnect, Rates, Spending, Tokens},
+    jwt,
     secret::Secret,
     stores::Stores,
     tokens::Counter,
@@ -117,12 +118,18 @@ impl Guards {
     }
 
     /// Who is believed to be who: the holder of the master key, those of keys in a database, and of tokens.
-    pub(crate) fn authenticate(&self, master: &Secret, stores: &Stores) -> Vec<Arc<dyn Authenticate>> {
+    pub(crate) fn authenticate(
+        &self,
+        master: &Secret,
+        tokens: Option<&Tokens>,
+        stores: &Stores,
+    ) -> Vec<Arc<dyn Authenticate>> {
         let master = MasterKey::new(master.expose()).principal(self.principal());
         let mut all: Vec<Arc<dyn Authenticate>> = vec![Arc::new(master)];
         if let Some(keys) = stores.keys() {
             all.push(Arc::new(keys.clone()));
         }
+        all.extend(tokens.map(|tokens| jwt::authenticate(tokens, stores)));
         all
     }
 
@@ -273,6 +280,6 @@ impl<F: Future + Send + 'static> Drop for Outliving<F> {
 }
 
 /// The id of the master key in limits, budgets and logs.
-const MASTER: &str = "master";
+pub(crate) const MASTER: &str = "master";
 /// Streams at a time that are read on without a caller.
 const MAX_DRAINED: usize = 1000;

@@ -1,8 +1,6 @@
 //! Errors of providers, read by cause.
 
-use std::time::Duration;
-
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use serde_json::Value;
 use ziggurat_core::{Cause, Problem};
 
@@ -229,17 +227,6 @@ fn by_kind(kind: &str) -> Cause {
     }
 }
 
-/// When a provider says the same call may work: `retry-after-ms`, then `retry-after` (seconds, also with fractions), then
-/// `x-should-retry` is left to the caller. Dates are `route`'s business, which has a clock.
-#[must_use]
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number =
-        |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| *n >= 0.0);
-    let seconds =
-        number("retry-after-ms").map(|ms| ms / 1e3).or_else(|| number(header::RETRY_AFTER.as_str()))?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,17 +316,5 @@ mod tests {
         let problem = decode_error(Some(StatusCode::BAD_GATEWAY), b"<html>bad gateway</html>");
         assert_eq!(problem.cause, Cause::Upstream);
         assert_eq!(problem.message, "the provider answered 502 with HTML instead of an error object");
-    }
-
-    #[test]
-    fn waits_are_read_in_both_units() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(retry_after(&headers), None);
-        headers.insert("retry-after", http::HeaderValue::from_static("1.5"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_millis(1500)));
-        headers.insert("retry-after-ms", http::HeaderValue::from_static("20"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_millis(20)));
-        headers.insert("retry-after-ms", http::HeaderValue::from_static("-5"));
-        assert_eq!(retry_after(&headers), Some(Duration::from_millis(1500)));
     }
 }

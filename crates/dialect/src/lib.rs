@@ -4,6 +4,7 @@ pub mod anthropic;
 mod codec;
 mod encode;
 mod error;
+mod hint;
 mod model;
 mod names;
 pub mod openai;
@@ -17,7 +18,8 @@ pub use codec::{
     StreamDecoder, StreamEncoder, decode_request, decode_response, encode_request, encode_response,
 };
 pub use encode::{Encoding, Refused};
-pub use error::{decode_answer_error, decode_error, retry_after};
+pub use error::{decode_answer_error, decode_error};
+pub use hint::retry_after;
 pub use model::*;
 pub use names::ToolNames;
 pub use read::{Extra, Malformed};

@@ -20,7 +20,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
 use ziggurat_core::{
-    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Principal, Problem, Rejection,
+    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Principal, Problem, Rejection, Served,
 };
 use ziggurat_translate::{Translate, TranslateLayer};
 
@@ -31,10 +31,10 @@ use crate::{
     drain::Drain,
     groups::Groups,
     guards::{Guarded, Guards},
-    headers, models,
+    headers, models, route,
     routes::Route,
     stores::{Health, Stores},
-    upstream::{OwnTimeout, RequestId, Upstream},
+    upstream::{RequestId, Upstream},
 };
 
 /// The gateway: the layers that tell who calls, and what is behind them.
@@ -64,7 +64,7 @@ struct Behind(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: Config,
+    config: Arc<Config>,
     groups: Groups,
     limits: Limits,
     guards: Guards,
@@ -80,7 +80,7 @@ struct Inner {
 
 impl App {
     pub(crate) fn new(
-        config: Config,
+        config: Arc<Config>,
         groups: Groups,
         guards: Guards,
         stores: Arc<Stores>,
@@ -89,7 +89,8 @@ impl App {
         drain: Drain,
     ) -> Self {
         let limits = Limits::default().body(max_request);
-        let stack = guards.layer(TranslateLayer::new().limits(limits).layer(upstream), limits);
+        let route = route::layer(&config, &groups);
+        let stack = guards.layer(&route, TranslateLayer::new().limits(limits).layer(upstream), limits);
         let auth = config.master_key.as_ref().map(|master| {
             let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
             layer.limits(limits).split()
@@ -280,6 +281,9 @@ impl Inner {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         };
+        if let Some(served) = response.extensions().get::<Served>() {
+            headers::of_served(&mut said, served);
+        }
         if let Some(spending) = response.extensions().get::<Spending>() {
             headers::of_spending(&mut said, spending);
         }
@@ -298,21 +302,14 @@ impl Inner {
             call = Call::replace(&mut request, bytes)?;
         }
         let model = call.model().unwrap_or_default();
-        let Some((target, timeout)) = self.groups.target(&self.config, model, call.stream()) else {
+        let Some(course) = self.groups.routes().course(model, request.extensions().get()) else {
             let message = format!("no model answers to the name {:?}", beginning(model));
             return Err(Problem::new(Cause::ModelNotFound, message).param("model").into());
         };
-        tracing::debug!(
-            model = beginning(model),
-            deployment = target.deployment(),
-            stream = call.stream(),
-            "call"
-        );
-        headers::of_target(said, &asked, &target);
-        if let Some(timeout) = timeout {
-            request.extensions_mut().insert(OwnTimeout(timeout));
-        }
-        request.extensions_mut().insert(target);
+        tracing::debug!(model = beginning(model), stream = call.stream(), "call");
+        headers::of_model(said, &asked);
+        request.extensions_mut().insert(course.plan());
+        request.extensions_mut().insert(course);
         Ok(request)
     }
 }
@@ -398,11 +395,11 @@ mod tests {
     use ziggurat_catalog::Catalog;
 
     use super::*;
-    use crate::{demo, drain};
+    use crate::{demo, drain, upstream::Timeouts};
 
     async fn panicking(path: &str) -> (StatusCode, String) {
-        let config = demo::config();
-        let groups = Groups::new(&config).expect("one model");
+        let config = Arc::new(demo::config());
+        let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default()).expect("one model");
         let (_drainer, drain) = drain::channel();
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);

@@ -1,6 +1,6 @@
 //! `ziggurat check`: what is wrong with a file, and what each of its aliases supports.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use ziggurat_budget::{Uncapped, Unpriced};
 use ziggurat_catalog::Catalog;
@@ -11,6 +11,7 @@ use crate::{
     config::{Config, Deployment, LedgerAt, Rates, Spending},
     groups::Groups,
     prices,
+    upstream::Timeouts,
 };
 
 /// Prints all findings and, when there is no error, the aliases.
@@ -28,7 +29,8 @@ fn report(path: &Path) -> (String, ExitCode) {
     let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
     let Some((config, catalog)) = loaded else { return (text, ExitCode::FAILURE) };
     let path = path.display();
-    let groups = match Groups::new(&config) {
+    let config = Arc::new(config);
+    let groups = match Groups::new(&config, &catalog, Timeouts::default()) {
         Ok(groups) => groups,
         Err(error) => {
             text += &format!("{path}: error: {error}\n");

@@ -187,6 +187,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
         Some(path) => is_there(path).and_then(|()| load(path))?,
         None => (demo::config(), Catalog::embedded()),
     };
+    let config = Arc::new(config);
     if !serve.host.is_loopback() && config.master_key.is_none() {
         return Err(format!(
             "refusing to listen on {}, which others can reach, without general_settings.master_key",
@@ -199,7 +200,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
         true => Upstream::demo(),
         false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
-    let groups = Groups::new(&config).map_err(|error| error.to_string())?;
+    let groups = Groups::new(&config, &catalog, timeouts).map_err(|error| error.to_string())?;
     say_what_guards(&config, &catalog, &groups);
     // Without keys to manage there is nothing to serve there.
     let admin_port = config.stores.admin_port.filter(|_| config.stores.database.is_some());
@@ -329,18 +330,15 @@ impl Serve {
 impl UpstreamTimeouts {
     /// With the config's `request_timeout`.
     fn with(&self, request_timeout: Option<Duration>) -> Timeouts {
+        let Timeouts { connect: _, answer, idle } = Timeouts::default();
         Timeouts {
             connect: self.connect_timeout,
-            answer: request_timeout.unwrap_or(ANSWER_TIMEOUT),
-            idle: self.idle_timeout.or(request_timeout).unwrap_or(IDLE_TIMEOUT),
+            answer: request_timeout.unwrap_or(answer),
+            idle: self.idle_timeout.or(request_timeout).unwrap_or(idle),
         }
     }
 }
 
-/// How long a provider may take to begin its answer, unless `request_timeout` says so: LiteLLM's own default is 6000 seconds, and its users set
-/// 600.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]

@@ -1,46 +1,77 @@
-//! From the model that a caller names to a target.
+//! From the model that a caller names to the deployments that may answer: the config's groups, as routes.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, header};
+use ziggurat_catalog::{Asked, Catalog};
 use ziggurat_core::{ParamPolicy, Target, TargetError};
+use ziggurat_route::{
+    Cooldown, Group, GroupBuilder, InvalidGroup, InvalidRoutes, Kind, LeastBusy, List, LowestCost,
+    LowestLatency, LowestUsage, RetryBudget, RetryPolicy, Routes, Shuffle, TagRules, Timeouts,
+};
 
-use crate::config::{Auth, Candidate, Config, Deployment};
+use crate::{
+    config::{
+        Auth, Config, Deployment,
+        routing::{ByCause, DeploymentRouting, Fallback, FallbackLists, Routing, Strategy},
+    },
+    upstream,
+};
 
-/// The deployments as targets. Those of one group take turns.
+/// The deployments as targets, and the routes to them.
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// By deployment id; wildcards are made per call, since the caller names their model.
     fixed: HashMap<String, Target>,
-    /// By the group's name: each has a turn of its own, since calls of another group in between would have the same member called again
-    /// and again.
-    turns: HashMap<String, AtomicUsize>,
+    routes: Routes,
+    /// All deployments that are not made per call, and what wildcards share of theirs, by id.
+    members: Arc<HashMap<String, ziggurat_route::Deployment>>,
 }
 
-/// A deployment that cannot be called.
+/// What the groups of names are made of that only a wildcard finds.
+struct Wildcards {
+    config: Arc<Config>,
+    members: Arc<HashMap<String, ziggurat_route::Deployment>>,
+    /// Those that were made, so that calls of one name share what they may spend on retries.
+    made: Mutex<HashMap<String, Arc<Group>>>,
+}
+
+/// What cannot be called.
 #[derive(Debug)]
-pub(crate) struct Unusable {
-    alias: String,
-    source: TargetError,
+pub(crate) enum Unusable {
+    Target { alias: String, source: TargetError },
+    Group(InvalidGroup),
+    Routes(InvalidRoutes),
 }
 
 // ===== impl Groups =====
 
 impl Groups {
-    pub(crate) fn new(config: &Config) -> Result<Self, Unusable> {
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        catalog: &Catalog,
+        timeouts: upstream::Timeouts,
+    ) -> Result<Self, Unusable> {
         let mut fixed = HashMap::new();
-        for deployment in config.deployments.iter().filter(|deployment| !deployment.is_wildcard()) {
-            let unusable = |source| Unusable { alias: deployment.alias.clone(), source };
-            let target = target(deployment, &deployment.model, config.drop_params).map_err(unusable)?;
-            fixed.insert(deployment.id.clone(), target);
+        let mut members = HashMap::new();
+        for deployment in &config.deployments {
+            let unusable = |source| Unusable::Target { alias: deployment.alias.clone(), source };
+            // What a wildcard shares has a name in the place of its model, which is never called.
+            let model = deployment.model.replace('*', "any");
+            let target = target(deployment, &model, config.drop_params).map_err(unusable)?;
+            if !deployment.is_wildcard() {
+                fixed.insert(deployment.id.clone(), target.clone());
+            }
+            members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
-        let turns = config.deployments.iter().map(|it| (it.alias.clone(), AtomicUsize::new(0))).collect();
-        Ok(Self { fixed, turns })
+        let members = Arc::new(members);
+        let routes = routes(config, &members, timeouts)?;
+        Ok(Self { fixed, routes, members })
     }
 
     /// The target of a deployment, unless it is a wildcard.
@@ -48,24 +79,203 @@ impl Groups {
         self.fixed.get(&deployment.id)
     }
 
-    /// The target for the model that a caller names, with its own timeout where it has one; `None` when nothing answers to that name.
-    pub(crate) fn target(
-        &self,
-        config: &Config,
-        model: &str,
-        stream: bool,
-    ) -> Option<(Target, Option<Duration>)> {
-        let candidates = config.resolve(model)?.candidates;
-        let group = &candidates.first()?.deployment.alias;
-        let turn = self.turns.get(group).map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed));
-        let Candidate { deployment, model } = &candidates[turn % candidates.len()];
-        let target = match self.fixed.get(&deployment.id) {
-            Some(target) => target.clone(),
-            None => target(deployment, model, config.drop_params).ok()?,
-        };
-        let timeout = deployment.stream_timeout.filter(|_| stream).or(deployment.timeout);
-        Some((target, timeout))
+    /// Where calls may go.
+    pub(crate) const fn routes(&self) -> &Routes {
+        &self.routes
     }
+
+    /// A deployment with its health.
+    pub(crate) fn member(&self, deployment: &Deployment) -> Option<&ziggurat_route::Deployment> {
+        self.members.get(&deployment.id)
+    }
+}
+
+fn routes(
+    config: &Arc<Config>,
+    members: &Arc<HashMap<String, ziggurat_route::Deployment>>,
+    timeouts: upstream::Timeouts,
+) -> Result<Routes, Unusable> {
+    let Routing { fallbacks, timeouts: own, .. } = &config.routing;
+    let mut defaults = Timeouts::none().first_byte(timeouts.answer);
+    defaults = defaults.idle(own.idle.unwrap_or(timeouts.idle));
+    (defaults.first_token, defaults.total) = (own.first_token, own.total);
+    let mut builder = Routes::builder().timeouts(defaults);
+    let mut names: Vec<&str> = Vec::new();
+    for deployment in config.deployments.iter().filter(|deployment| !deployment.is_wildcard()) {
+        let name = deployment.alias.as_str();
+        if !names.contains(&name) {
+            names.push(name);
+            let of = config.deployments.iter().filter(|it| it.alias == name);
+            let own = of.map(|it| members[&it.id].clone());
+            builder = builder.group(group(name, name, config).deployments(own).build()?);
+        }
+    }
+    // Single deployments that are fallen back to by their id.
+    let lists = [
+        (List::General, &fallbacks.general),
+        (List::ContextWindow, &fallbacks.context_window),
+        (List::ContentPolicy, &fallbacks.content_policy),
+    ];
+    let all = lists.iter().flat_map(|(_, lists)| lists.of.values().flatten().chain(&lists.others));
+    let mut single: Vec<&str> = Vec::new();
+    for fallback in all {
+        if let Fallback::Deployment(id) = fallback
+            && !single.contains(&id.as_str())
+            && let Some(member) = members.get(id)
+        {
+            single.push(id);
+            builder = builder.group(group(id, id, config).deployment(member.clone()).build()?);
+        }
+    }
+    for alias in &config.aliases {
+        builder = builder.alias(alias.name.as_str(), alias.target.as_str());
+    }
+    for (list, FallbackLists { of, .. }) in lists {
+        for (from, to) in of {
+            let from = config.aliased(from).unwrap_or(from);
+            builder = builder.fall_back(list, from, to.iter().map(name_of));
+        }
+    }
+    builder = builder.default_fallbacks(fallbacks.general.others.iter().map(name_of));
+    if let Some(most) = fallbacks.most {
+        builder = builder.max_fallbacks(most as usize);
+    }
+    let wildcards =
+        Wildcards { config: Arc::clone(config), members: Arc::clone(members), made: Mutex::default() };
+    Ok(builder.otherwise(move |model| wildcards.group(model)).build()?)
+}
+
+fn name_of(fallback: &Fallback) -> &str {
+    let (Fallback::Group(name) | Fallback::Deployment(name)) = fallback;
+    name
+}
+
+/// A group of a name, as the config has it for its alias; without deployments.
+fn group(name: &str, alias: &str, config: &Config) -> GroupBuilder {
+    let Routing { strategy, strategy_args, retries, tags, hedging, .. } = &config.routing;
+    let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
+    let own = deployment.and_then(|deployment| deployment.routing.retries);
+    let mut retry = RetryPolicy::new(own.or(retries.most).unwrap_or(RETRIES));
+    if let Some(wait) = retries.wait {
+        retry = retry.wait_at_least(wait);
+    }
+    for (kind, times) in kinds(retries.by_group.get(alias).unwrap_or(&retries.by_cause)) {
+        retry = retry.times_for(kind, times);
+    }
+    let mut group = Group::new(name).retry(retry).cooldown(cooldown(config, None));
+    group = match strategy {
+        Strategy::Shuffle => group.strategy(Shuffle),
+        Strategy::LeastBusy => group.strategy(LeastBusy),
+        Strategy::LowestCost => group.strategy(LowestCost),
+        Strategy::LowestUsage => group.strategy(LowestUsage),
+        Strategy::LowestLatency => {
+            let mut latency = LowestLatency::new();
+            if let Some(share) = strategy_args.latency_buffer {
+                latency = latency.buffer(share);
+            }
+            if let Some(time) = strategy_args.ttl {
+                latency = latency.forget_after(time);
+            }
+            group.strategy(latency)
+        }
+    };
+    if tags.enabled {
+        group = group.tags(if tags.all { TagRules::All } else { TagRules::Any });
+    }
+    if let Some(after) = hedging.of.get(alias).copied().or(hedging.all) {
+        group = group.hedge_after(after);
+    }
+    if let Some(budget) = &retries.budget {
+        let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
+        let per_second = budget.per_second.unwrap_or(PER_SECOND);
+        group = group.retry_budget(RetryBudget::new(percent, per_second.ceil() as u32));
+    }
+    group
+}
+
+/// A deployment with what is known of it.
+fn member(
+    deployment: &Deployment,
+    target: Target,
+    config: &Config,
+    catalog: &Catalog,
+) -> ziggurat_route::Deployment {
+    let DeploymentRouting { weight, order, tags, .. } = &deployment.routing;
+    let model = catalog.for_target(&target);
+    let mut member = ziggurat_route::Deployment::new(target)
+        .tags(tags.iter().map(String::as_str))
+        .order(order.unwrap_or_default())
+        .cooldown(cooldown(config, Some(&deployment.routing)))
+        .timeouts(timeouts(deployment, config));
+    if let Some(weight) = weight {
+        member = member.weight(*weight);
+    }
+    if let Some(requests) = deployment.rates.requests {
+        member = member.requests_per_minute(requests);
+    }
+    if let Some(tokens) = deployment.rates.tokens {
+        member = member.tokens_per_minute(tokens);
+    }
+    if let Some(most) = deployment.rates.parallel {
+        member = member.max_parallel(most);
+    }
+    let Some(model) = model else { return member };
+    if let (true, Some(window)) = (config.routing.pre_call_checks, model.max_input) {
+        member = member.context_window(window);
+    }
+    let text = Asked { text_input: true, text_output: true, ..Asked::default() };
+    if model.prices.is_priced_for_text() {
+        member = member.price(model.prices.worst_case(A_MILLION, A_MILLION, &text));
+    }
+    member
+}
+
+fn cooldown(config: &Config, own: Option<&DeploymentRouting>) -> Cooldown {
+    let cooldowns = &config.routing.cooldowns;
+    let time = own.and_then(|own| own.cooldown).or(cooldowns.time);
+    if cooldowns.disabled || time == Some(Duration::ZERO) {
+        return Cooldown::disabled();
+    }
+    let allowed = own.and_then(|own| own.allowed_fails).or(cooldowns.allowed_fails);
+    let by_cause = own.map(|own| own.allowed_fails_by_cause).filter(|own| *own != ByCause::default());
+    let by_cause = by_cause.unwrap_or(cooldowns.by_cause);
+    let mut cooldown = match (allowed, time) {
+        (Some(allowed), time) => Cooldown::allowed_fails(allowed, time.unwrap_or(COOLDOWN)),
+        (None, Some(time)) => Cooldown::default().lasting(time, time.saturating_mul(LONGER)),
+        (None, None) => Cooldown::default(),
+    };
+    for (kind, allowed) in kinds(&by_cause) {
+        cooldown = cooldown.allowed_fails_for(kind, allowed);
+    }
+    cooldown
+}
+
+/// What a deployment's own timeouts are, else the file's: of a stream they bound the first token and each silence, of an answer in one
+/// piece all of it.
+fn timeouts(deployment: &Deployment, config: &Config) -> Timeouts {
+    let of_file = &config.routing.timeouts;
+    let whole = deployment.timeout.or(of_file.attempt);
+    let stream = deployment.stream_timeout.or(deployment.timeout).or(of_file.stream).or(of_file.attempt);
+    let mut timeouts = Timeouts::none();
+    (timeouts.whole, timeouts.first_byte) = (whole, stream.max(whole));
+    timeouts.first_token = of_file.first_token.or(stream);
+    timeouts.idle = of_file.idle.or(stream);
+    timeouts
+}
+
+/// LiteLLM's kinds of failures as the layer's.
+fn kinds(by_cause: &ByCause) -> impl Iterator<Item = (Kind, u32)> + use<> {
+    let ByCause { bad_request, authentication, timeout, rate_limit, content_policy, internal, .. } =
+        *by_cause;
+    let kinds = [
+        (Kind::BadRequest, bad_request),
+        (Kind::Authentication, authentication),
+        (Kind::Timeout, timeout),
+        (Kind::RateLimit, rate_limit),
+        (Kind::ContentPolicy, content_policy),
+        (Kind::Internal, internal.or(by_cause.unavailable).or(by_cause.bad_gateway)),
+    ];
+    kinds.into_iter().filter_map(|(kind, times)| Some((kind, times?)))
 }
 
 fn target(deployment: &Deployment, model: &str, drop_params: bool) -> Result<Target, TargetError> {
@@ -94,49 +304,73 @@ fn target(deployment: &Deployment, model: &str, drop_params: bool) -> Result<Tar
     }
 }
 
+// ===== impl Wildcards =====
+
+impl Wildcards {
+    /// The group of a name that only a wildcard finds.
+    fn group(&self, model: &str) -> Option<Arc<Group>> {
+        if let Some(made) = self.made().get(model) {
+            return Some(Arc::clone(made));
+        }
+        let candidates = self.config.resolve(model)?.candidates;
+        let alias = candidates.first()?.deployment.alias.as_str();
+        let mut group = group(model, alias, &self.config).family(alias);
+        for candidate in &candidates {
+            let target = target(candidate.deployment, &candidate.model, self.config.drop_params).ok()?;
+            group = group.deployment(self.members.get(&candidate.deployment.id)?.sharing(target));
+        }
+        let group = group.build().ok()?;
+        let mut made = self.made();
+        // Names are the callers' to make up: those that there is no place for are made anew each time.
+        if made.len() < MAX_MADE {
+            made.insert(model.to_owned(), Arc::clone(&group));
+        }
+        Some(group)
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Group>>> {
+        // Nothing panics while it is held.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // ===== impl Unusable =====
+
+impl From<InvalidGroup> for Unusable {
+    fn from(source: InvalidGroup) -> Self {
+        Self::Group(source)
+    }
+}
+
+impl From<InvalidRoutes> for Unusable {
+    fn from(source: InvalidRoutes) -> Self {
+        Self::Routes(source)
+    }
+}
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the deployment of {:?} cannot be called: {}", self.alias, self.source)
+        match self {
+            Self::Target { alias, source } => {
+                write!(f, "the deployment of {alias:?} cannot be called: {source}")
+            }
+            Self::Group(source) => source.fmt(f),
+            Self::Routes(source) => source.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for Unusable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
+impl std::error::Error for Unusable {}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_of_a_group_take_turns_whatever_is_called_in_between() {
-        let item = |alias: &str, model: &str| {
-            format!(
-                "  - {{model_name: '{alias}', litellm_params: {{model: 'openai/{model}', api_key: k}}}}\n"
-            )
-        };
-        let items = [item("a", "a1"), item("a", "a2"), item("b", "b1"), item("b", "b2"), item("w-*", "w-*")];
-        let text = format!("model_list:\n{}", items.concat());
-        let (config, _) = Config::parse(&text, "config.yaml", &|_| None).expect("is valid");
-        let groups = Groups::new(&config).expect("can be called");
-        let called: Vec<_> = ["a", "b", "w-1", "a", "b", "w-2", "a"]
-            .iter()
-            .map(|name| groups.target(&config, name, false).expect("is known").0.model().to_owned())
-            .collect();
-        assert_eq!(called, ["a1", "b1", "w-1", "a2", "b2", "w-2", "a1"]);
-        assert!(groups.target(&config, "c", false).is_none());
-    }
-
-    #[test]
-    fn a_stream_has_a_timeout_of_its_own() {
-        let text = "model_list: [{model_name: a, litellm_params: {model: openai/m, api_key: k, timeout: 5, stream_timeout: 7}}]";
-        let (config, _) = Config::parse(text, "config.yaml", &|_| None).expect("is valid");
-        let groups = Groups::new(&config).expect("can be called");
-        let timeout = |stream| groups.target(&config, "a", stream).expect("is known").1;
-        assert_eq!([timeout(false), timeout(true)], [5, 7].map(|seconds| Some(Duration::from_secs(seconds))));
-    }
-}
+/// How often a call is tried again unless the config says otherwise: as LiteLLM has it.
+const RETRIES: u32 = 2;
+/// How long a deployment is left alone that failed more often than is allowed, as LiteLLM has it.
+const COOLDOWN: Duration = Duration::from_secs(5);
+/// How often longer than the first time a deployment is left alone at most.
+const LONGER: u32 = 10;
+/// Percent of successes that may be retries, and retries a second in any case.
+const SHARE: u32 = 20;
+const PER_SECOND: f64 = 3.0;
+/// Groups of names that only wildcards find that are kept.
+const MAX_MADE: usize = 1024;
+const A_MILLION: u64 = 1_000_000;

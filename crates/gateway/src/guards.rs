@@ -16,11 +16,9 @@ use tower::Layer;
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::Catalog;
-use ziggurat_core::{
-    Body, Budget, Call, Limit, Limits, Measure, Principal, RespondError, RespondErrorLayer, Scope, ScopeKind,
-    Usd, Window,
-};
+use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Usd, Window};
 use ziggurat_limit::{LimitLayer, Limited};
+use ziggurat_route::{Route, RouteLayer};
 
 use crate::{
     config::{Config, OnDisconnect, Rates, Spending},
@@ -57,7 +55,7 @@ struct Outliving<F: Future + Send + 'static> {
 }
 
 /// A service within its guards.
-pub(crate) type Guarded<S> = Limited<Budgeted<RespondError<Limited<S>>>>;
+pub(crate) type Guarded<S> = Limited<Budgeted<Route<Limited<S>>>>;
 
 // ===== impl Guards =====
 
@@ -144,13 +142,13 @@ impl Guards {
         principal.budgets = principal.budgets.iter().cloned().chain(budgets).collect();
     }
 
-    /// Puts what goes to a provider within the guards. A refusal by a deployment's own limits is an attempt's, and never reaches
-    /// the provider.
-    pub(crate) fn layer<S>(&self, inner: S, request: Limits) -> Guarded<S> {
-        let Self { calls, budget, attempts, .. } = self;
-        let attempt = attempts.clone().request_limits(request).layer(inner);
-        let attempt = RespondErrorLayer::new().layer(attempt);
-        calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(attempt))
+    /// Puts what goes to a provider within the guards: those of a call around the route, those of a deployment within. A refusal by these
+    /// is an attempt's, and never reaches the provider.
+    pub(crate) fn layer<S>(&self, route: &RouteLayer, inner: S, request: Limits) -> Guarded<S> {
+        let Self { calls, budget, attempts, counter, .. } = self;
+        let route = route.clone().limits(request).counter(counter.clone());
+        let routed = route.layer(attempts.clone().request_limits(request).layer(inner));
+        calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(routed))
     }
 
     /// Makes a call, which ends with its caller, or without where policy says so: what it costs is known at its end only.

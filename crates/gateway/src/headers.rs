@@ -4,12 +4,20 @@ use std::fmt::Display;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ziggurat_budget::Spending;
-use ziggurat_core::{ScopeKind, Target};
+use ziggurat_core::{ScopeKind, Served};
 
-/// Names the model as the caller did, and the deployment that was asked.
-pub(crate) fn of_target(headers: &mut HeaderMap, model: &str, target: &Target) {
+/// Names the model as the caller did.
+pub(crate) fn of_model(headers: &mut HeaderMap, model: &str) {
     put(headers, "x-litellm-model-group", model);
-    put(headers, "x-litellm-model-id", target.deployment());
+}
+
+/// Names the deployment that was asked last, and says what was tried before it.
+pub(crate) fn of_served(headers: &mut HeaderMap, served: &Served) {
+    if let Some(target) = &served.target {
+        put(headers, "x-litellm-model-id", target.deployment());
+    }
+    put(headers, "x-litellm-attempted-retries", served.retries);
+    put(headers, "x-litellm-attempted-fallbacks", served.fallbacks);
 }
 
 /// Says what an answer cost, where that is known before its first byte, and where the caller's budget stands.

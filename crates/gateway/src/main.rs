@@ -16,6 +16,7 @@ mod headers;
 mod ledger;
 mod models;
 mod prices;
+mod route;
 mod routes;
 mod secret;
 mod server;

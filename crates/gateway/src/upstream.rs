@@ -20,9 +20,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::crypto::aws_lc_rs;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 use ziggurat_core::{Body, BoxError, Call, Target, Unsent};
+use ziggurat_route::Patience;
 
 use crate::{
     app::beginning,
@@ -41,10 +42,6 @@ pub(crate) struct Timeouts {
     /// Between two pieces of its body.
     pub(crate) idle: Duration,
 }
-
-/// Request extension: a deployment's own time to begin its answer, and to be silent within it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OwnTimeout(pub(crate) Duration);
 
 /// Request extension: the id that its response is given, for the log.
 #[derive(Clone, Debug)]
@@ -74,6 +71,16 @@ pub(crate) struct Pool {
 struct Bounded<C> {
     connector: C,
     limit: Duration,
+}
+
+// ===== impl Timeouts =====
+
+/// LiteLLM's own default for an answer is 6000 seconds, and its users set 600.
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(10), answer: seconds(600), idle: seconds(300) }
+    }
 }
 
 // ===== impl Upstream =====
@@ -130,10 +137,11 @@ impl Service<Request<Body>> for Upstream {
 }
 
 async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    let own = request.extensions().get().map(|OwnTimeout(own)| *own);
+    let Patience { head, idle, .. } = request.extensions().get().copied().unwrap_or_default();
+    let head = head.unwrap_or_else(|| Instant::now() + pool.timeouts.answer);
     let whose = Whose::of(&request);
     let connection = capture_connection(&mut request);
-    let sent = timeout(own.unwrap_or(pool.timeouts.answer), pool.client.request(request));
+    let sent = timeout_at(head, pool.client.request(request));
     let answered = tokio::select! {
         answered = sent => answered,
         () = pool.drain.clone().reached(Stage::Cutting) => {
@@ -148,7 +156,7 @@ async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Bo
         }
     };
     let answer = answer.inspect_err(|error| whose.log_failure(&**error))?;
-    let idle = own.unwrap_or(pool.timeouts.idle);
+    let idle = idle.unwrap_or(pool.timeouts.idle);
     Ok(answer.map(|body| Body::new(Idle::new(body, idle, pool.drain.clone()))))
 }
 

@@ -25,7 +25,7 @@ impl Affinity {
         let mut hasher = SipHasher13::new();
         for part in parts {
             let part = part.as_ref();
-            hasher.write_u64((part.len() as u64).to_le());
+            hasher.write(&(part.len() as u64).to_le_bytes());
             hasher.write(part);
         }
         Self(hasher.finish())

@@ -1,22 +1,32 @@
 //! One attempt to get an answer: from a request to the first content of its answer.
 
-use std::{collections::VecDeque, future::poll_fn, pin::Pin, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use bytes::Bytes;
-use http::{Request, Response, request, response};
+use http::{HeaderValue, Request, Response, request, response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem, Rejection,
-    Target,
+    Target, is_timeout,
 };
 use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
+    Group,
     layer::Config,
-    timeouts::{Fires, Timeouts, Timer, fired},
+    timeouts::{Fires, Patience, Timeouts, Timer, fired},
     watched::Watched,
 };
 
@@ -28,6 +38,8 @@ pub(crate) struct Asked {
     pub(crate) call: Call,
     pub(crate) meter: Meter,
     pub(crate) config: Arc<Config>,
+    /// How many attempts were made.
+    pub(crate) made: AtomicU32,
 }
 
 /// An answer that is the caller's: nothing is tried after it.
@@ -47,6 +59,8 @@ pub(crate) struct Failure {
     pub(crate) problem: Problem,
     /// The answer that says so, where it came as one.
     pub(crate) response: Option<Response<Body>>,
+    /// The deployment that it is the failure of, where one was asked: by its group, and its index there.
+    pub(crate) by: Option<(Arc<Group>, usize)>,
 }
 
 /// Whose failure it is.
@@ -66,7 +80,7 @@ pub(crate) enum Kind {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, problem: Problem) -> Box<Self> {
-        Box::new(Self { kind, problem, response: None })
+        Box::new(Self { kind, problem, response: None, by: None })
     }
 
     pub(crate) fn refused(kind: Kind, rejection: &Rejection) -> Box<Self> {
@@ -109,17 +123,26 @@ impl Asked {
         ResBody: HttpBody<Data = Bytes> + Send + 'static,
         ResBody::Error: Into<BoxError>,
     {
-        let opened = self.meter.attempt(Some(target)).await;
+        let opened = tokio::select! {
+            biased;
+            opened = self.meter.attempt(Some(target)) => opened,
+            fires = fired(total) => return Err(Failure::late(&fires)),
+        };
         let handle = opened.map_err(|rejection| Failure::refused(Kind::Refused, &rejection))?;
+        self.made.fetch_add(1, Ordering::Relaxed);
         let start = Instant::now();
         let watched = Watched::new(start);
         let open = OpenAttempt::new(handle.watched(Arc::clone(&watched) as _));
-        let whole = Fires::first(Fires::after(start, timeouts.attempt, Timer::Attempt), total);
+        let mut whole = Fires::first(Fires::after(start, timeouts.attempt, Timer::Attempt), total);
+        if !self.is_followed() {
+            whole = Fires::first(Fires::after(start, timeouts.whole, Timer::Attempt), whole);
+        }
         let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
-        let request = self.request(target, &open);
+        let patience = Patience { head: head.map(|fires| fires.at), idle: timeouts.idle };
+        let request = self.request(target, patience, &open);
         let answered = tokio::select! {
             biased;
-            answered = self.answer(inner, request, &open, &watched) => answered?,
+            answered = self.answer(inner, request, &open, &watched, head) => answered?,
             fires = fired(head) => return Err(late(&fires, &open)),
         };
         let (head, body) = answered.into_parts();
@@ -131,15 +154,21 @@ impl Asked {
         Ok(answer)
     }
 
+    /// How many attempts were made.
+    pub(crate) fn made(&self) -> u32 {
+        self.made.load(Ordering::Relaxed)
+    }
+
     /// Whether the answer is a stream whose content is known.
     pub(crate) fn is_followed(&self) -> bool {
         self.call.stream() && self.is_read()
     }
 
-    fn request(&self, target: &Target, open: &OpenAttempt) -> Request<Body> {
+    fn request(&self, target: &Target, patience: Patience, open: &OpenAttempt) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
+        parts.extensions.insert(patience);
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 
@@ -155,6 +184,7 @@ impl Asked {
         request: Request<Body>,
         open: &OpenAttempt,
         watched: &Watched,
+        head: Option<Fires>,
     ) -> Result<Response<Body>, Box<Failure>>
     where
         S: Service<Request<Body>, Response = Response<ResBody>>,
@@ -168,7 +198,7 @@ impl Asked {
         };
         let response = match called.await {
             Ok(response) => response.map(Body::new),
-            Err(error) => return Err(failed(&error.into(), open)),
+            Err(error) => return Err(failed(&error.into(), open, head)),
         };
         let untaken = open.take();
         if let Some(rejection) = response.extensions().get::<Rejection>() {
@@ -177,6 +207,9 @@ impl Asked {
             }
             // One that ended in the middle was made, and counts.
             let kind = if watched.ended().is_some() { Kind::Final } else { Kind::Refused };
+            if kind == Kind::Refused {
+                self.made.fetch_sub(1, Ordering::Relaxed);
+            }
             return Err(Failure::refused(kind, rejection).with(response));
         }
         let response = match untaken {
@@ -207,7 +240,14 @@ impl Asked {
             let (parts, body) = response.into_parts();
             let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
             let mut problem = decode_error(Some(parts.status), &bytes);
-            problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
+            if problem.cause.is_transient() {
+                problem.retry_after = retry_after(&parts.headers, &bytes, self.config.clock.now());
+            }
+            problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
+                Some(b"true") => Some(true),
+                Some(b"false") => Some(false),
+                _ => None,
+            };
             handle.failed(&problem);
             handle.end(Outcome::Failed);
             return Response::from_parts(parts, Body::from(bytes));
@@ -225,8 +265,12 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
 }
 
 /// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
-fn failed(error: &BoxError, open: &OpenAttempt) -> Box<Failure> {
-    let failure = Failure::of_error(error);
+fn failed(error: &BoxError, open: &OpenAttempt, head: Option<Fires>) -> Box<Failure> {
+    let failure = match head {
+        // The client has looked at the same clock.
+        Some(fires) if is_timeout(error.as_ref()) && Instant::now() >= fires.at => Failure::late(&fires),
+        _ => Failure::of_error(error),
+    };
     if let Some(mut handle) = open.take() {
         handle.sent();
         handle.failed(&failure.problem);
@@ -252,15 +296,16 @@ impl Answer {
     /// Holds back what comes ahead of the first content: a failure until then is no answer.
     async fn wait_for_content(&mut self, token: Option<Fires>) -> Result<(), Box<Failure>> {
         let mut held = 0;
+        let mut late = pin!(fired(token));
         while !self.watched.begun() && held <= MAX_PREAMBLE {
             let frame = tokio::select! {
                 biased;
                 frame = next(&mut self.body) => frame,
-                fires = fired(token) => return Err(Failure::late(&fires)),
+                fires = &mut late => return Err(Failure::late(&fires)),
             };
             match frame {
                 Some(Ok(frame)) => {
-                    held += frame.data_ref().map_or(0, Bytes::len);
+                    held += mem::size_of_val(&frame) + frame.data_ref().map_or(0, Bytes::len);
                     self.frames.push_back(frame);
                 }
                 Some(Err(error)) => return Err(Failure::of_error(&error)),
@@ -285,5 +330,5 @@ impl Answer {
 
 /// Longest error body that is read.
 const MAX_ERROR: usize = 1 << 20;
-/// Most bytes that are held back of a stream whose first content nobody recognises.
+/// Most bytes that are held back of a stream whose first content nobody recognises, with what it takes to hold them.
 const MAX_PREAMBLE: usize = 1 << 20;

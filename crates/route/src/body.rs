@@ -14,11 +14,11 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use ziggurat_core::{Attempt, Body, BoxError, CallEnd, Cause, Dialect, Outcome, Problem, Usage};
+use ziggurat_core::{Body, BoxError, CallEnd, Cause, Dialect, Problem};
 
 use crate::{
-    Permit, Sample,
     attempt::Answer,
+    score::Score,
     timeouts::{Fires, Timer},
     watched::Watched,
 };
@@ -30,7 +30,8 @@ pub(crate) struct RoutedBody {
     /// Absent once it has ended.
     inner: Option<Body>,
     watched: Arc<Watched>,
-    permit: Option<Permit>,
+    /// Absent once it is told.
+    score: Option<Score>,
     timer: Option<Running>,
     dialect: Dialect,
     /// Ends the call: dropped last.
@@ -42,6 +43,8 @@ struct Running {
     idle: Option<Duration>,
     whole: Option<Fires>,
     fires: Fires,
+    /// Whether a piece is waited for.
+    waits: bool,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -50,25 +53,25 @@ struct Running {
 impl RoutedBody {
     pub(crate) fn new(
         answer: Answer,
-        permit: Permit,
+        score: Score,
         idle: Option<Duration>,
         dialect: Dialect,
         end: Option<CallEnd>,
     ) -> (http::response::Parts, Self) {
         let Answer { head, frames, body, watched, whole } = answer;
         let timer = Running::start(idle, whole);
-        let mut this = Self { frames, inner: Some(body), watched, permit: Some(permit), timer, dialect, end };
+        let mut this = Self { frames, inner: Some(body), watched, score: Some(score), timer, dialect, end };
         this.settle();
         (head, this)
     }
 
     /// Tells the deployment how its answer ended, once it has.
     fn settle(&mut self) {
-        if self.permit.is_some()
+        if self.score.is_some()
             && let Some(attempt) = self.watched.ended()
-            && let Some(permit) = self.permit.take()
+            && let Some(score) = self.score.take()
         {
-            settle(permit, &attempt, &self.watched);
+            score.ended(&attempt, &self.watched);
         }
     }
 
@@ -76,15 +79,15 @@ impl RoutedBody {
         self.inner = None;
         self.timer = None;
         self.settle();
-        self.permit = None;
+        self.score = None;
         self.end = None;
     }
 
     fn late(&mut self, fires: &Fires) -> Frame<Bytes> {
         if fires.timer != Timer::Total
-            && let Some(permit) = self.permit.take()
+            && let Some(score) = self.score.take()
         {
-            permit.failed(Cause::Timeout, None, Instant::now());
+            score.failed(Cause::Timeout, None);
         }
         self.finish();
         Frame::data(fires.problem().to_event(self.dialect).into())
@@ -107,25 +110,25 @@ impl HttpBody for RoutedBody {
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.settle();
-                if let Some(timer) = &mut this.timer {
-                    timer.reset();
+                match this.timer.as_mut().and_then(Running::goes_on).filter(|_| this.score.is_some()) {
+                    Some(fires) => Poll::Ready(Some(Ok(this.late(&fires)))),
+                    None => Poll::Ready(Some(Ok(frame))),
                 }
-                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(ended) => {
                 this.finish();
                 Poll::Ready(ended)
             }
             Poll::Pending => {
-                let fired = this.timer.as_mut().is_some_and(|timer| timer.sleep.as_mut().poll(cx).is_ready());
-                match this.timer.as_ref().filter(|_| fired).map(|timer| timer.fires) {
+                let fired = this.timer.as_mut().map_or(Poll::Pending, |timer| timer.poll(cx));
+                match fired {
                     // Nothing is left to say where the answer is whole already.
-                    Some(_) if this.permit.is_none() => {
+                    Poll::Ready(_) if this.score.is_none() => {
                         this.finish();
                         Poll::Ready(None)
                     }
-                    Some(fires) => Poll::Ready(Some(Ok(this.late(&fires)))),
-                    None => Poll::Pending,
+                    Poll::Ready(fires) => Poll::Ready(Some(Ok(this.late(&fires)))),
+                    Poll::Pending => Poll::Pending,
                 }
             }
         }
@@ -146,47 +149,33 @@ impl fmt::Debug for RoutedBody {
     }
 }
 
-/// Tells a deployment how its answer ended.
-pub(crate) fn settle(permit: Permit, attempt: &Attempt, watched: &Watched) {
-    match attempt.outcome {
-        Some(Outcome::Complete | Outcome::Refused) => {
-            permit.succeeded(&sample(attempt, watched), Instant::now())
-        }
-        Some(Outcome::Failed | Outcome::Truncated) => {
-            let problem = attempt.problem.as_deref();
-            let cause = problem.map_or(Cause::Upstream, |problem| problem.cause);
-            permit.failed(cause, problem.and_then(|problem| problem.retry_after), Instant::now());
-        }
-        // We stopped it, or its caller left: the deployment has no part in that.
-        _ => drop(permit),
-    }
-}
-
-fn sample(attempt: &Attempt, watched: &Watched) -> Sample {
-    let total = watched.elapsed();
-    let sample = Sample::new(total);
-    let sample = watched.first_token().map_or(sample, |first| sample.first_token(first));
-    let usage = attempt.usage.as_ref();
-    let output = usage.and_then(Usage::output_total);
-    let input = usage.and_then(Usage::input_total);
-    sample.tokens(output, output.zip(input).map(|(output, input)| output.saturating_add(input)))
-}
-
 // ===== impl Running =====
 
 impl Running {
     fn start(idle: Option<Duration>, whole: Option<Fires>) -> Option<Self> {
         let fires = Fires::first(whole, Fires::after(Instant::now(), idle, Timer::Idle))?;
-        Some(Self { idle, whole, fires, sleep: Box::pin(sleep_until(fires.at)) })
+        Some(Self { idle, whole, fires, waits: true, sleep: Box::pin(sleep_until(fires.at)) })
     }
 
-    fn reset(&mut self) {
-        if let Some(fires) = Fires::first(self.whole, Fires::after(Instant::now(), self.idle, Timer::Idle))
-            && fires != self.fires
-        {
-            self.fires = fires;
-            self.sleep.as_mut().reset(fires.at);
+    /// A piece has come: which timeout ends the stream all the same, if its time is over. A stream that never pauses is looked at here
+    /// alone.
+    fn goes_on(&mut self) -> Option<Fires> {
+        self.waits = false;
+        self.whole.filter(|whole| whole.at <= Instant::now())
+    }
+
+    /// No piece has come: whether one is late. The silence counts from when it is first waited for: as long as a caller does not read,
+    /// the provider is not silent.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fires> {
+        if !self.waits {
+            self.waits = true;
+            let idle = Fires::after(Instant::now(), self.idle, Timer::Idle);
+            if let Some(fires) = Fires::first(self.whole, idle).filter(|fires| *fires != self.fires) {
+                self.fires = fires;
+                self.sleep.as_mut().reset(fires.at);
+            }
         }
+        self.sleep.as_mut().poll(cx).map(|()| self.fires)
     }
 }
 
@@ -217,6 +206,7 @@ enum Early {
 
 impl EarlyBody {
     pub(crate) fn new(attempts: Attempts, every: Duration, dialect: Dialect) -> Self {
+        let every = every.max(LEAST_PAUSE);
         // The first comes at once, so that the head is not alone.
         Self { state: Early::Trying(attempts), comment: Box::pin(sleep(Duration::ZERO)), every, dialect }
     }
@@ -270,6 +260,9 @@ impl fmt::Debug for EarlyBody {
         f.debug_struct("EarlyBody").field("dialect", &self.dialect).finish_non_exhaustive()
     }
 }
+
+/// Between two comments, however short the hold is.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What keeps a connection alive and means nothing, in both dialects.
 const COMMENT: &[u8] = b": waiting for the provider\n\n";

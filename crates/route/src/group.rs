@@ -19,6 +19,25 @@ use crate::{
 };
 
 /// The deployments that answer to one name, and how one of them is chosen.
+///
+/// ```
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+/// use ziggurat_core::{Cause, Target};
+/// use ziggurat_route::{Ask, Deployment, Group, Picked, Sample};
+///
+/// let first = Deployment::new(Target::openai("gpt-4o-mini", "sk-example")?);
+/// let second = Deployment::new(Target::anthropic("claude-haiku-4-5", "sk-example")?).order(1);
+/// let group = Group::new("fast").deployment(first).deployment(second).build()?;
+///
+/// let now = Instant::now();
+/// let Picked::One { index: 0, permit, .. } = group.pick(&Ask::new(now, 42)) else { panic!("the first is well") };
+/// permit.failed(Cause::Overloaded, Some(Duration::from_secs(7)), now);
+///
+/// let Picked::One { index: 1, permit, .. } = group.pick(&Ask::new(now, 43)) else { panic!("the first cools down") };
+/// permit.succeeded(&Sample::new(Duration::from_secs(2)), now);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Group {
     name: Arc<str>,
     deployments: Box<[Deployment]>,
@@ -31,6 +50,7 @@ pub struct Group {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    family: Option<Arc<str>>,
 }
 
 /// Makes a [`Group`].
@@ -45,6 +65,7 @@ pub struct GroupBuilder {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    family: Option<Arc<str>>,
     shared: Option<(Arc<dyn SharedCooldowns>, Clock)>,
 }
 
@@ -128,6 +149,7 @@ impl Group {
             tags: TagRules::default(),
             timeouts: Timeouts::none(),
             hedge_after: None,
+            family: None,
             shared: None,
         }
     }
@@ -172,6 +194,12 @@ impl Group {
     #[must_use]
     pub fn hedge_after(&self) -> Option<Duration> {
         self.hedge_after
+    }
+
+    /// The wildcard that its name was found by, if it was.
+    #[must_use]
+    pub fn family(&self) -> Option<&str> {
+        self.family.as_deref()
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
@@ -245,6 +273,12 @@ impl GroupBuilder {
         self
     }
 
+    /// Sets the wildcard that the group's name was found by: what the wildcard falls back to, it does.
+    pub fn family(mut self, wildcard: impl Into<Arc<str>>) -> Self {
+        self.family = Some(wildcard.into());
+        self
+    }
+
     /// Asks a second deployment where the first has not begun to answer after this time, and takes the answer that comes first. It
     /// counts as a retry in the retry budget, and what both cost is paid for. Never by default.
     pub fn hedge_after(mut self, time: Duration) -> Self {
@@ -283,6 +317,7 @@ impl GroupBuilder {
             tags: self.tags,
             timeouts: self.timeouts,
             hedge_after: self.hedge_after,
+            family: self.family,
         }))
     }
 

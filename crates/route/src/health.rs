@@ -53,7 +53,8 @@ pub(crate) enum Role {
 pub(crate) struct Health {
     /// [`CLOSED`], [`TRIAL`], or the moment until which it cools down. Written under the lock; read without.
     gate: AtomicU64,
-    record: Mutex<Record>,
+    /// Elsewhere, as it is not looked at to choose: what is, is side by side.
+    record: Box<Mutex<Record>>,
 }
 
 struct Record {
@@ -77,10 +78,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 // ===== impl Health =====
 
 impl Health {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let record =
             Record { consecutive: 0, ejections: 0, episode: 0, rate: Slices::new(), failures: Slices::new() };
-        Self { gate: AtomicU64::new(CLOSED), record: Mutex::new(record) }
+        Self { gate: AtomicU64::new(CLOSED), record: Box::new(Mutex::new(record)) }
     }
 
     /// Whether a call would be let through, as the usual one or as the trial.
@@ -163,6 +164,8 @@ impl Health {
         let hint = hint.filter(|hint| !hint.is_zero()).map(|hint| hint.min(cooldown.hint_max));
         let time = match role {
             Role::Trial(episode) if episode == record.episode => {
+                // Whatever follows, even if it does not cool down at all by its settings, this trial is over.
+                self.gate.store(LONG_AGO, Ordering::Release);
                 record.ejections = record.ejections.saturating_add(1);
                 hint.unwrap_or_else(|| cooldown.time(record.ejections))
             }
@@ -210,10 +213,6 @@ impl Health {
             before => until.number() > before && until > now,
         };
         if !longer {
-            // Not at all, by its settings: the trial, if this was one, is over.
-            if self.gate.load(Ordering::Acquire) == TRIAL && until <= now {
-                self.gate.store(LONG_AGO, Ordering::Release);
-            }
             return None;
         }
         record.episode += 1;
@@ -283,3 +282,6 @@ impl Record {
         self.failures.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::{
 use http::request::Parts;
 use tower_layer::Layer;
 use ziggurat_catalog::tokens::{ByLength, CountTokens};
-use ziggurat_core::{Limits, Target};
+use ziggurat_core::{Clock, Limits, Target};
 
 use crate::{Affinity, Course, Deployment, Event, Group, Pins, RetryPolicy, Route, Routes, Timeouts};
 
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) hold: Duration,
     pub(crate) pins: Pins,
     pub(crate) counter: Arc<dyn CountTokens>,
+    pub(crate) clock: Clock,
     pub(crate) random: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) report: Arc<Report>,
     pub(crate) affinity: Option<Arc<NameAffinity>>,
@@ -58,6 +59,7 @@ impl RouteLayer {
                 hold: Duration::from_secs(5),
                 pins: Pins::default(),
                 counter: Arc::new(ByLength),
+                clock: Clock::system(),
                 random: random(),
                 report: Arc::new(|_| {}),
                 affinity: None,
@@ -105,6 +107,13 @@ impl RouteLayer {
     #[must_use]
     pub fn counter(mut self, counter: impl CountTokens + 'static) -> Self {
         self.config.counter = Arc::new(counter);
+        self
+    }
+
+    /// Sets the clock by which dates are read, at which a provider says to come back.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.config.clock = clock;
         self
     }
 

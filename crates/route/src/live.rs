@@ -77,7 +77,7 @@ pub(crate) struct Live {
     in_flight: AtomicU64,
     successes: AtomicU64,
     failures: AtomicU64,
-    last_failure: Mutex<Option<Failed>>,
+    last_failure: Box<Mutex<Option<Failed>>>,
 }
 
 // ===== impl Sample =====
@@ -107,7 +107,7 @@ impl Sample {
 // ===== impl Live =====
 
 impl Live {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             health: Health::new(),
             latency: Latency::new(),
@@ -115,7 +115,7 @@ impl Live {
             in_flight: AtomicU64::new(0),
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            last_failure: Mutex::new(None),
+            last_failure: Box::default(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Live {
     }
 
     pub(crate) fn figures(&self, now: Moment) -> Figures {
-        let (requests, tokens) = self.usage.last_minute(now);
+        let (requests, tokens) = self.usage.last_minute(Usage::slice(now));
         let (first_token, per_token) = self.latency.means();
         Figures {
             state: self.health.state(now),
@@ -158,3 +158,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,9 @@ impl Permit {
 
     /// Says that the call failed, and when the provider says that the same call may work. Returns for how long the deployment is left
     /// alone, if this is why.
+    ///
+    /// Not for what is no failure of the deployment: a refusal of our own within the attempt, or the end of a time that the caller set. For
+    /// these, drop the permit.
     pub fn failed(mut self, cause: Cause, hint: Option<Duration>, now: Instant) -> Option<Duration> {
         self.told = true;
         let moment = Moment::of(now);

@@ -103,8 +103,8 @@ impl Group {
     /// Picks a deployment: of those of the lowest order that can be called, that of the affinity, else that of the strategy. Where all
     /// that are left cool down, that which returns soonest. Allocates nothing.
     pub fn pick(&self, ask: &Ask<'_>) -> Picked {
-        let tags = self.members.iter().map(|member| &*member.tags);
-        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, tags) else { return Picked::NoTag };
+        let empty = |pool: &Pool<'_>| !self.members.iter().any(|member| pool.has(&member.tags));
+        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, empty) else { return Picked::NoTag };
         let (moment, mut random) = (Moment::of(ask.now), Random::new(ask.seed));
         for level in &self.levels {
             let random = RefCell::new(Random::new(random.draw()));

@@ -185,3 +185,6 @@ impl<T: Copy> PerKind<T> {
         self.0.iter().flatten().copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

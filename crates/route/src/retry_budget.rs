@@ -115,3 +115,79 @@ impl fmt::Debug for RetryBudget {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Later(u64),
+        Success,
+        Retry,
+    }
+
+    proptest! {
+        /// Against sums of rational numbers: of 1/100 of a success and of 1/1000 of a second.
+        #[test]
+        fn is_exact(
+            percent in 0_u32..150, floor in 0_u32..5, most in 0_u32..50,
+            steps in prop::collection::vec(prop_oneof![
+                (0_u64..2000).prop_map(Step::Later), Just(Step::Success), Just(Step::Retry)
+            ], 1..300)
+        ) {
+            let budget = RetryBudget::new(percent, floor).keep(most);
+            let mut now = Instant::now();
+            let most = u64::from(most) * 1000;
+            let mut level = (u64::from(floor) * 10 * 1000).min(most);
+            let _ = budget.left(now);
+            for step in steps {
+                match step {
+                    Step::Later(millis) => {
+                        now += Duration::from_millis(millis);
+                        level = (level + millis * u64::from(floor)).min(most);
+                    }
+                    Step::Success => {
+                        budget.deposit(now);
+                        level = (level + u64::from(percent) * 10).min(most);
+                    }
+                    Step::Retry => {
+                        let expected = level >= 1000;
+                        prop_assert_eq!(budget.withdraw(now), expected);
+                        level -= if expected { 1000 } else { 0 };
+                    }
+                }
+                prop_assert_eq!(budget.left(now), level / 1000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_adds_nothing_twice() {
+        let (budget, now) = (RetryBudget::new(0, 1), Instant::now());
+        let later = now + Duration::from_secs(5);
+        assert_eq!([budget.left(later), budget.left(now), budget.left(later)], [10; 3]);
+        assert_eq!(budget.left(later + Duration::from_secs(1)), 11);
+        assert!(RetryBudget::unlimited().withdraw(now));
+    }
+
+    #[test]
+    fn threads_take_no_more_than_there_is() {
+        let (budget, now) = (RetryBudget::new(0, 0).keep(0), Instant::now());
+        let budget = RetryBudget {
+            bucket: Mutex::new(Bucket { level: 1000 * RETRY, filled: None }),
+            most: 1000 * RETRY,
+            ..budget
+        };
+        let taken: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..500).filter(|_| budget.withdraw(now)).count())).collect();
+            threads.into_iter().map(|thread| thread.join().expect("does not panic")).sum()
+        });
+        assert_eq!(taken, 1000);
+    }
+}

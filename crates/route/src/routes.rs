@@ -79,6 +79,8 @@ struct Legs {
 struct Table {
     courses: HashMap<Arc<str>, Course>,
     groups: Vec<Arc<Group>>,
+    /// What the names fall back to that only a wildcard finds, and wildcards.
+    listed: HashMap<String, [Vec<Arc<Group>>; 3]>,
     /// What a group falls back to that has no list of its own.
     default: Box<[Arc<Group>]>,
     most: usize,
@@ -99,10 +101,7 @@ impl Routes {
     pub fn course(&self, model: &str, principal: Option<&Principal>) -> Option<Course> {
         let course = match self.0.courses.get(model) {
             Some(course) => course.clone(),
-            None => {
-                let first = (self.0.otherwise.as_ref()?)(model)?;
-                Course::new(first, [self.0.default.to_vec(), Vec::new(), Vec::new()])
-            }
+            None => self.found(model)?,
         };
         Some(match principal {
             Some(principal) => course.for_those_who(|name| principal.may_use(name)),
@@ -142,6 +141,15 @@ impl Routes {
         self.0.timeouts
     }
 
+    /// The course of a model that only a wildcard finds.
+    fn found(&self, model: &str) -> Option<Course> {
+        let first = (self.0.otherwise.as_ref()?)(model)?;
+        let family = first.family().unwrap_or(model);
+        let listed = self.0.listed.get(model).or_else(|| self.0.listed.get(family));
+        let lists = listed.cloned().unwrap_or_else(|| [self.0.default.to_vec(), Vec::new(), Vec::new()]);
+        Some(Course::new(first, lists))
+    }
+
     fn group(&self, name: &str) -> Option<Arc<Group>> {
         match self.0.courses.get(name) {
             Some(course) => Some(Arc::clone(&course.0.first)),
@@ -171,7 +179,8 @@ impl RoutesBuilder {
         self
     }
 
-    /// Falls back from a group to others, in this order, and from there to what they fall back to.
+    /// Falls back from a group to others, in this order, and from there to what they fall back to. Of several lists for one group the
+    /// first counts.
     pub fn fall_back<N: Into<String>>(
         mut self,
         list: List,
@@ -211,7 +220,7 @@ impl RoutesBuilder {
     ///
     /// # Errors
     /// [`InvalidRoutes`] when a name stands twice, or for nothing, or when fallbacks go in a circle.
-    pub fn build(self) -> Result<Routes, InvalidRoutes> {
+    pub fn build(mut self) -> Result<Routes, InvalidRoutes> {
         let mut by_name: HashMap<String, Arc<Group>> = HashMap::new();
         let listed = self.groups.iter().map(|group| (group.name().to_owned(), Arc::clone(group)));
         for (name, group) in listed {
@@ -225,6 +234,12 @@ impl RoutesBuilder {
                 return Err(InvalidRoutes::Twice(alias.clone()));
             }
         }
+        // What falls back by an alias is the group that it stands for.
+        for (from, _) in self.lists.values_mut().flatten() {
+            if let Some(group) = by_name.get(from) {
+                group.name().clone_into(from);
+            }
+        }
         let most = self.most.unwrap_or(MOST_FALLBACKS);
         let mut default = Vec::new();
         for name in &self.default {
@@ -232,27 +247,40 @@ impl RoutesBuilder {
         }
         let mut courses = HashMap::with_capacity(by_name.len());
         for (name, group) in &by_name {
-            let mut lists = [List::General, List::ContextWindow, List::ContentPolicy].map(|list| {
-                let mut path = vec![group.name().to_owned()];
-                let mut found = Vec::new();
-                self.follow(&by_name, list, &mut path, &mut found)?;
-                found.truncate(most);
-                Ok(found)
-            });
-            if let Ok(general) = &mut lists[0]
-                && general.is_empty()
-                && self.list(List::General, group.name()).is_none()
-            {
+            let mut lists = self.follow_all(&by_name, group.name(), most)?;
+            if lists[0].is_empty() && self.list(List::General, group.name()).is_none() {
                 let others = default.iter().filter(|other| !Arc::ptr_eq(other, group));
-                general.extend(others.take(most).cloned());
+                lists[0].extend(others.take(most).cloned());
             }
-            let [general, context_window, content_policy] = lists;
-            let course = Course::new(Arc::clone(group), [general?, context_window?, content_policy?]);
-            courses.insert(Arc::from(&**name), course);
+            courses.insert(Arc::from(&**name), Course::new(Arc::clone(group), lists));
+        }
+        let mut listed = HashMap::new();
+        for (from, _) in self.lists.values().flatten().filter(|(from, _)| !by_name.contains_key(from)) {
+            if self.otherwise.is_none() {
+                return Err(InvalidRoutes::Unknown { of: "fallbacks".to_owned(), name: from.clone() });
+            }
+            listed.insert(from.clone(), self.follow_all(&by_name, from, most)?);
         }
         let Self { groups, timeouts, otherwise, .. } = self;
         let default = default.into();
-        Ok(Routes(Arc::new(Table { courses, groups, default, most, timeouts, otherwise })))
+        Ok(Routes(Arc::new(Table { courses, groups, listed, default, most, timeouts, otherwise })))
+    }
+
+    /// What a name falls back to, by list, `most` each.
+    fn follow_all(
+        &self,
+        by_name: &HashMap<String, Arc<Group>>,
+        name: &str,
+        most: usize,
+    ) -> Result<[Vec<Arc<Group>>; 3], InvalidRoutes> {
+        let mut all: [Vec<Arc<Group>>; 3] = Default::default();
+        for (list, found) in
+            [List::General, List::ContextWindow, List::ContentPolicy].into_iter().zip(&mut all)
+        {
+            self.follow(by_name, list, &mut vec![name.to_owned()], found)?;
+            found.truncate(most);
+        }
+        Ok(all)
     }
 
     fn list(&self, list: List, of: &str) -> Option<&[String]> {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     task::{Context, Poll},
 };
 
@@ -119,7 +119,7 @@ where
         inner,
         end,
         tally: Tally::default(),
-        asked: Asked { parts, bytes, call, meter, config },
+        asked: Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) },
     };
     let (streams, hold) = (story.asked.is_followed(), story.asked.config.hold);
     let mut attempts = Box::pin(story.tell());

@@ -11,9 +11,10 @@ use tower_service::Service;
 use ziggurat_core::{Body, BoxError, CallEnd, Cause, Metered, Problem, Rejection, Served, Target};
 
 use crate::{
-    Affinity, Ask, Course, Event, Group, List, Permit, Picked, Sample,
+    Affinity, Ask, Course, Event, Group, List, Permit, Picked,
     attempt::{Answer, Asked, Failure, Kind},
-    body::{RoutedBody, Told, settle},
+    body::{RoutedBody, Told},
+    score::Score,
     timeouts::{Fires, Timeouts, Timer},
 };
 
@@ -36,19 +37,15 @@ pub(crate) struct Story<S> {
 /// What is counted of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    attempts: u32,
     /// In the group that was asked last.
     retries: u32,
     fallbacks: u32,
-    last: Option<Target>,
 }
 
 /// An answer, and who gave it.
 struct Answered {
     answer: Answer,
-    group: Arc<Group>,
-    target: Target,
-    permit: Permit,
+    score: Score,
     idle: Option<Duration>,
 }
 
@@ -77,6 +74,7 @@ where
         let mut groups: SmallVec<[Arc<Group>; 2]> = smallvec![Arc::clone(self.course.first())];
         let mut list = None;
         let mut told: Option<Box<Failure>> = None;
+        let mut cooling = false;
         while let Some(group) = groups.last().cloned() {
             let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
             let failure = match self.ask_group(&group, others, total).await {
@@ -84,6 +82,7 @@ where
                 Err(failure) => failure,
             };
             let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
+            cooling |= failure.kind == Kind::Cooling;
             told = Some(the_one_to_tell(told, failure));
             if !falls_back {
                 break;
@@ -96,13 +95,13 @@ where
             self.tally.retries = 0;
             groups.push(next);
         }
-        // Better the least bad than nobody: all groups cool down.
-        if self.tally.attempts == 0 && told.as_ref().is_some_and(|told| told.kind == Kind::Cooling) {
+        // Better the least bad than nobody: where a group cools down, and nobody in its place was asked either.
+        if cooling && self.asked.made() == 0 {
             let first = Arc::clone(self.course.first());
             self.tally.fallbacks = 0;
             match self.ask_group(&first, false, total).await {
                 Ok(answered) => return self.answer(answered),
-                Err(failure) => told = Some(failure),
+                Err(failure) => told = Some(the_one_to_tell(told, failure)),
             }
         }
         self.fail(*told.expect("invariant: who is not answered has failed"))
@@ -139,33 +138,31 @@ where
             match kind {
                 Kind::Provider => {}
                 // The next candidate: nobody was asked anything.
-                Kind::Refused | Kind::Cooling => {
-                    self.tally.attempts -= 1;
-                    continue;
-                }
+                Kind::Refused | Kind::Cooling => continue,
                 Kind::Final => break,
             }
-            let other = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);
-            if !self.is_worth_a_retry(group, &problem) {
-                // Another deployment may know the key, have the model, or be paid for.
-                if other.is_none() || !is_the_deployments(problem.cause) {
-                    break;
-                }
-            } else {
-                let wait = match other {
-                    Some(_) => Some(Duration::ZERO),
-                    None => self.wait(group, &problem, total, others),
-                };
-                let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else {
-                    break;
-                };
-                if other.is_none() {
-                    sleep(wait).await;
-                    tried.clear();
-                }
-                self.tally.retries += 1;
+            let worth = self.is_worth_a_retry(group, &problem);
+            // Another deployment may know the key, have the model, or be paid for.
+            if !worth && !is_the_deployments(problem.cause) {
+                break;
             }
-            next = other;
+            next = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);
+            if !worth {
+                if next.is_none() {
+                    break;
+                }
+                continue;
+            }
+            let wait = match next {
+                Some(_) => Some(Duration::ZERO),
+                None => self.wait(group, &problem, total, others),
+            };
+            let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else { break };
+            if next.is_none() {
+                sleep(wait).await;
+                tried.clear();
+            }
+            self.tally.retries += 1;
         }
         Err(told.expect("invariant: it ends with a failure"))
     }
@@ -179,7 +176,7 @@ where
         total: Option<Fires>,
     ) -> Result<Answered, Box<Failure>> {
         let limits = self.timeouts_of(group, chosen.index);
-        self.tally.count(group, chosen.index, tried);
+        tried.push(chosen.index);
         let first = attempt(&self.asked, self.inner.clone(), group, chosen, limits, total);
         let Some(after) = group.hedge_after() else { return first.await };
         let mut first = pin!(first);
@@ -194,7 +191,7 @@ where
             return first.await;
         };
         let limits = self.timeouts_of(group, other.index);
-        self.tally.count(group, other.index, tried);
+        tried.push(other.index);
         let mut second = pin!(attempt(&self.asked, self.inner.clone(), group, other, limits, total));
         let both = |one, other| Err(the_one_to_tell(Some(one), other));
         tokio::select! {
@@ -248,7 +245,8 @@ where
         let worth = match problem.should_retry {
             // A provider knows its own errors best.
             Some(false) => false,
-            Some(true) => done < policy.most(),
+            // What is spent stays so, whatever else it says.
+            Some(true) => done < policy.most() && problem.cause != Cause::Quota,
             None => policy.should_retry(problem.cause, done),
         };
         worth && self.max_retries.is_none_or(|most| done < most)
@@ -297,19 +295,19 @@ where
     }
 
     fn answer(self, answered: Answered) -> Told {
-        let Answered { answer, group, target, permit, idle } = answered;
-        group.retry_budget().deposit(Instant::now());
-        let served = self.tally.served(target, &group);
+        let Answered { answer, score, idle } = answered;
+        score.group().retry_budget().deposit(Instant::now());
+        let served = self.served(score.target().clone(), score.group());
         let mut response = match self.asked.is_followed() {
             true => {
                 let dialect = self.asked.call.dialect();
-                let (head, body) = RoutedBody::new(answer, permit, idle, dialect, self.end);
+                let (head, body) = RoutedBody::new(answer, score, idle, dialect, self.end);
                 Response::from_parts(head, Body::new(body))
             }
             false => {
                 match answer.watched.ended() {
-                    Some(attempt) => settle(permit, &attempt, &answer.watched),
-                    None => permit.succeeded(&Sample::new(answer.watched.elapsed()), Instant::now()),
+                    Some(attempt) => score.ended(&attempt, &answer.watched),
+                    None => score.passed(&answer.watched),
                 }
                 let response = Response::from_parts(answer.head, answer.body);
                 ending(response, self.end)
@@ -320,7 +318,7 @@ where
     }
 
     fn fail(mut self, failure: Failure) -> Told {
-        let Failure { kind, problem, response } = failure;
+        let Failure { kind, problem, response, by } = failure;
         let dialect = self.asked.call.dialect();
         let response = response.unwrap_or_else(|| match kind {
             Kind::Provider => problem.clone().into_response(dialect),
@@ -329,13 +327,20 @@ where
             _ => Rejection::from(problem.clone()).into_response(dialect),
         });
         let mut response = ending(response, self.end.take());
-        if let Some(target) = self.tally.last.take().filter(|_| self.tally.attempts > 0) {
+        if let Some((group, index)) = by {
             // Whatever there is to be known of its attempts is on the meter.
             response.extensions_mut().insert(Metered);
-            let served = self.tally.served(target, self.course.first());
+            let served = self.served(group.deployments()[index].target().clone(), &group);
             response.extensions_mut().insert(served);
         }
         Told { response, problem: Some(problem) }
+    }
+
+    fn served(&self, target: Target, group: &Group) -> Served {
+        let mut served = Served::by(target, self.asked.made());
+        served.group = Some(group.shared_name());
+        (served.retries, served.fallbacks) = (self.tally.retries, self.tally.fallbacks);
+        served
     }
 }
 
@@ -354,20 +359,18 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let Chosen { index, mut permit, .. } = chosen;
-    let deployment = &group.deployments()[index];
-    let target = deployment.target().clone();
-    match asked.attempt(inner, &target, timeouts, total).await {
+    let mut score = Score::new(chosen.permit, Arc::clone(group), chosen.index, Arc::clone(&asked.config));
+    match asked.attempt(inner, score.target(), timeouts, total).await {
         Ok(answer) => {
-            permit.answered(Instant::now());
-            Ok(Answered { answer, group: Arc::clone(group), target, permit, idle: timeouts.idle })
+            score.answered();
+            Ok(Answered { answer, score, idle: timeouts.idle })
         }
-        Err(failure) => {
-            let Failure { kind, problem, .. } = &*failure;
-            if *kind == Kind::Provider {
-                let (group, cause) = (group.name(), problem.cause);
-                let cools = permit.failed(cause, problem.retry_after, Instant::now());
-                (asked.config.report)(&Event::Failed { group, deployment: deployment.id(), cause, cools });
+        Err(mut failure) => {
+            if matches!(failure.kind, Kind::Provider | Kind::Final) {
+                failure.by = Some((Arc::clone(group), score.index()));
+            }
+            if failure.kind == Kind::Provider {
+                score.failed(failure.problem.cause, failure.problem.retry_after);
             }
             Err(failure)
         }
@@ -433,23 +436,6 @@ impl Failure {
                     | Cause::MethodNotAllowed
             ),
         }
-    }
-}
-
-// ===== impl Tally =====
-
-impl Tally {
-    fn count(&mut self, group: &Group, index: usize, tried: &mut Tried) {
-        tried.push(index);
-        self.attempts += 1;
-        self.last = Some(group.deployments()[index].target().clone());
-    }
-
-    fn served(&self, target: Target, group: &Group) -> Served {
-        let mut served = Served::by(target, self.attempts);
-        served.group = Some(group.shared_name());
-        (served.retries, served.fallbacks) = (self.retries, self.fallbacks);
-        served
     }
 }
 

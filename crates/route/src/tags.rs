@@ -43,11 +43,11 @@ const DEFAULT: &str = "default";
 // ===== impl Pool =====
 
 impl<'a> Pool<'a> {
-    /// The pool for a call with these tags among deployments with those; `None` if it is empty.
-    pub(crate) fn new<'t>(
+    /// The first pool for a call with these tags that is not `empty`.
+    pub(crate) fn new(
         rules: TagRules,
         wanted: &'a [Arc<str>],
-        deployments: impl Iterator<Item = &'t [Arc<str>]> + Clone,
+        empty: impl Fn(&Self) -> bool,
     ) -> Option<Self> {
         if rules == TagRules::Ignore {
             return Some(Self { rules, wanted, kind: PoolKind::All });
@@ -56,7 +56,7 @@ impl<'a> Pool<'a> {
         let kinds =
             if names { [PoolKind::Named, PoolKind::Default] } else { [PoolKind::Default, PoolKind::All] };
         let pools = kinds.into_iter().map(|kind| Self { rules, wanted, kind });
-        pools.into_iter().find(|pool| deployments.clone().any(|tags| pool.has(tags)))
+        pools.into_iter().find(|pool| !empty(pool))
     }
 
     /// Whether a deployment with these tags is in it.
@@ -94,9 +94,8 @@ mod tests {
         let tags = |tags: &[&str]| -> Vec<Arc<str>> { tags.iter().map(|tag| Arc::from(*tag)).collect() };
         let deployments: Vec<_> = deployments.iter().copied().map(tags).collect();
         let wanted = tags(wanted);
-        let Some(pool) = Pool::new(rules, &wanted, deployments.iter().map(Vec::as_slice)) else {
-            return Vec::new();
-        };
+        let empty = |pool: &Pool<'_>| !deployments.iter().any(|tags| pool.has(tags));
+        let Some(pool) = Pool::new(rules, &wanted, empty) else { return Vec::new() };
         (0..deployments.len()).filter(|at| pool.has(&deployments[*at])).collect()
     }
 

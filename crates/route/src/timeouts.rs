@@ -18,10 +18,23 @@ pub struct Timeouts {
     pub first_token: Option<Duration>,
     /// Between two pieces of a stream.
     pub idle: Option<Duration>,
-    /// A whole attempt, to the end of its answer.
+    /// An attempt at an answer in one piece, to its end.
+    pub whole: Option<Duration>,
+    /// An attempt at any answer, to its end.
     pub attempt: Option<Duration>,
     /// The whole call: all attempts, the waits between them, and the end of the answer.
     pub total: Option<Duration>,
+}
+
+/// Extension of the request of an attempt: how long it may take, for the HTTP client, which alone knows whether anything was sent when
+/// the time was over ([`Unsent`](ziggurat_core::Unsent)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patience {
+    /// When the head of the answer is to be there.
+    pub head: Option<Instant>,
+    /// How long its body may be silent.
+    pub idle: Option<Duration>,
 }
 
 /// Which of the timeouts has fired.
@@ -34,7 +47,7 @@ pub enum Timer {
     FirstToken,
     /// [`Timeouts::idle`].
     Idle,
-    /// [`Timeouts::attempt`].
+    /// [`Timeouts::attempt`], or [`Timeouts::whole`].
     Attempt,
     /// [`Timeouts::total`].
     Total,
@@ -78,6 +91,13 @@ impl Timeouts {
         self
     }
 
+    /// Sets the time for an attempt at an answer in one piece.
+    #[must_use]
+    pub const fn whole(mut self, limit: Duration) -> Self {
+        self.whole = Some(limit);
+        self
+    }
+
     /// Sets the time for an attempt.
     #[must_use]
     pub const fn attempt(mut self, limit: Duration) -> Self {
@@ -112,6 +132,7 @@ impl Timeouts {
             first_byte: of(self.first_byte, other.first_byte),
             first_token: of(self.first_token, other.first_token),
             idle: of(self.idle, other.idle),
+            whole: of(self.whole, other.whole),
             attempt: of(self.attempt, other.attempt),
             total: of(self.total, other.total),
         }

@@ -74,7 +74,8 @@ async fn failure(
 ) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
     let mut problem = expected.confidential.decode_error(Some(parts.status), &bytes);
-    problem.retry_after = retry_after(&parts.headers).filter(|_| problem.cause.is_transient());
+    let is_transient = problem.cause.is_transient();
+    problem.retry_after = retry_after(&parts.headers, &bytes, (config.now)()).filter(|_| is_transient);
     problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
         Some(b"true") => Some(true),
         Some(b"false") => Some(false),
@@ -90,7 +91,13 @@ async fn failure(
         *response.status_mut() = parts.status;
         *response.body_mut() = Body::from(bytes);
     }
-    copy_headers(&parts.headers, response.headers_mut(), expected);
+    let headers = response.headers_mut();
+    copy_headers(&parts.headers, headers, expected);
+    if !is_transient {
+        // A quota does not come back in a moment, and a bad request never.
+        headers.remove("retry-after");
+        headers.remove("retry-after-ms");
+    }
     response
 }
 

@@ -281,6 +281,30 @@ async fn when_to_come_back_is_told_if_it_can_be_read() {
 }
 
 #[tokio::test]
+async fn when_to_come_back_is_read_from_the_words_and_the_windows_too() {
+    const WAIT: &str = r#"{"error":{"message":"Please try again in 1m30.5s.","type":"requests"}}"#;
+    const QUOTA: &str = r#"{"error":{"message":"Please try again in 20s.","code":"insufficient_quota"}}"#;
+    for (status, words, name, value, told) in [
+        (429, WAIT, "x-other", "", Some("91")),
+        (429, "{}", "x-ratelimit-reset-tokens", "6m0s", Some("360")),
+        // The clock stands at 1 000 000 s.
+        (503, "{}", "anthropic-ratelimit-requests-reset", "1970-01-12T13:46:42.5Z", Some("3")),
+        (429, QUOTA, "x-ratelimit-reset-tokens", "6m0s", None),
+        (429, QUOTA, "retry-after", "7", None),
+        (402, "{}", "retry-after-ms", "7", None),
+        (400, "{}", "retry-after", "7", None),
+    ] {
+        for (caller, provider) in DIRECTIONS {
+            let mut reply = answering(status, "application/json", words);
+            reply.headers_mut().insert(name, HeaderValue::from_static(value));
+            let exchange = fail(caller, provider, reply).await;
+            assert_eq!(exchange.header("retry-after"), told, "{caller:?} {provider:?} {words} {name}");
+            assert_eq!(exchange.header("retry-after-ms"), None);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_error_body_without_end_is_not_read_to_its_end() {
     let flood = std::iter::repeat_with(|| Step::data(&[b' '; 1 << 16][..])).take(1000);
     let exchange = fail(OPENAI, OPENAI, answering(500, "application/json", Scripted::new(flood))).await;

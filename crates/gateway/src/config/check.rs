@@ -131,5 +131,5 @@ const HOMES: [(&str, &Section); 5] = [
     ("ziggurat_settings", &ZIGGURAT_SETTINGS),
 ];
 
-const IGNORED: &str = "known to LiteLLM, not supported yet: ignored";
-const REFUSED: &str = "known to LiteLLM, not supported yet: refusing to run without it";
+pub(super) const IGNORED: &str = "known to LiteLLM, not supported yet: ignored";
+pub(super) const REFUSED: &str = "known to LiteLLM, not supported yet: refusing to run without it";

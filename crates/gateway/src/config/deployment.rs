@@ -14,6 +14,7 @@ use super::model::{self, Model};
 use super::node::{Node, Value};
 use super::price::Pricing;
 use super::provider::{Api, Auth, Provider};
+use super::routing::DeploymentRouting;
 use super::spending::{Place, Rates};
 use super::value::seconds;
 use crate::secret::Secret;
@@ -51,6 +52,9 @@ pub(crate) struct Deployment {
     pub(crate) timeout: Option<Duration>,
     /// How long a stream may take.
     pub(crate) stream_timeout: Option<Duration>,
+    /// How calls come to it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the layer that follows it is wired next"))]
+    pub(crate) routing: DeploymentRouting,
     /// What it may be used.
     pub(crate) rates: Rates,
     /// What it costs, as far as the file says.
@@ -101,6 +105,7 @@ impl Deployment {
         let info = node.get("model_info");
         let rates = Rates::of_deployment(params, info, report);
         let pricing = Pricing::read(params, info, report);
+        let routing = DeploymentRouting::read(params, info, report);
         let Model { provider, id: model } = model?;
         let base = read_base(params, provider, environment, report);
         let api_key = read_key(params, provider, environment, report);
@@ -122,6 +127,7 @@ impl Deployment {
             extra_headers: headers,
             timeout: timeouts[0],
             stream_timeout: timeouts[1],
+            routing,
             rates,
             pricing,
             extra: read_extra(params),

@@ -80,7 +80,7 @@ impl Section {
     }
 }
 
-const fn group(policy: Policy, kind: Kind, names: &'static str) -> Group {
+pub(super) const fn group(policy: Policy, kind: Kind, names: &'static str) -> Group {
     Group { policy, kind, names }
 }
 
@@ -89,13 +89,8 @@ use Policy::{Callbacks, Ignore, Pass, Read, Refuse};
 
 /// Values that ask for what this gateway does anyway, where that is not `false`, empty or nothing.
 pub(super) const ALREADY_SO: &[(&str, &str)] = &[
-    ("num_retries", "0"),
     ("num_retries_per_request", "0"),
     ("max_retries", "0"),
-    ("max_fallbacks", "0"),
-    ("retry_after", "0"),
-    ("cooldown_time", "0"),
-    ("disable_cooldowns", "true"),
     ("ssl_verify", "true"),
     ("user_url_validation", "true"),
     ("turn_off_message_logging", "true"),
@@ -152,12 +147,17 @@ pub(super) const LITELLM_PARAMS: Section = Section {
     groups: &[
         group(Read, Text, "model api_key api_base base_url api_version custom_llm_provider organization"),
         group(Read, Flag, "drop_params"),
-        group(Read, Number, "timeout stream_timeout rpm tpm itpm otpm max_parallel_requests"),
+        group(
+            Read,
+            Number,
+            "timeout stream_timeout rpm tpm itpm otpm max_parallel_requests weight order num_retries max_retries
+             cooldown_time allowed_fails",
+        ),
         group(Read, Text, "base_model"),
         // Prices that cannot be counted are refused where they are read.
         group(Read, Any, "*_cost_per_* *_token_cost*"),
-        group(Read, Texts, "additional_drop_params allowed_openai_params"),
-        group(Read, Map, "extra_headers extra_body"),
+        group(Read, Texts, "additional_drop_params allowed_openai_params tags"),
+        group(Read, Map, "extra_headers extra_body allowed_fails_policy"),
         group(
             Pass,
             Any,
@@ -167,15 +167,11 @@ pub(super) const LITELLM_PARAMS: Section = Section {
              verbosity modalities audio prediction store metadata web_search_options safety_identifier
              prompt_cache_key prompt_cache_retention dimensions encoding_format",
         ),
-        group(
-            Ignore,
-            Number,
-            "weight order max_retries num_retries cooldown_time keepalive_seconds max_file_size_mb",
-        ),
+        group(Ignore, Number, "keepalive_seconds max_file_size_mb"),
         group(
             Ignore,
             Any,
-            "tags tag_regex region_name timeout_by_service_tier configurable_clientside_auth_params
+            "tag_regex region_name timeout_by_service_tier configurable_clientside_auth_params
              allow_client_keepalive_override use_in_pass_through use_chat_completions_api use_litellm_proxy
              use_xai_oauth merge_reasoning_content_in_choices cache_control_injection_points model_info
              provider_affinity_header litellm_trace_id *cost_per_* *_cost hf_model_name headers
@@ -203,16 +199,22 @@ pub(super) const MODEL_INFO: Section = Section {
         group(Read, Name, "id"),
         group(Read, Text, "base_model"),
         group(Read, Texts, "access_groups"),
-        group(Read, Number, "rpm tpm itpm otpm max_parallel_requests max_tokens max_input_tokens max_output_tokens"),
+        group(
+            Read,
+            Number,
+            "rpm tpm itpm otpm max_parallel_requests max_tokens max_input_tokens max_output_tokens allowed_fails
+             cooldown_time",
+        ),
+        group(Read, Map, "allowed_fails_policy"),
+        group(Read, Flag, "disable_background_health_check"),
         group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(
             Ignore,
             Any,
             "mode supports_* supported_* tier discoverable
              description display_name litellm_provider ptu_* *cost_per_* *_cost db_model created_at
-             created_by updated_at updated_by deprecation_date output_vector_size allowed_fails
-             allowed_fails_policy cooldown_time disable_background_health_check health_check_* enable_tag_filtering
-             allow_fail_open internal_router_model member_auto_router key source version",
+             created_by updated_at updated_by deprecation_date output_vector_size
+             health_check_* enable_tag_filtering allow_fail_open internal_router_model member_auto_router key source version",
         ),
         group(
             Refuse,
@@ -226,36 +228,47 @@ pub(super) const MODEL_INFO: Section = Section {
 pub(super) const ROUTER_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
-        group(Read, Map, "model_group_alias"),
-        group(Read, Number, "default_max_parallel_requests"),
-        group(Read, Text, "redis_url redis_host redis_password"),
+        group(
+            Read,
+            Map,
+            "model_group_alias routing_strategy_args retry_policy model_group_retry_policy allowed_fails_policy",
+        ),
+        group(
+            Read,
+            Number,
+            "default_max_parallel_requests num_retries max_fallbacks allowed_fails cooldown_time timeout
+             stream_timeout retry_after deployment_affinity_ttl_seconds",
+        ),
+        group(Read, Text, "routing_strategy redis_url redis_host redis_password"),
         group(Read, Name, "redis_port redis_db"),
-        group(Read, Flag, "redis_ssl"),
+        group(
+            Read,
+            Flag,
+            "redis_ssl disable_cooldowns enable_pre_call_checks enable_tag_filtering tag_filtering_match_any
+             enable_weighted_failover",
+        ),
+        group(Read, List, "fallbacks context_window_fallbacks content_policy_fallbacks"),
+        group(Read, Texts, "default_fallbacks optional_pre_call_checks"),
         group(
             Ignore,
             Number,
-            "num_retries max_retries max_fallbacks allowed_fails cooldown_time timeout stream_timeout retry_after
-             client_ttl default_priority polling_interval
-             deployment_affinity_ttl_seconds health_check_staleness_threshold",
+            "max_retries client_ttl default_priority polling_interval health_check_staleness_threshold",
         ),
         group(
             Ignore,
             Flag,
-            "disable_cooldowns set_verbose cache_responses enable_pre_call_checks enable_pre_call_check
-             tag_filtering_match_any enable_weighted_failover enable_health_check_routing
+            "set_verbose cache_responses enable_pre_call_check enable_health_check_routing
              health_check_ignore_transient_errors ignore_invalid_deployments",
         ),
         group(
             Ignore,
             Any,
-            "routing_strategy routing_strategy_args routing_groups fallbacks default_fallbacks
-             context_window_fallbacks content_policy_fallbacks retry_policy model_group_retry_policy
-             allowed_fails_policy redis_* cache_kwargs
+            "routing_groups redis_* cache_kwargs
              caching_groups default_litellm_params debug_level alerting_config assistants_config
-             router_general_settings optional_pre_call_checks model_group_affinity_config weights
+             router_general_settings model_group_affinity_config weights
              order_fallback_status_codes search_tools tag_routing_prefix",
         ),
-        group(Refuse, Any, "enable_tag_filtering provider_budget_config guardrail_list"),
+        group(Refuse, Any, "provider_budget_config guardrail_list"),
     ],
 };
 
@@ -317,13 +330,19 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
     unknown: Unknown::Refuse,
     groups: &[
         group(Read, Flag, "drop_params include_cost_in_streaming_usage"),
-        group(Read, Number, "request_timeout budget_exceeded_status_code"),
+        group(
+            Read,
+            Number,
+            "request_timeout budget_exceeded_status_code num_retries max_fallbacks allowed_fails cooldown_time",
+        ),
+        group(Read, List, "fallbacks context_window_fallbacks content_policy_fallbacks"),
+        group(Read, Texts, "default_fallbacks"),
         // An amount of money is held against more than being a number, where it is read.
         group(Read, Any, "max_budget max_end_user_budget"),
         group(Read, Text, "budget_duration timezone max_end_user_budget_id"),
         group(Read, Map, "cost_discount_config cost_margin_config tag_budget_config"),
         group(Callbacks, Any, "callbacks"),
-        group(Ignore, Number, "num_retries num_retries_per_request max_fallbacks allowed_fails"),
+        group(Ignore, Number, "num_retries_per_request"),
         group(
             Ignore,
             Any,
@@ -335,7 +354,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
              store_audit_logs set_verbose json_logs suppress_debug_info telemetry email token logging
              max_tokens modify_params use_chat_completions_url_for_anthropic_messages strip_anthropic_total_tokens
              route_all_chat_openai_to_responses gemini_live_defer_setup use_legacy_interactions_schema retry
-             fallbacks default_fallbacks context_window_fallbacks content_policy_fallbacks model_fallbacks
+             model_fallbacks
              cache cache_params caching caching_with_models default_in_memory_ttl default_redis_ttl
              default_redis_batch_cache_expiry enable_caching_on_provider_specific_optional_params
              enable_redis_auth_cache api_key openai_key groq_key gigachat_key xai_key databricks_key
@@ -399,7 +418,16 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
             "ledger price_map uncapped uncapped_streams unpriced on_disconnect token_counter redis
              on_limits_away on_budgets_away",
         ),
-        group(Read, Number, "rpm tpm itpm otpm hold_ttl admin_port store_deadline"),
+        group(
+            Read,
+            Number,
+            "rpm tpm itpm otpm hold_ttl admin_port store_deadline stream_hold first_token_timeout idle_timeout
+             total_timeout",
+        ),
+        group(Read, Flag, "continue_streams"),
+        group(Read, List, "shadow"),
+        group(Read, Map, "retry_budget probes"),
+        group(Read, Any, "hedge_after"),
     ],
 };
 

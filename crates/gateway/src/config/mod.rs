@@ -16,6 +16,8 @@ mod pattern;
 mod price;
 mod provider;
 mod resolve;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the layer that follows it is wired next"))]
+pub(crate) mod routing;
 mod spending;
 mod stores;
 mod value;
@@ -25,6 +27,8 @@ mod yaml;
 mod canary_tests;
 #[cfg(test)]
 mod include_tests;
+#[cfg(test)]
+mod routing_tests;
 #[cfg(test)]
 mod spending_tests;
 #[cfg(test)]
@@ -47,6 +51,7 @@ use self::diagnostic::Report;
 use self::env::Environment;
 use self::keys::{ALIAS, GENERAL_SETTINGS, LITELLM_SETTINGS, OPEN, ROOT, ROUTER_SETTINGS};
 use self::node::{Node, Value};
+use self::routing::Routing;
 use self::value::{count, seconds};
 use crate::secret::Secret;
 
@@ -63,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) drop_params: bool,
     /// `litellm_settings.request_timeout`.
     pub(crate) request_timeout: Option<Duration>,
+    /// How calls find their way to a deployment, and past those that fail.
+    pub(crate) routing: Routing,
     /// What money may be spent, and how it is counted.
     pub(crate) spending: Spending,
     /// Where keys, limits and budgets are kept.
@@ -168,11 +175,13 @@ impl Config {
                 .map(|key| Secret::new(&key)),
             drop_params: of("litellm_settings", "drop_params").and_then(Node::flag).unwrap_or(false),
             request_timeout,
+            routing: Routing::default(),
             groups: HashMap::new(),
             patterns: Vec::new(),
             deployments,
         };
         config.index(report);
+        config.routing = Routing::read(root, &config, report);
         config.check_stores(root, report);
         config
     }

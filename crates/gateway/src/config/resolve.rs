@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::iter;
 
 use super::Config;
 use super::deployment::{Deployment, digest};
@@ -112,8 +113,19 @@ impl Config {
         self.number_equal_ids(report);
         for alias in self.aliases.iter().filter(|alias| self.find(&alias.target).is_none()) {
             let key = join("router_settings.model_group_alias", &alias.name);
-            report.error(&alias.position, &key, "leads to no model of `model_list`");
+            let message = match self.aliased(&alias.target) {
+                Some(_) if self.leads_back(alias) => "leads in a circle of aliases",
+                Some(_) => "leads to another alias: name the model that it stands for",
+                None => "leads to no model of `model_list`",
+            };
+            report.error(&alias.position, &key, message);
         }
+    }
+
+    /// Whether an alias stands for itself in the end.
+    fn leads_back(&self, alias: &Alias) -> bool {
+        let steps = iter::successors(Some(alias.target.as_str()), |name| self.aliased(name));
+        steps.take(self.aliases.len()).any(|name| name == alias.name)
     }
 
     /// Deployments that differ in their keys only get ids by their order; ids that the file gives must differ.

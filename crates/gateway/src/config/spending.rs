@@ -185,7 +185,7 @@ fn read_budget<'n>(litellm: impl Fn(&str) -> Option<&'n Node>, report: &mut Repo
     Some((amount, window?))
 }
 
-fn read_cap(node: &Node, report: &mut Report) -> Option<Usd> {
+pub(super) fn read_cap(node: &Node, report: &mut Report) -> Option<Usd> {
     let amount = amount(node, report)?;
     if amount.is_zero() {
         let message = "to LiteLLM, 0 is no budget, here it would refuse all calls: leave the key out";
@@ -218,7 +218,11 @@ fn read_tags(
 }
 
 /// The window of `budget_duration` in `timezone`; without a duration what is spent is never forgotten.
-fn read_window(duration: Option<&Node>, zone: Option<&Node>, report: &mut Report) -> Option<Window> {
+pub(super) fn read_window(
+    duration: Option<&Node>,
+    zone: Option<&Node>,
+    report: &mut Report,
+) -> Option<Window> {
     let zone_name = zone.map_or(Some("UTC"), Node::text)?;
     let text = duration.map_or(Some("1d"), Node::text)?;
     match (calendar::window(text, zone_name), duration) {
@@ -277,7 +281,7 @@ fn margin(node: &Node, report: &mut Report) -> Option<Margin> {
     Some(Margin { share, fixed })
 }
 
-fn share(node: &Node, at_most_all: bool, report: &mut Report) -> Option<BasisPoints> {
+pub(super) fn share(node: &Node, at_most_all: bool, report: &mut Report) -> Option<BasisPoints> {
     let text = decimal(node, "a share such as 0.05", report)?;
     let share = text.parse::<BasisPoints>().ok().filter(|share| !at_most_all || share.get() <= WHOLE);
     if share.is_none() {

@@ -123,6 +123,13 @@ fn bad_files_are_reported_with_place_and_key() {
             "config.yaml:7:26: error: router_settings.model_group_alias.b: leads to no model of `model_list`\n",
         ),
         (
+            &one("router_settings:\n  model_group_alias: {b: c, c: b, d: e, e: a, f: f}\n"),
+            "config.yaml:7:26: error: router_settings.model_group_alias.b: leads in a circle of aliases
+config.yaml:7:32: error: router_settings.model_group_alias.c: leads in a circle of aliases
+config.yaml:7:38: error: router_settings.model_group_alias.d: leads to another alias: name the model that it stands for
+config.yaml:7:50: error: router_settings.model_group_alias.f: leads in a circle of aliases\n",
+        ),
+        (
             "model_list: [{}, 1]\n",
             "config.yaml:1:14: error: model_list[0]: missing key `model_name`\nconfig.yaml:1:14: error: model_list[0]: missing key `litellm_params`\nconfig.yaml:1:18: error: model_list[1]: expected a mapping, found a number\n",
         ),
@@ -158,17 +165,18 @@ fn providers_that_cannot_be_called_are_named() {
 
 #[test]
 fn keys_that_are_ignored_get_a_warning_unless_they_change_nothing() {
-    let text = one("      weight: 6\n      order: null\n      input_cost: 0.1\n      my_param: 1\n")
-        + "    model_info: {mode: chat, allowed_fails: 1, my_note: n}\n"
-        + "litellm_settings:\n  num_retries: 0\n  cache: true\n  set_verbose: false\n  callbacks: [langfuse]\n"
-        + "router_settings:\n  num_retries: 0\n  disable_cooldowns: True\n";
+    let text = one(
+        "      keepalive_seconds: 6\n      region_name: null\n      input_cost: 0.1\n      my_param: 1\n",
+    ) + "    model_info: {mode: chat, discoverable: 1, my_note: n}\n"
+        + "litellm_settings:\n  num_retries_per_request: 0\n  cache: true\n  set_verbose: false\n  callbacks: [langfuse]\n"
+        + "router_settings:\n  max_retries: 0\n  client_ttl: null\n";
     let ignored = "known to LiteLLM, not supported yet: ignored";
     let expected = [
-        format!("6:7: warning: model_list[0].litellm_params.weight: {ignored}"),
+        format!("6:7: warning: model_list[0].litellm_params.keepalive_seconds: {ignored}"),
         format!("8:7: warning: model_list[0].litellm_params.input_cost: {ignored}"),
         "9:7: warning: model_list[0].litellm_params.my_param: not a parameter of LiteLLM's: sent to the provider as it is".into(),
-        format!("10:30: warning: model_list[0].model_info.allowed_fails: {ignored}"),
-        "10:48: warning: model_list[0].model_info.my_note: unknown key: ignored".into(),
+        format!("10:30: warning: model_list[0].model_info.discoverable: {ignored}"),
+        "10:47: warning: model_list[0].model_info.my_note: unknown key: ignored".into(),
         format!("13:3: warning: litellm_settings.cache: {ignored}"),
         format!("15:15: warning: litellm_settings.callbacks[0]: {ignored}"),
     ];
@@ -243,12 +251,12 @@ model_list:
     litellm_params:
       <<: *shared
       rpm: 5
-      weight: 5
+      input_cost: 5
       model: groq/n
 ";
     let expected =
         "config.yaml:4:64: error: model_list[0].litellm_params.rpm: expected a number, found a string
-config.yaml:9:7: warning: model_list[1].litellm_params.weight: known to LiteLLM, not supported yet: ignored\n";
+config.yaml:9:7: warning: model_list[1].litellm_params.input_cost: known to LiteLLM, not supported yet: ignored\n";
     assert_eq!(findings(text), expected);
     let (config, _) = parse(&text.replace("rpm: x", "seed: 1"));
     assert_eq!(config.deployments[1].provider.id, "groq");

@@ -50,6 +50,41 @@ pub(super) fn seconds(node: Option<&Node>, report: &mut Report) -> Option<Durati
     read
 }
 
+/// How many of something, also none: a whole number. Values of another kind have been reported.
+pub(super) fn up_to(most: u32, node: Option<&Node>, report: &mut Report) -> Option<u32> {
+    let node = node?;
+    let number = node.number()?;
+    let whole = (0.0..=f64::from(most)).contains(&number) && number.fract() == 0.0;
+    if !whole {
+        let range = if most == u32::MAX { ", zero or more".to_owned() } else { format!(" from 0 to {most}") };
+        report.error(&node.at, &node.path, format!("expected a whole number{range}"));
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was held against both")]
+    Some(number as u32)
+}
+
+/// A number of seconds, also none. Values of another kind have been reported.
+pub(super) fn pause(node: Option<&Node>, report: &mut Report) -> Option<Duration> {
+    let node = node?;
+    let read = Duration::try_from_secs_f64(node.number()?).ok();
+    if read.is_none() {
+        report.error(&node.at, &node.path, "expected a number of seconds, zero or more");
+    }
+    read
+}
+
+/// A number that is not negative. Values of another kind have been reported.
+pub(super) fn measure(node: Option<&Node>, report: &mut Report) -> Option<f64> {
+    let node = node?;
+    let number = node.number()?;
+    if number < 0.0 {
+        report.error(&node.at, &node.path, "expected a number, zero or more");
+        return None;
+    }
+    Some(number)
+}
+
 /// One of a few words, each perhaps with a number behind a colon.
 pub(super) fn word<T>(
     node: Option<&Node>,

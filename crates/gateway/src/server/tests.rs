@@ -15,7 +15,7 @@ use crate::{
     groups::Groups,
     guards::Guards,
     stores::Stores,
-    upstream::Upstream,
+    upstream::{Timeouts, Upstream},
 };
 
 /// A connection to the demo.
@@ -27,8 +27,8 @@ fn connect() -> DuplexStream {
 
 /// Serves the demo; the stop never comes.
 fn serve(theirs: DuplexStream) {
-    let config = demo::config();
-    let groups = Groups::new(&config).expect("one model");
+    let config = Arc::new(demo::config());
+    let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default()).expect("one model");
     let (drainer, drain) = drain::channel();
     tokio::spawn(async move {
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));

@@ -90,7 +90,7 @@ async fn files_that_are_not_there() {
 
 #[tokio::test]
 async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
-    let config = one() + "      weight: 5\nlitellm_settings:\n  cache: true\n";
+    let config = one() + "      keepalive_seconds: 5\nlitellm_settings:\n  cache: true\n";
     let ended = Gateway::start(&config, &[], &[]).await.stop().await;
     assert_eq!(ended.code, Some(0));
     let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("warning")).collect();
@@ -98,7 +98,7 @@ async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
     assert_eq!(
         warnings,
         [
-            format!("config.yaml:7:7: warning: model_list[0].litellm_params.weight: {ignored}"),
+            format!("config.yaml:7:7: warning: model_list[0].litellm_params.keepalive_seconds: {ignored}"),
             format!("config.yaml:9:3: warning: litellm_settings.cache: {ignored}"),
         ]
     );

@@ -19,7 +19,7 @@ pub(crate) struct Latency {
     per_token: AtomicU64,
     /// When the last call counted.
     at: AtomicU64,
-    means: Mutex<[Mean; 2]>,
+    means: Box<Mutex<[Mean; 2]>>,
 }
 
 /// A sum of samples and of their weights, both of which decay.
@@ -35,13 +35,13 @@ const NONE: u64 = f64::NAN.to_bits();
 // ===== impl Latency =====
 
 impl Latency {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let none = Mean { sum: 0.0, weight: 0.0, at: Moment::stored(0) };
         Self {
             first_token: AtomicU64::new(NONE),
             per_token: AtomicU64::new(NONE),
             at: AtomicU64::new(0),
-            means: Mutex::new([none; 2]),
+            means: Box::new(Mutex::new([none; 2])),
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Usage {
     slice: AtomicU64,
     requests: AtomicU64,
     tokens: AtomicU64,
-    slices: Mutex<Slices<2>>,
+    slices: Box<Mutex<Slices<2>>>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,25 +25,29 @@ const MINUTE: Duration = Duration::from_secs(60);
 // ===== impl Usage =====
 
 impl Usage {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slice: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
-            slices: Mutex::new(Slices::new()),
+            slices: Box::new(Mutex::new(Slices::new())),
         }
     }
 
+    /// The slice of the minute that a moment is in.
+    pub(crate) fn slice(now: Moment) -> u64 {
+        Slices::<2>::slice(now, MINUTE)
+    }
+
     pub(crate) fn add(&self, requests: u64, tokens: u64, now: Moment) {
-        let slice = Slices::<2>::slice(now, MINUTE);
+        let slice = Self::slice(now);
         let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
         slices.add(slice, [requests, tokens]);
         self.tell(slices.sums(slice));
     }
 
-    /// Requests and tokens. Takes no lock but once a slice.
-    pub(crate) fn last_minute(&self, now: Moment) -> (u64, u64) {
-        let slice = Slices::<2>::slice(now, MINUTE);
+    /// Requests and tokens up to the end of a slice. Takes no lock but once a slice.
+    pub(crate) fn last_minute(&self, slice: u64) -> (u64, u64) {
         if self.slice.load(Ordering::Acquire) < slice {
             let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
             self.tell(slices.sums(slice));

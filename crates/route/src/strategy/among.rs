@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use crate::{
     deployment::Deployment,
     group::{Group, Level, Member},
+    live::Usage,
     moment::Moment,
     pick::Ask,
-    random::{Random, index},
+    random::{Random, index, unit},
     tags::Pool,
 };
 
@@ -152,10 +153,20 @@ impl Among<'_> {
         self.group.members[index].live.latency.expected(tokens, stale, self.moment)
     }
 
+    /// How often a deployment was called in the last minute.
+    pub(crate) fn requests(&self, index: usize, slice: u64) -> u64 {
+        self.group.members[index].live.usage.last_minute(slice).0
+    }
+
+    /// The slice of [`Among::load`] and [`Among::requests`]: the same for all.
+    pub(crate) fn slice(&self) -> u64 {
+        Usage::slice(self.moment)
+    }
+
     /// How much a deployment is used: whether it is at its limit, the share of it, tokens, requests.
-    pub(crate) fn load(&self, index: usize) -> (bool, f64, u64, u64) {
+    pub(crate) fn load(&self, index: usize, slice: u64) -> (bool, f64, u64, u64) {
         let member = &self.group.members[index];
-        let (requests, tokens) = member.live.usage.last_minute(self.moment);
+        let (requests, tokens) = member.live.usage.last_minute(slice);
         let limits = &member.limits;
         let share = (requests as f64 * limits.per_request).max(tokens as f64 * limits.per_token);
         let input = self.ask.input_tokens.unwrap_or(1);
@@ -187,11 +198,11 @@ impl Among<'_> {
             && self.pool.has(&member.tags)
     }
 
-    /// As many draws as there are members would come to the same.
+    /// As [`Among::weighted`], by looking at all: where most cannot be called, draws would seldom meet one that can.
     fn weighted_walk(&self) -> Option<usize> {
         let (mut total, mut chosen, mut drained, mut seen) = (0.0, None, None, 0);
-        for (position, index_) in self.level.members.iter().enumerate() {
-            let at = *index_ as usize;
+        for (position, member) in self.level.members.iter().enumerate() {
+            let at = *member as usize;
             if !self.able(at, &self.group.members[at]) {
                 continue;
             }
@@ -199,7 +210,7 @@ impl Among<'_> {
             if weight > 0.0 {
                 total += weight;
                 // Replaces what was chosen with the chance of its share so far.
-                if crate::random::unit(self.random()) * total < weight {
+                if unit(self.random()) * total < weight {
                     chosen = Some(at);
                 }
             } else {

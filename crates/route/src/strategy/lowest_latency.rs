@@ -6,7 +6,7 @@ use crate::random::{index, unit};
 /// That which answers soonest: by the mean time to its first token, and the mean time per token for as many as are expected. Of those that
 /// are within 10 % of the fastest, a random one.
 ///
-/// A deployment of which nothing is known, or nothing of the last ten minutes, is tried first, by one call at a time. Besides, 2 % of the
+/// A deployment of which nothing is known, or nothing of the last ten minutes, is tried first, by one call a minute. Besides, 2 % of the
 /// calls are spread by weight over all, so that one that was slow once is seen to be fast again. Failures are no samples: they make no
 /// deployment faster. Of more than 64 it chooses among 64 that stand together somewhere.
 #[derive(Clone, Copy, Debug)]
@@ -64,12 +64,13 @@ impl Strategy for LowestLatency {
         }
         let mut known = [(0, f64::INFINITY); Among::SAMPLE];
         let (mut length, mut fastest, mut unused, mut unused_seen) = (0, f64::INFINITY, None, 0);
+        let slice = among.slice();
         for member in among.sample() {
             if let Some(time) = among.expected_latency(member, self.tokens, self.stale) {
                 known[length] = (member, time);
                 length += 1;
                 fastest = fastest.min(time);
-            } else if among.in_flight(member) == 0 {
+            } else if among.requests(member, slice) == 0 {
                 unused_seen += 1;
                 if index(among.random(), unused_seen) == 0 {
                     unused = Some(member);

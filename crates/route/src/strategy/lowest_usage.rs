@@ -10,6 +10,7 @@ pub struct LowestUsage;
 
 impl Strategy for LowestUsage {
     fn choose(&self, among: &Among<'_>) -> Option<usize> {
-        among.least(|index| among.load(index))
+        let slice = among.slice();
+        among.least(|index| among.load(index, slice))
     }
 }

@@ -41,7 +41,10 @@ pub(crate) enum Act {
 
 /// Deployments by their ids, with what they do next; the last is done for ever.
 #[derive(Clone, Default)]
-pub(crate) struct Upstream(Arc<Mutex<HashMap<String, VecDeque<Act>>>>, Arc<Mutex<Vec<(String, String, Instant)>>>);
+pub(crate) struct Upstream(
+    Arc<Mutex<HashMap<String, VecDeque<Act>>>>,
+    Arc<Mutex<Vec<(String, String, Instant)>>>,
+);
 
 impl Upstream {
     pub(crate) fn does(&self, deployment: &str, acts: impl IntoIterator<Item = Act>) -> &Self {

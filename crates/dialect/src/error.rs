@@ -194,6 +194,7 @@ const TOO_LONG: &[&str] = &[
 fn by_status(status: StatusCode, message: &str) -> Cause {
     match status.as_u16() {
         401 => Cause::InvalidKey,
+        402 => Cause::Quota,
         403 => Cause::PermissionDenied,
         404 if message.is_empty() || message.contains("model") || message.contains("deployment") => {
             Cause::ModelNotFound
@@ -253,6 +254,7 @@ mod tests {
             (400, r#"{"error":{"code":"content_filter","message":"x"}}"#, (Cause::ContentPolicy, 400)),
             (400, r#"{"error":{"message":"Your credit balance is too low"}}"#, (Cause::Quota, 429)),
             (402, r#"{"error":{"message":"Insufficient Balance"}}"#, (Cause::Quota, 429)),
+            (402, "{}", (Cause::Quota, 429)),
             (422, r#"{"detail":[{"msg":"a"},{"msg":"b"}]}"#, (Cause::Unprocessable, 422)),
             (429, r#"{"error":{"type":"insufficient_quota","message":"x"}}"#, (Cause::Quota, 429)),
             (429, r#"[{"error":{"type":"requests","message":"x"}}]"#, (Cause::RateLimit, 429)),

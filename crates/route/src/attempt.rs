@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -137,8 +138,13 @@ impl Asked {
         if !self.is_followed() {
             whole = Fires::first(Fires::after(start, timeouts.whole, Timer::Attempt), whole);
         }
-        let head = Fires::first(whole, Fires::after(start, timeouts.first_byte, Timer::FirstByte));
-        let patience = Patience { head: head.map(|fires| fires.at), idle: timeouts.idle };
+        // Content that is late is late without a head, too.
+        let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
+        let token = Fires::first(whole, token.filter(|_| self.is_followed()));
+        let head = Fires::first(Fires::after(start, timeouts.first_byte, Timer::FirstByte), token);
+        let silence = if self.is_followed() { timeouts.idle } else { timeouts.whole.or(timeouts.attempt) };
+        let idle = silence.map(|silence| silence.saturating_add(GRACE));
+        let patience = Patience { head: head.map(|fires| fires.at), idle };
         let request = self.request(target, patience, &open);
         let answered = tokio::select! {
             biased;
@@ -148,8 +154,7 @@ impl Asked {
         let (head, body) = answered.into_parts();
         let mut answer = Answer { head, frames: VecDeque::new(), body, watched, whole };
         if self.is_followed() {
-            let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
-            answer.wait_for_content(Fires::first(whole, token)).await?;
+            answer.wait_for_content(token).await?;
         }
         Ok(answer)
     }
@@ -328,6 +333,8 @@ impl Answer {
     }
 }
 
+/// How much longer the HTTP client waits for the next piece of an answer: who knows what for fires first.
+const GRACE: Duration = Duration::from_secs(1);
 /// Longest error body that is read.
 const MAX_ERROR: usize = 1 << 20;
 /// Most bytes that are held back of a stream whose first content nobody recognises, with what it takes to hold them.

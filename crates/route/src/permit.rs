@@ -109,3 +109,28 @@ impl fmt::Debug for Permit {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_too_late_holds_nothing() {
+        let (live, now) = (Arc::new(Live::new()), Moment::of(Instant::now()));
+        let second = Duration::from_secs(1);
+        live.health.cool_until(now.after(second), now);
+        let hold = Arc::new(Hold {
+            id: "one".into(),
+            live: Arc::clone(&live),
+            cooldown: Cooldown::default(),
+            half_life: second,
+            max_parallel: 1,
+            shared: None,
+        });
+        assert!(Permit::new(&hold, false, 10, now).is_none());
+        assert_eq!((live.in_flight(), live.figures(now).requests), (0, 0));
+        let trial = Permit::new(&hold, false, 10, now.after(second));
+        assert!(Permit::new(&hold, true, 10, now).is_none(), "there is room for one");
+        assert_eq!((trial.is_some(), live.in_flight()), (true, 1));
+    }
+}

@@ -95,7 +95,7 @@ where
             self.tally.retries = 0;
             groups.push(next);
         }
-        // Better the least bad than nobody: where a group cools down, and nobody in its place was asked either.
+        // Better the least bad than nobody: a group cools down, and in its place nobody could be asked.
         if cooling && self.asked.made() == 0 {
             let first = Arc::clone(self.course.first());
             self.tally.fallbacks = 0;

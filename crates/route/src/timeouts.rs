@@ -33,7 +33,7 @@ pub struct Timeouts {
 pub struct Patience {
     /// When the head of the answer is to be there.
     pub head: Option<Instant>,
-    /// How long its body may be silent.
+    /// How long its body may be silent, in place of what the client has for all: longer than is waited for it here.
     pub idle: Option<Duration>,
 }
 

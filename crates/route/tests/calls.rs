@@ -11,12 +11,12 @@ use crate::support::*;
 fn routes(groups: &[(&str, &[&str])], fallbacks: &[(&str, &[&str])]) -> RouteLayer {
     let mut builder = Routes::builder();
     for (name, ids) in groups {
-        builder = builder.group(group(name, ids).build().unwrap());
+        builder = builder.group(group(name, ids).build().expect("is a group"));
     }
     for (from, to) in fallbacks {
         builder = builder.fall_back(List::General, *from, to.iter().copied());
     }
-    RouteLayer::new(builder.build().unwrap()).random(|| 1 << 63)
+    RouteLayer::new(builder.build().expect("are routes")).random(|| 1 << 63)
 }
 
 #[tokio::test(start_paused = true)]

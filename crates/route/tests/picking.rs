@@ -124,6 +124,20 @@ fn a_group_never_cools_down_to_nothing() {
 }
 
 #[test]
+fn of_several_that_return_together_a_random_one_is_the_last_resort() {
+    let caller = Caller::new(group(4));
+    let until = caller.now + MINUTE;
+    caller.group.deployments().iter().for_each(|deployment| deployment.cool_until(until, caller.now));
+    let mut shares = [0.0; 4];
+    for _ in 0..4000 {
+        let (index, _, last_resort) = caller.pick();
+        assert!(last_resort);
+        shares[index] += 1.0 / 4000.0;
+    }
+    near(&shares, &[0.25; 4], 0.03);
+}
+
+#[test]
 fn while_the_only_one_is_tried_others_are_let_through_too_and_told_so() {
     let mut caller = Caller::new(group(1));
     caller.cool(0);
@@ -200,6 +214,8 @@ fn of_many_threads_one_tries_who_has_cooled_down() {
         });
         assert_eq!(picked.iter().filter(|(index, ..)| *index == 0).count(), 1);
         assert!(picked.iter().all(|(.., last_resort)| !last_resort));
+        drop(picked);
+        assert!(group.deployments().iter().all(|deployment| deployment.figures(now).in_flight == 0));
     }
 }
 

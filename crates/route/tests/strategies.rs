@@ -79,6 +79,12 @@ proptest! {
 fn the_least_busy_is_that_with_the_fewest_in_flight() {
     let caller = Caller::new(group(3).strategy(LeastBusy));
     near(&caller.shares(9000), &[1.0 / 3.0; 3], 0.03);
+    // Also where those that are not busy stand side by side.
+    let (busy, held, _) = caller.pick();
+    let mut expected = [0.5; 3];
+    expected[busy] = 0.0;
+    near(&caller.shares(9000), &expected, 0.03);
+    drop(held);
     let mut held: Vec<(usize, Permit)> =
         (0..300).map(|_| caller.pick()).map(|(at, permit, _)| (at, permit)).collect();
     let running = |caller: &Caller| -> Vec<u64> {
@@ -264,6 +270,17 @@ fn nobody_is_called_above_a_limit_while_another_is_below() {
         assert_eq!((requests, tokens), (20, 5000), "in minute {minute}");
         assert!(spend(&caller, 100).is_some(), "beyond all limits, still somebody answers");
         caller.later(MINUTE + 11 * SECOND);
+    }
+}
+
+#[test]
+fn who_has_no_limit_is_called_where_the_others_are_at_theirs() {
+    let limited = [deployment(0).requests_per_minute(10), deployment(0).tokens_per_minute(1000)];
+    for limited in limited {
+        let group = Group::new("g").deployment(limited).deployment(deployment(1)).strategy(LowestUsage);
+        let caller = Caller::new(group);
+        (0..100).for_each(|_| assert!(spend(&caller, 100).is_some()));
+        assert_eq!(used(&caller), [(10, 1000), (90, 9000)]);
     }
 }
 

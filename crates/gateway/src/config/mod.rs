@@ -16,7 +16,6 @@ mod pattern;
 mod price;
 mod provider;
 mod resolve;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the layer that follows it is wired next"))]
 pub(crate) mod routing;
 mod spending;
 mod stores;
@@ -42,7 +41,7 @@ use std::time::Duration;
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::Auth;
-pub(crate) use self::resolve::{Alias, Candidate};
+pub(crate) use self::resolve::Alias;
 pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
 

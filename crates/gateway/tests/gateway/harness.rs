@@ -146,10 +146,15 @@ impl Scene {
         Self { replay: Replay::start(recordings).await.unwrap(), config: "model_list:\n".to_owned() }
     }
 
-    /// Adds a deployment: an alias, `provider/model`, a recording with its faults, and more lines of `litellm_params`.
+    /// Adds a deployment: an alias, `provider/model`, a recording with its faults, and more lines of `litellm_params`. Nothing is tried
+    /// again unless these say so.
     pub(crate) fn model(mut self, alias: &str, model: &str, recording: &str, params: &[&str]) -> Self {
         let base = self.replay.url(recording);
-        self.config += &deployment(alias, model, &base, params);
+        let retries: &[&str] = match params.iter().any(|line| line.starts_with("num_retries")) {
+            true => &[],
+            false => &["num_retries: 0"],
+        };
+        self.config += &deployment(alias, model, &base, &[params, retries].concat());
         self
     }
 

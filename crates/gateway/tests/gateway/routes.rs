@@ -210,7 +210,7 @@ async fn what_names_an_address_in_a_body_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn groups_take_turns_and_wildcards_pass_names_on() {
+async fn all_of_a_group_are_called_and_wildcards_pass_names_on() {
     let scene = Scene::new()
         .await
         .model("pool", "openai/first", "openai", &[])
@@ -218,11 +218,10 @@ async fn groups_take_turns_and_wildcards_pass_names_on() {
         .model("other", "openai/other", "openai", &[])
         .model("\"any/*\"", "openai/*", "openai", &[]);
     let gateway = scene.start(&[]).await;
-    // A call of another group in between does not disturb the turns.
-    for alias in ["pool", "other", "pool", "any/gpt-5", "pool", "other", "pool"] {
+    for alias in ["other", "any/gpt-5"].into_iter().chain(["pool"; 30]) {
         assert_eq!(post(gateway.addr, CHAT, &[], &ask(alias, false)).await.status, 200);
     }
-    let models: Vec<String> = scene
+    let mut models: Vec<String> = scene
         .replay
         .exchanges()
         .iter()
@@ -231,7 +230,11 @@ async fn groups_take_turns_and_wildcards_pass_names_on() {
             body["model"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(models, ["first", "other", "second", "gpt-5", "first", "other", "second"]);
+    assert_eq!(models[..2], ["other", "gpt-5"]);
+    // By chance, each as often: one of them is left out once in 5 * 10^8 times.
+    models.sort_unstable();
+    models.dedup();
+    assert_eq!(models, ["first", "gpt-5", "other", "second"]);
 }
 
 #[tokio::test]

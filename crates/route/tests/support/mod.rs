@@ -1,13 +1,19 @@
 //! An upstream by script, and calls to it.
 #![allow(dead_code, reason = "each suite uses its own part")]
 
+pub(crate) mod meter;
+pub(crate) mod sse;
+
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -44,29 +50,38 @@ pub(crate) enum Act {
 pub(crate) struct Upstream(
     Arc<Mutex<HashMap<String, VecDeque<Act>>>>,
     Arc<Mutex<Vec<(String, String, Instant)>>>,
+    Streams,
 );
+
+/// Whether each stream that was begun is let go.
+type Streams = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
 
 impl Upstream {
     pub(crate) fn does(&self, deployment: &str, acts: impl IntoIterator<Item = Act>) -> &Self {
-        self.0.lock().unwrap().insert(deployment.to_owned(), acts.into_iter().collect());
+        self.0.lock().expect("is sound").insert(deployment.to_owned(), acts.into_iter().collect());
         self
     }
 
     /// The deployments that were called, in order.
     pub(crate) fn called(&self) -> Vec<String> {
-        self.1.lock().unwrap().iter().map(|(id, ..)| id.clone()).collect()
+        self.1.lock().expect("is sound").iter().map(|(id, ..)| id.clone()).collect()
     }
 
     pub(crate) fn times(&self) -> Vec<Instant> {
-        self.1.lock().unwrap().iter().map(|(.., at)| *at).collect()
+        self.1.lock().expect("is sound").iter().map(|(.., at)| *at).collect()
     }
 
     pub(crate) fn bodies(&self) -> Vec<String> {
-        self.1.lock().unwrap().iter().map(|(_, body, _)| body.clone()).collect()
+        self.1.lock().expect("is sound").iter().map(|(_, body, _)| body.clone()).collect()
+    }
+
+    /// How many streams are still open.
+    pub(crate) fn open(&self) -> usize {
+        self.2.lock().expect("is sound").iter().filter(|dropped| !dropped.load(Ordering::SeqCst)).count()
     }
 
     fn next(&self, id: &str) -> Act {
-        let mut all = self.0.lock().unwrap();
+        let mut all = self.0.lock().expect("is sound");
         let acts = all.get_mut(id).unwrap_or_else(|| panic!("nobody said what {id} does"));
         match acts.len() {
             1 => acts[0].clone(),
@@ -82,28 +97,34 @@ impl Upstream {
                 let id = request.extensions().get::<Target>().expect("has a target").deployment().to_owned();
                 let body = request.into_body().collect().await.expect("is whole").to_bytes();
                 let body = String::from_utf8(body.to_vec()).expect("is UTF-8");
-                this.1.lock().unwrap().push((id.clone(), body, Instant::now()));
-                act(this.next(&id)).await
+                this.1.lock().expect("is sound").push((id.clone(), body, Instant::now()));
+                act(this.next(&id), &this.2).await
             }
         }))
     }
 }
 
-fn act(act: Act) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>> {
+fn act(
+    act: Act,
+    streams: &Streams,
+) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>> {
+    let streams = Arc::clone(streams);
     Box::pin(async move {
         let stream = |chunks: Vec<String>, last: Option<Step>| {
             let steps = chunks.into_iter().map(Step::data).chain(last);
-            let mut response = Response::new(Body::from(Scripted::new(steps)));
-            response.headers_mut().insert("content-type", "text/event-stream".parse().unwrap());
+            let body = Scripted::new(steps);
+            streams.lock().expect("is sound").push(body.dropped());
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert("content-type", "text/event-stream".parse().expect("is valid"));
             Ok(response)
         };
         match act {
             Act::Answer(status, headers, body) => {
                 let mut response = Response::new(Body::from(body));
-                *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+                *response.status_mut() = StatusCode::from_u16(status).expect("is valid");
+                response.headers_mut().insert("content-type", "application/json".parse().expect("is valid"));
                 for (name, value) in headers {
-                    response.headers_mut().insert(name, value.parse().unwrap());
+                    response.headers_mut().insert(name, value.parse().expect("is valid"));
                 }
                 Ok(response)
             }
@@ -112,7 +133,7 @@ fn act(act: Act) -> Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>
             Act::Stalls(chunks) => stream(chunks, Some(Step::Stall)),
             Act::After(time, then) => {
                 sleep(time).await;
-                self::act(*then).await
+                self::act(*then, &streams).await
             }
             Act::Hangs => std::future::pending().await,
             Act::Refuses => Err(ziggurat_core::Unsent::new("refused").into()),
@@ -166,7 +187,19 @@ pub(crate) fn stream(words: &[&str]) -> Act {
 }
 
 pub(crate) fn target(id: &str) -> Target {
-    Target::new("openai", Dialect::OpenAi, id, "http://upstream.test/v1/chat/completions").unwrap().id(id)
+    Target::new("openai", Dialect::OpenAi, id, "http://upstream.test/v1/chat/completions")
+        .expect("is valid")
+        .id(id)
+}
+
+/// A target that speaks this dialect.
+pub(crate) fn target_in(dialect: Dialect, id: &str) -> Target {
+    match dialect {
+        Dialect::Anthropic => Target::new("anthropic", dialect, id, "http://upstream.test/v1/messages")
+            .expect("is valid")
+            .id(id),
+        _ => target(id),
+    }
 }
 
 pub(crate) fn deployment(id: &str) -> Deployment {
@@ -180,7 +213,20 @@ pub(crate) fn group(name: &str, ids: &[&str]) -> ziggurat_route::GroupBuilder {
 pub(crate) fn request(model: &str, stream: bool) -> Request<Body> {
     let body =
         format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#);
-    Request::post("/v1/chat/completions").body(Body::from(body)).unwrap()
+    Request::post("/v1/chat/completions").body(Body::from(body)).expect("is valid")
+}
+
+/// A request of a caller of this dialect.
+pub(crate) fn request_in(dialect: Dialect, model: &str, stream: bool) -> Request<Body> {
+    let mut request = request(model, stream);
+    if dialect == Dialect::Anthropic {
+        let body = format!(
+            r#"{{"model":"{model}","stream":{stream},"max_tokens":99,"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
+        *request.uri_mut() = "/v1/messages".parse().expect("is valid");
+        *request.body_mut() = Body::from(body);
+    }
+    request
 }
 
 /// What a caller gets.
@@ -199,7 +245,13 @@ pub(crate) type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Inf
 
 /// The layer around the upstream, with a translation between them.
 pub(crate) fn around(layer: &RouteLayer, upstream: &Upstream) -> Service {
-    BoxCloneSyncService::new(layer.layer(TranslateLayer::new().layer(upstream.service())))
+    around_at(layer, upstream, Duration::from_secs(7))
+}
+
+/// As [`around`], so long after 1970.
+pub(crate) fn around_at(layer: &RouteLayer, upstream: &Upstream, since: Duration) -> Service {
+    let translate = TranslateLayer::new().clock(move || SystemTime::UNIX_EPOCH + since);
+    BoxCloneSyncService::new(layer.layer(translate.layer(upstream.service())))
 }
 
 /// The layer around the upstream alone.
@@ -209,14 +261,14 @@ pub(crate) fn alone(layer: &RouteLayer, upstream: &Upstream) -> Service {
 
 pub(crate) async fn call(service: &Service, request: Request<Body>) -> Got {
     let start = Instant::now();
-    let response = service.clone().oneshot(request).await.unwrap();
+    let response = service.clone().oneshot(request).await.expect("is valid");
     let head = start.elapsed();
     let (parts, body) = response.into_parts();
     let bytes: Bytes = body.collect().await.expect("does not fail").to_bytes();
     Got {
         status: parts.status.as_u16(),
         headers: parts.headers,
-        body: String::from_utf8(bytes.to_vec()).unwrap(),
+        body: String::from_utf8(bytes.to_vec()).expect("is valid"),
         served: parts.extensions.get().cloned(),
         took: start.elapsed(),
         head,

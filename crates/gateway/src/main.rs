@@ -14,6 +14,7 @@ mod forbidden;
 mod groups;
 mod guards;
 mod headers;
+mod health;
 mod jwt;
 mod ledger;
 mod models;

@@ -8,7 +8,7 @@ use std::{
 
 use ziggurat_core::Clock;
 
-use crate::{Budgets, InvalidOptions, Limits, Options, link::Link, money::TOP, names::Names};
+use crate::{Budgets, Cooldowns, InvalidOptions, Limits, Options, link::Link, money::TOP, names::Names};
 
 /// A Redis server, or a Cluster, that several nodes share. Cheap to clone; clones share one connection, which is given up with the last.
 #[derive(Clone)]
@@ -52,6 +52,12 @@ impl Redis {
     pub fn budgets(&self) -> Budgets {
         Budgets(Arc::clone(&self.0))
     }
+
+    /// The cooldowns of deployments there. Made once by each node: its clones share what it has told and heard.
+    #[must_use]
+    pub fn cooldowns(&self) -> Cooldowns {
+        Cooldowns::new(Arc::clone(&self.0))
+    }
 }
 
 impl fmt::Debug for Redis {
@@ -68,7 +74,12 @@ impl Inner {
         self.clock.as_ref().map_or_else(String::new, |clock| micros_since_epoch(clock.now()).to_string())
     }
 
-    /// This node's clock: for the calendar, of which two periods are named so that the server's can choose.
+    /// This node's clock.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock.clone().unwrap_or_default()
+    }
+
+    /// This node's time: for the calendar, of which two periods are named so that the server's can choose.
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.as_ref().map_or_else(SystemTime::now, Clock::now)
     }

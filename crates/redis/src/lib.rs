@@ -2,6 +2,7 @@
 
 mod budgets;
 mod client;
+mod cooldowns;
 mod limits;
 mod link;
 mod money;
@@ -11,5 +12,6 @@ mod script;
 
 pub use budgets::{Budgets, Standing};
 pub use client::Redis;
+pub use cooldowns::Cooldowns;
 pub use limits::Limits;
 pub use options::{InvalidOptions, Options};

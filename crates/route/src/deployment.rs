@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) prefill: bool,
     pub(crate) half_life: Duration,
     pub(crate) timeouts: Timeouts,
+    pub(crate) probed: bool,
 }
 
 // ===== impl Deployment =====
@@ -59,6 +60,7 @@ impl Deployment {
             prefill: false,
             half_life: Duration::from_secs(60),
             timeouts: Timeouts::none(),
+            probed: true,
         };
         Self(Arc::new(Inner { target, settings, live: Arc::new(Live::new()) }))
     }
@@ -134,6 +136,12 @@ impl Deployment {
     #[must_use]
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         self.change(|settings| settings.timeouts = timeouts)
+    }
+
+    /// Sets whether a [`Prober`](crate::Prober) asks it. It does by default.
+    #[must_use]
+    pub fn probed(self, probed: bool) -> Self {
+        self.change(|settings| settings.probed = probed)
     }
 
     /// The same deployment at another target, as where the caller names the model: it shares health and figures.

@@ -38,4 +38,12 @@ pub enum Event<'a> {
         /// The deployment's id.
         deployment: &'a str,
     },
+    /// A deployment that cooled down has answered a probe ([`Prober`](crate::Prober)), and may be called.
+    #[non_exhaustive]
+    Recovered {
+        /// The model group.
+        group: &'a str,
+        /// The deployment's id.
+        deployment: &'a str,
+    },
 }

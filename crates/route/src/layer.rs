@@ -213,7 +213,7 @@ fn route(targets: &[Target], retry: &RetryPolicy, timeouts: Timeouts) -> RouteLa
 }
 
 /// Draws that nobody foresees.
-fn random() -> Arc<dyn Fn() -> u64 + Send + Sync> {
+pub(crate) fn random() -> Arc<dyn Fn() -> u64 + Send + Sync> {
     let (keys, count) = (RandomState::new(), AtomicU64::new(0));
     Arc::new(move || {
         let mut hasher = keys.build_hasher();

@@ -4,9 +4,11 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::Arc,
+    time::SystemTime,
 };
 
-use ziggurat_core::{Plan, Principal, Target};
+use tokio::time::Instant;
+use ziggurat_core::{Clock, Plan, Principal, Target};
 
 use crate::{Group, TagRules, Timeouts};
 
@@ -127,6 +129,21 @@ impl Routes {
             Some(principal) => named.for_those_who(|name| principal.may_use(name)),
             None => named,
         })
+    }
+
+    /// Leaves the deployments of this id alone until then, by this clock: what another node found out. Says whether there are any;
+    /// those of wildcards are not known.
+    pub fn cool(&self, deployment: &str, until: SystemTime, clock: &Clock) -> bool {
+        let time = until.duration_since(clock.now()).unwrap_or_default();
+        let now = Instant::now();
+        let mut known = false;
+        for own in self.0.groups.iter().flat_map(|group| group.deployments()) {
+            if own.id() == deployment {
+                own.cool_until(now + time, now);
+                known = true;
+            }
+        }
+        known
     }
 
     /// All groups that were given, those of wildcards apart.

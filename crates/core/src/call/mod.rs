@@ -4,7 +4,12 @@ mod edit;
 mod head;
 mod shape;
 
-use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header, request::Parts};
@@ -29,6 +34,8 @@ struct Inner {
     head: Head,
     /// Where the path, not the body, names the model.
     path_model: Option<String>,
+    /// The input tokens, and by whom they were counted.
+    input: OnceLock<(&'static str, (u64, bool))>,
 }
 
 /// What method, path and extensions say of a request; the model is the path's, decoded.
@@ -247,6 +254,19 @@ impl Call {
         std::str::from_utf8(self.body()).unwrap_or_default()
     }
 
+    /// How many input tokens the call has and whether that is exact, as `count` says: asked once for all layers that count by the same
+    /// `counter`, a name that stands for one way to count. Kept is the count of the first name that comes.
+    pub fn input_tokens(&self, counter: &'static str, count: impl FnOnce() -> (u64, bool)) -> (u64, bool) {
+        if let Some(&(by, tokens)) = self.0.input.get()
+            && by == counter
+        {
+            return tokens;
+        }
+        let tokens = count();
+        let _kept = self.0.input.set((counter, tokens));
+        tokens
+    }
+
     /// Starts a change of top-level fields that leaves every other byte as it is.
     pub fn edit(&self) -> Edit<'_> {
         Edit::new(self)
@@ -294,7 +314,7 @@ impl Call {
             None => Head::default(),
         };
         let path_model = path_model.map(Cow::into_owned);
-        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model })))
+        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model, input: OnceLock::new() })))
     }
 }
 

@@ -17,7 +17,7 @@ use ziggurat_core::{Body, BoxError, Budget, Call, Plan, Principal, Rejection, Ta
 use ziggurat_meter::Reading;
 
 use crate::{
-    CLAMPED, Charge, Claim, Disconnect, Held, HoldId,
+    CLAMPED, Charge, Disconnect, Held, HoldId,
     applies::Applying,
     drain::DrainedBody,
     estimate::{Estimate, Output},
@@ -88,7 +88,7 @@ impl<S: fmt::Debug> fmt::Debug for Budgeted<S> {
 
 async fn run<S, ResBody>(
     mut inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     config: Arc<Config>,
 ) -> Result<Response<Body>, S::Error>
 where
@@ -97,20 +97,17 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
-    let dialect = Call::dialect_of(&parts);
-    let named = match config.named_scopes(&parts) {
+    let named = match config.named_scopes(&mut request) {
         Ok(named) => named,
         Err(rejection) => {
             // A service that was ready and is not called frees what it reserved.
             drop(inner);
-            return Ok(rejection.into_response(dialect));
+            return Ok(rejection.into_response(Call::dialect_of_request(&request)));
         }
     };
-    let request = Request::from_parts(parts, body);
-    let (mut request, call) = match Call::read(request, &config.request).await {
-        Ok(read) => read,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+    let call = match Call::attach(&mut request, &config.request).await {
+        Ok(call) => call,
+        Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
     };
     if !call.operation().is_billed() {
         return Ok(inner.call(request).await?.map(Body::new));
@@ -118,18 +115,19 @@ where
     let mut applying = match config.applying(named.as_deref(), request.extensions().get::<Principal>(), &call)
     {
         Ok(applying) => applying,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+        Err(rejection) => return Ok(rejection.into_response(call.dialect())),
     };
     if applying.is_empty(&config) && !config.report {
         return Ok(inner.call(request).await?.map(Body::new));
     }
+    let reported = config.report.then(|| applying.call.clone());
     let (tab, clamped) = match open(&config, &mut request, &call, &mut applying).await {
         Ok(opened) => opened,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+        Err(rejection) => return Ok(rejection.into_response(call.dialect())),
     };
-    let budgets = config.report.then(|| config.balances(&applying.call));
+    let budgets = reported.map(|budgets| config.balances(&budgets));
     let subscriber = Arc::clone(&tab) as _;
-    let reading = Reading::from(config.max_response).ask_usage(config.ask_usage);
+    let reading = Reading::from(config.max_response).ask_usage(config.ask_usage && call.stream());
     let mut response = ziggurat_meter::run(&mut inner, request, subscriber, reading).await?;
     if let Some(cap) = clamped {
         response.headers_mut().insert(CLAMPED, HeaderValue::from(cap));
@@ -159,7 +157,7 @@ async fn open(
     if let (None, Some(target)) = (request.extensions().get::<Plan>(), request.extensions().get::<Target>()) {
         // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.
         let own = by_target.take().unwrap_or_default();
-        applying.call = applying.call.iter().cloned().chain(config.by_target(&own, target)).collect();
+        applying.call.extend(config.by_target(&own, target));
     }
     let mut estimate = Estimate::new(config, request, call, bounded)?;
     let id = HoldId::unique(config.ledger.now());
@@ -167,8 +165,8 @@ async fn open(
     let held = match applying.call.is_empty() || most.is_zero() {
         true => None,
         false => {
-            let claim = Claim::new(id, id, Arc::clone(&applying.call), least, most);
-            let reserved = config.ledger.reserve(claim).wait().await;
+            let budgets = mem::take(&mut applying.call);
+            let reserved = config.ledger.reserve_call(id, budgets, least, most).wait().await;
             Some(reserved.map_err(|refused| rejection(&refused, config.refusal))?)
         }
     };

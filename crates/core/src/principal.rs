@@ -43,9 +43,9 @@ impl Principal {
     #[must_use]
     pub fn may_use(&self, model: &str) -> bool {
         self.models.as_deref().is_none_or(|allowed| {
-            allowed.iter().any(|entry| match entry.strip_suffix('*') {
-                Some(prefix) => model.starts_with(prefix),
-                None => **entry == *model,
+            allowed.iter().any(|entry| match entry.as_bytes() {
+                [prefix @ .., b'*'] => model.as_bytes().starts_with(prefix),
+                name => name == model.as_bytes(),
             })
         })
     }

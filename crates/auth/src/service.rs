@@ -69,32 +69,35 @@ impl<S: fmt::Debug> fmt::Debug for Auth<S> {
     }
 }
 
-async fn run<S, ResBody>(
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+fn run<S, ResBody>(
     mut inner: S,
     mut request: Request<Body>,
     config: Arc<Config>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let known = match config.part {
-        Part::Rights => known_already(&mut request),
-        Part::Whole | Part::Head => match config.identify(&mut request).await {
-            Ok(known) => known,
-            Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
-        },
-    };
-    if let Some((identity, principal)) = known {
-        if config.part == Part::Head {
-            request.extensions_mut().insert(principal);
-            request.extensions_mut().insert(identity);
-        } else if let Err(rejection) = config.admit(&mut request, identity, principal).await {
-            return Ok(rejection.into_response(Call::dialect_of_request(&request)));
+    async move {
+        let known = match config.part {
+            Part::Rights => known_already(&mut request),
+            Part::Whole | Part::Head => match config.identify(&mut request).await {
+                Ok(known) => known,
+                Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
+            },
+        };
+        if let Some((identity, principal)) = known {
+            if config.part == Part::Head {
+                request.extensions_mut().insert(principal);
+                request.extensions_mut().insert(identity);
+            } else if let Err(rejection) = config.admit(&mut request, identity, principal).await {
+                return Ok(rejection.into_response(Call::dialect_of_request(&request)));
+            }
         }
+        Ok(inner.call(request).await?.map(Body::new))
     }
-    Ok(inner.call(request).await?.map(Body::new))
 }
 
 /// Who the other half of the layer has found; `None` for what is open to all.

@@ -12,8 +12,8 @@ pub enum Reply<T> {
 
 impl<T> Reply<T> {
     /// The answer, when it is there.
+    #[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
     pub fn wait(self) -> impl Future<Output = T> {
-        // A block keeps what it captures once; an `async fn` would twice.
         async move {
             match self {
                 Self::Ready(answer) => answer,

@@ -74,45 +74,48 @@ impl<S: fmt::Debug> fmt::Debug for Limited<S> {
     }
 }
 
-async fn run<S, ResBody>(
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+fn run<S, ResBody>(
     mut inner: S,
     mut request: Request<Body>,
     config: Arc<Config>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let named = config.scopes_of(&mut request);
-    let call = match Call::attach(&mut request, &config.request).await {
-        Ok(call) => call,
-        Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
-    };
-    let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
-        return Ok(inner.call(request).await?.map(Body::new));
-    };
-    let Taken { quota, ticket, .. } = match reply.wait().await {
-        Ok(taken) => taken,
-        Err(refused) => return Ok(config.refuse(&refused, call.dialect())),
-    };
-    let mut response = match estimate {
-        Some(estimate) => {
-            // What it came to is known at its end, from its meter.
-            let corrected = Corrected::new(&request, ticket, estimate.input, &config);
-            let held = Arc::clone(&corrected.held) as _;
-            let answer = ziggurat_meter::run(&mut inner, request, held, config.max_response).await;
-            corrected.answered(answer?, call.stream())
-        }
-        None => {
-            // Nothing of its answer needs to be known but its end.
-            let counted = Counted::new(&request, ticket, &quota);
-            counted.answered(inner.call(request).await?.map(Body::new), &config)
-        }
-    };
-    config.tell(&quota, &mut response);
-    Ok(response)
+    async move {
+        let named = config.scopes_of(&mut request);
+        let call = match Call::attach(&mut request, &config.request).await {
+            Ok(call) => call,
+            Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
+        };
+        let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
+            return Ok(inner.call(request).await?.map(Body::new));
+        };
+        let Taken { quota, ticket, .. } = match reply.wait().await {
+            Ok(taken) => taken,
+            Err(refused) => return Ok(config.refuse(&refused, call.dialect())),
+        };
+        let mut response = match estimate {
+            Some(estimate) => {
+                // What it came to is known at its end, from its meter.
+                let corrected = Corrected::new(&request, ticket, estimate.input, &config);
+                let held = Arc::clone(&corrected.held) as _;
+                let answer = ziggurat_meter::run(&mut inner, request, held, config.max_response).await;
+                corrected.answered(answer?, call.stream())
+            }
+            None => {
+                // Nothing of its answer needs to be known but its end.
+                let counted = Counted::new(&request, ticket, &quota);
+                counted.answered(inner.call(request).await?.map(Body::new), &config)
+            }
+        };
+        config.tell(&quota, &mut response);
+        Ok(response)
+    }
 }
 
 /// A call whose tokens are limited.

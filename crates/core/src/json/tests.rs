@@ -222,3 +222,17 @@ proptest! {
         let _ = find_member(&text, &["a"]);
     }
 }
+
+#[test]
+fn a_name_is_a_key_without_quotes_and_escapes() {
+    for (raw, name) in [
+        (r#""tools""#, "tools"),
+        (r#""to\u006fls""#, "tools"),
+        (r#""a\"b""#, "a\"b"),
+        (r#""""#, ""),
+        ("", ""),
+    ] {
+        assert_eq!(name_of(raw), name, "{raw}");
+        assert!(raw.is_empty() || key_is(raw, name), "{raw}");
+    }
+}

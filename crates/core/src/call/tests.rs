@@ -337,7 +337,7 @@ async fn fifty_thousand_messages_are_read() {
 async fn the_input_is_counted_once_by_each_name_and_anew_for_another_body() {
     let (mut request, call) = read(post(CHAT, r#"{"model":"m","messages":[{"role":"user"}]}"#)).await;
     assert_eq!(call.input_tokens("a", || (3, true)), (3, true));
-    assert_eq!(call.clone().input_tokens("a", || panic!("it is known")), (3, true));
+    assert_eq!(call.input_tokens("a", || panic!("it is known")), (3, true));
     // The first name's is kept, and nobody is told another's.
     assert_eq!(call.input_tokens("b", || (5, false)), (5, false));
     assert_eq!(call.input_tokens("a", || panic!("it is known")), (3, true));

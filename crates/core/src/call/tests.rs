@@ -332,3 +332,25 @@ async fn fifty_thousand_messages_are_read() {
     let body = format!(r#"{{"messages":[{messages}],"model":"m"}}"#);
     assert_eq!(read(post(CHAT, body)).await.1.model(), Some("m"));
 }
+
+#[tokio::test]
+async fn the_input_is_counted_once_by_each_name_and_anew_for_another_body() {
+    let (mut request, call) = read(post(CHAT, r#"{"model":"m","messages":[{"role":"user"}]}"#)).await;
+    assert_eq!(call.input_tokens("a", || (3, true)), (3, true));
+    assert_eq!(call.input_tokens("a", || panic!("it is known")), (3, true));
+    // The first name's is kept, and nobody is told another's.
+    assert_eq!(call.input_tokens("b", || (5, false)), (5, false));
+    assert_eq!(call.input_tokens("a", || panic!("it is known")), (3, true));
+    let bytes = call.edit().set(Field::N, b"2".to_vec()).finish();
+    let call = Call::replace(&mut request, bytes).expect("is a call");
+    assert_eq!(call.input_tokens("a", || (7, true)), (7, true));
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_in_place_keeps_its_head() {
+    let mut request = post(MESSAGES, "{");
+    assert!(Call::attach(&mut request, &Limits::default()).await.is_err());
+    assert_eq!(Call::dialect_of_request(&request), Dialect::Anthropic);
+    assert_eq!(Call::operation_of_request(&request), Operation::Messages);
+    assert!(Call::of(&request).is_none());
+}

@@ -242,3 +242,17 @@ fn a_value_of_known_length_is_not_looked_at() {
     cursor.skip(9);
     assert_eq!(cursor.offset(), 2);
 }
+
+#[test]
+fn a_name_is_a_key_without_quotes_and_escapes() {
+    for (raw, name) in [
+        (r#""tools""#, "tools"),
+        (r#""to\u006fls""#, "tools"),
+        (r#""a\"b""#, "a\"b"),
+        (r#""""#, ""),
+        ("", ""),
+    ] {
+        assert_eq!(name_of(raw), name, "{raw}");
+        assert!(raw.is_empty() || key_is(raw, name), "{raw}");
+    }
+}

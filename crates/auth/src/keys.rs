@@ -14,7 +14,7 @@ use ziggurat_core::{Away, Clock, Presence, Principal, Reply};
 
 use crate::{
     Authenticate, Authenticated, CachePolicy, Credential, CustomerRecord, Denied, Identity, KeyHash,
-    KeyRecord, KeyStore, KnownCustomer,
+    KeyRecord, KeyStore, KnownCustomer, Owner,
     cache::{Cache, Key, Known, Landed},
 };
 
@@ -37,6 +37,7 @@ struct Inner<S> {
     places: Semaphore,
     keys: Cache<Arc<KeyRecord>>,
     customers: Cache<Arc<CustomerRecord>>,
+    owners: Cache<Arc<KeyRecord>>,
 }
 
 // ===== impl MasterKey =====
@@ -96,6 +97,7 @@ impl<S: KeyStore> VirtualKeys<S> {
             places: Semaphore::new(LOOK_UPS),
             keys: Cache::new(policy, false),
             customers: Cache::new(policy, true),
+            owners: Cache::new(policy, false),
         }))
     }
 
@@ -122,10 +124,31 @@ impl<S: KeyStore> VirtualKeys<S> {
         self.0.keys.forget(key.as_bytes());
     }
 
-    /// Asks the store again for every key and end user. To be called when something changed that many of them have, as a team.
+    /// Asks the store again for every key, end user, team and user. To be called when something changed that many of them have, as a team.
     pub fn forget_all(&self) {
         self.0.keys.forget_all();
         self.0.customers.forget_all();
+        self.0.owners.forget_all();
+    }
+
+    /// What the store knows of a team and a user ([`KeyStore::owner`]), kept as long as a key is.
+    pub fn owner(&self, owner: Owner) -> Reply<Result<Arc<KeyRecord>, Denied>> {
+        let (now, hash) = (self.0.clock.now(), named(&owner));
+        let stale = match self.0.owners.known(hash.as_bytes(), now) {
+            Known::Fresh(record) => return Reply::Ready(Ok(record.unwrap_or_default())),
+            Known::Stale(stale) => stale,
+        };
+        if !self.0.presence.may_ask(now) {
+            return Reply::Ready(stale.map(Option::unwrap_or_default).ok_or(Denied::unavailable()));
+        }
+        let inner = Arc::clone(&self.0);
+        Reply::Later(Box::pin(async move {
+            let ask = || {
+                let asked = inner.store.owner(&owner);
+                async { asked.await.map(Some) }
+            };
+            inner.look_up(&inner.owners, hash.as_bytes(), ask).await.map(Option::unwrap_or_default)
+        }))
     }
 
     /// Asks the store again for an end user that was made or changed. To be called when the store has the change.
@@ -262,6 +285,17 @@ fn is_well_formed(key: &[u8]) -> bool {
         LENGTHS.contains(&rest.len())
             && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     })
+}
+
+/// What is known of a team and a user is kept under the hash of their names, with the lengths that tell them apart.
+fn named(owner: &Owner) -> KeyHash {
+    let mut text = Vec::new();
+    for name in owner.user.iter().chain(&*owner.teams) {
+        text.extend((name.len() as u64).to_be_bytes());
+        text.extend(name.as_bytes());
+    }
+    text.push(owner.user.is_some().into());
+    KeyHash::of(&text)
 }
 
 /// Whoever a record is of, if the key still counts.

@@ -18,4 +18,4 @@ pub use credential::Credential;
 pub use keys::{MasterKey, VirtualKeys};
 pub use layer::AuthLayer;
 pub use service::Auth;
-pub use store::{CustomerRecord, KeyHash, KeyRecord, KeyStore};
+pub use store::{CustomerRecord, KeyHash, KeyRecord, KeyStore, Owner};

@@ -7,7 +7,7 @@ use ziggurat_core::{
     Body, Budget, Call, Cause, Field, Limit, Operation, Principal, Problem, Rejection, ScopeKind,
 };
 
-use crate::{Authenticate, CustomerRecord, service::refusal};
+use crate::{Authenticate, CustomerRecord, KeyRecord, service::refusal};
 
 /// Puts the model that an alias stands for into the request; gives the call as it is then, if it is another.
 pub(crate) fn alias(
@@ -77,18 +77,33 @@ pub(crate) fn may_use(principal: &Principal, call: &Call, asked: &Call) -> Resul
     Err(Problem::new(Cause::PermissionDenied, message).param("model").into())
 }
 
-/// Adds what applies to the end user whom a call names to what applies to its caller.
-pub(crate) async fn with_customer(
+/// Adds what applies to the end users whom a caller is for, and whom its call names, to what applies to the caller.
+pub(crate) async fn with_customers(
     principal: &mut Principal,
+    caller: &KeyRecord,
     call: &Call,
     auth: &dyn Authenticate,
 ) -> Result<(), Rejection> {
-    let Some(id) = call.end_user().filter(|id| !id.is_empty()) else { return Ok(()) };
+    let own = caller.end_user.as_deref();
+    if let Some(id) = own {
+        with_customer(principal, id, auth).await?;
+    }
+    match call.end_user().filter(|id| !id.is_empty() && Some(&**id) != own) {
+        Some(id) => with_customer(principal, &id, auth).await,
+        None => Ok(()),
+    }
+}
+
+async fn with_customer(
+    principal: &mut Principal,
+    id: &str,
+    auth: &dyn Authenticate,
+) -> Result<(), Rejection> {
     if id.len() > MAX_ID_BYTES || id.contains(char::is_control) {
         let message = format!("the end user's id holds control characters or more than {MAX_ID_BYTES} bytes");
         return Err(Problem::new(Cause::InvalidRequest, message).param("user").into());
     }
-    let known = auth.customer(&id).wait().await.map_err(refusal)?;
+    let known = auth.customer(id).wait().await.map_err(refusal)?;
     let Some(customer) = known else { return Ok(()) };
     if customer.blocked {
         return Err(Problem::new(Cause::PermissionDenied, "this end user is blocked").param("user").into());

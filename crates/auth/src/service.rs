@@ -18,7 +18,7 @@ use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, 
 use crate::{
     Credential, Denied, Identity, KeyRecord, credential,
     layer::{Config, Part},
-    rights::{alias, may_use, with_customer},
+    rights::{alias, may_use, with_customers},
     routes::Route,
 };
 
@@ -172,7 +172,7 @@ impl Config {
         } else {
             let aliased = alias(&mut request, &call, &identity.record().aliases)?;
             may_use(&principal, aliased.as_ref().unwrap_or(&call), &call)?;
-            with_customer(&mut principal, &call, &*self.auth).await?;
+            with_customers(&mut principal, identity.record(), &call, &*self.auth).await?;
         }
         request.extensions_mut().insert(principal);
         Ok(request)

@@ -15,6 +15,13 @@ pub trait KeyStore: Send + Sync + 'static {
         let _ = id;
         Box::pin(std::future::ready(Ok(None)))
     }
+
+    /// What applies to a caller without a key, by the team and the user that a token names. The record's principal names the user, and
+    /// the first of the teams, that are known; unless implemented, none is.
+    fn owner<'a>(&'a self, owner: &'a Owner) -> Asked<'a, KeyRecord> {
+        let _ = owner;
+        Box::pin(std::future::ready(Ok(KeyRecord::default())))
+    }
 }
 
 impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
@@ -24,6 +31,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     fn customer<'a>(&'a self, id: &'a str) -> Asked<'a, Option<CustomerRecord>> {
         (**self).customer(id)
+    }
+
+    fn owner<'a>(&'a self, owner: &'a Owner) -> Asked<'a, KeyRecord> {
+        (**self).owner(owner)
     }
 }
 
@@ -49,6 +60,20 @@ pub struct KeyRecord {
     pub expires_at: Option<SystemTime>,
     /// Whether it, or its team, was blocked.
     pub blocked: bool,
+    /// The end user whom it is for: what applies to them applies to all of its calls, whomever else they name.
+    pub end_user: Option<Arc<str>>,
+    /// The teams that a token is of, the preferred first: the first that is known becomes the principal's.
+    pub teams: Arc<[Arc<str>]>,
+}
+
+/// The user and the teams that a token names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Owner {
+    /// The user.
+    pub user: Option<Arc<str>>,
+    /// The teams, the preferred first.
+    pub teams: Arc<[Arc<str>]>,
 }
 
 /// What is known of an end user.
@@ -61,6 +86,16 @@ pub struct CustomerRecord {
     pub limits: Arc<[Limit]>,
     /// Whether it was blocked.
     pub blocked: bool,
+}
+
+// ===== impl Owner =====
+
+impl Owner {
+    /// This user, of the first of these teams that is known.
+    #[must_use]
+    pub fn new(user: Option<Arc<str>>, teams: impl Into<Arc<[Arc<str>]>>) -> Self {
+        Self { user, teams: teams.into() }
+    }
 }
 
 // ===== impl KeyHash =====

@@ -24,10 +24,10 @@ use jsonwebtoken::{EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::Instant};
 use ziggurat_auth::{
-    AuthLayer, Authenticate, Credential, Denied, Identity, KeyHash, MasterKey,
-    jwt::{Algorithm, ClaimNames, JwksPolicy, JwksSource, Jwt, JwtKeys},
+    AuthLayer, Authenticate, Credential, CustomerRecord, Denied, Identity, KeyHash, MasterKey, Owner,
+    jwt::{Algorithm, ClaimNames, JwksPolicy, JwksSource, Jwt, JwtKeys, OwnedTokens},
 };
-use ziggurat_core::{Asked, Away, Reply};
+use ziggurat_core::{Asked, Away, Body, Budget, Principal, Reply, Scope, ScopeKind, Usd, Window};
 
 use crate::support::*;
 
@@ -466,4 +466,108 @@ async fn tokens_keys_and_the_master_key_stand_in_one_list() {
 
 fn layer_of(time: &Manual) -> Jwt {
     jwt(ed_keys(), time)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_has_what_a_store_knows_of_its_team_and_user() {
+    let (time, store) = (Manual::default(), Store::default());
+    let owner = |team: &str| Owner::new(Some("ada".into()), vec![team.into()]);
+    let known = |team: Option<&str>| {
+        record(|record| {
+            record.principal.user = Some("ada".into());
+            record.principal.team = team.map(Into::into);
+            record.principal.organisation = Some("store".into());
+            record.principal.tags = ["both".into(), "store".into()].into();
+            record.principal.models = Some(["gpt-*".into()].into());
+            record.principal.budgets = [budget("red")].into();
+            record.aliases = Arc::new([("a".to_owned(), "b".to_owned())].into());
+        })
+    };
+    store.set_owner(owner("red"), known(Some("red")));
+    store.set_owner(owner("gone"), known(None));
+    let mut names = ClaimNames::default();
+    (names.team, names.tags, names.models) =
+        (Some("team".into()), Some("tags".into()), Some("models".into()));
+    names.admin_scope = Some("boss".into());
+    let keys = keys(&store, &time);
+    let tokens = OwnedTokens::new(jwt(ed_keys(), &time).claims(names), keys.clone());
+    let of = |changes: &Value| ed(&but(changes));
+    let red = of(&json!({ "team": "red", "tags": "token both", "models": "gpt-4o o3" }));
+    let found = ask(&tokens, &red).await.expect("is good").expect("is known");
+    let who = found.principal();
+    assert_eq!((who.user.as_deref(), who.team.as_deref()), (Some("ada"), Some("red")));
+    assert_eq!(who.organisation.as_deref(), Some("store"));
+    assert_eq!(*who.tags, ["token".into(), "both".into(), "store".into()]);
+    assert_eq!(who.models.as_deref(), Some(&["gpt-4o".into()][..]));
+    assert_eq!(*who.budgets, [budget("red")]);
+    assert_eq!((found.record().aliases.len(), found.is_admin()), (1, false));
+    // It is asked once, whatever other tokens of the same there are, until what it said is old.
+    assert!(ask(&tokens, &of(&json!({ "team": "red" }))).await.is_ok_and(|known| known.is_some()));
+    assert_eq!(store.asked(), 1);
+    time.seconds(5.1);
+    assert!(ask(&tokens, &red).await.is_ok());
+    assert_eq!(store.asked(), 2);
+
+    // Who is not known is refused, or let in as he is.
+    let gone = of(&json!({ "team": "gone" }));
+    assert_eq!(user(&tokens, &gone).await, INVALID);
+    let eve = of(&json!({ "sub": "eve" }));
+    assert_eq!(user(&tokens, &eve).await, INVALID);
+    let lenient = tokens.clone().unknown_teams(true);
+    let found = ask(&lenient, &gone).await.expect("is good").expect("is known");
+    assert_eq!(found.principal().team.as_deref(), Some("gone"));
+    assert_eq!(user(&lenient, &eve).await, INVALID);
+    assert_eq!(user(&lenient.unknown_users(true), &eve).await, Ok(Some("eve".to_owned())));
+    let boss = of(&json!({ "sub": "boss", "scope": "boss" }));
+    assert_eq!(user(&tokens, &boss).await, Ok(Some("boss".to_owned())));
+
+    // A store that is away is no wrong token, and who was known goes on for a while.
+    store.mood(Mood::Away);
+    time.seconds(10.0);
+    assert_eq!(user(&tokens, &of(&json!({ "sub": "new" }))).await, Err(Denied::unavailable()));
+    assert_eq!(user(&tokens, &red).await, ada());
+    store.mood(Mood::Answers);
+    time.seconds(10.0);
+    store.set_owner(owner("red"), record(|record| record.blocked = true));
+    assert_eq!(user(&tokens, &red).await, INVALID);
+    store.set_owner(owner("red"), known(Some("red")));
+    assert_eq!(user(&tokens, &red).await, INVALID);
+    keys.forget_all();
+    assert_eq!(user(&tokens, &red).await, ada());
+}
+
+fn budget(team: &str) -> Budget {
+    Budget::new(Scope::new(ScopeKind::Team, team), Usd::dollars(1), Window::Lifetime)
+}
+
+#[tokio::test]
+async fn what_applies_to_the_end_user_of_a_token_applies_whomever_its_call_names() {
+    let (time, model, store) = (Manual::default(), Model::default(), Store::default());
+    for id in ["own", "other"] {
+        let mut customer = CustomerRecord::default();
+        customer.budgets =
+            [Budget::new(Scope::new(ScopeKind::EndUser, id), Usd::ZERO, Window::Lifetime)].into();
+        store.set_customer(id, customer);
+    }
+    let mut names = ClaimNames::default();
+    names.end_user = Some("customer".into());
+    let jwt = jwt(ed_keys(), &time).claims(names);
+    let layer = AuthLayer::new(OwnedTokens::new(jwt, keys(&store, &time)).unknown_users(true));
+    let token = ed(&but(&json!({ "customer": "own" })));
+    for (named, applies) in
+        [("", &["own"][..]), (r#","user":"own""#, &["own"]), (r#","user":"other""#, &["own", "other"])]
+    {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"Hi"}}]{named}}}"#);
+        let request = http::Request::post("/v1/chat/completions").body(Body::from(body)).expect("is one");
+        assert_eq!(support::ask(&layer, &model, keyed(request, &token)).await.status(), 200);
+        let call = model.last();
+        let who = call.extensions().get::<Principal>().expect("is known");
+        let found: Vec<_> = who.budgets.iter().map(|budget| &*budget.account.scope.id).collect();
+        assert_eq!(found, applies, "{named}");
+    }
+    let mut blocked = CustomerRecord::default();
+    blocked.blocked = true;
+    store.set_customer("blocked", blocked);
+    let token = ed(&but(&json!({ "customer": "blocked" })));
+    assert_eq!(support::ask(&layer, &model, keyed(call("m"), &token)).await.status(), 403);
 }

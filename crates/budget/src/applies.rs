@@ -17,6 +17,12 @@ pub(crate) struct Applying {
 }
 
 impl Applying {
+    /// Whether something that applies, wherever the call goes, is there to refuse or to alert, and not to count alone.
+    pub(crate) fn is_bounded(&self, config: &Config) -> bool {
+        let bounds = |budget: &Budget| budget.is_capped() || budget.soft.is_some();
+        self.call.iter().chain(&self.targets).any(bounds) || config.caps.iter().any(|cap| by_target(cap.kind))
+    }
+
     /// Whether no budget applies, wherever the call goes.
     pub(crate) fn is_empty(&self, config: &Config) -> bool {
         self.call.is_empty() && self.targets.is_empty() && !config.caps.iter().any(|cap| by_target(cap.kind))

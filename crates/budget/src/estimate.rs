@@ -82,6 +82,8 @@ impl Estimate {
         let cap = targets().map(|target| stated_cap(target, call)).reduce(|one, two| Some(one?.max(two?)));
         let choices = targets().map(|target| stated_choices(target, call)).max().unwrap_or(1);
         let policy = match if streamed { config.streamed } else { config.whole } {
+            // Nothing can be refused: what is counted is set aside once, and never waited for again.
+            _ if !bounded => Uncapped::ReserveModelCap,
             Uncapped::Extend if reasons || !streamed => Uncapped::ReserveModelCap,
             // A cap that a target takes out again is none.
             Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field())) => {
@@ -95,7 +97,6 @@ impl Estimate {
             (None, Uncapped::Extend) => Output::Extend,
             (None, Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
             (None, Uncapped::Clamp(most)) => Output::Clamp(most.min(model_cap()).max(1)),
-            (None, Uncapped::Refuse) if !bounded => Output::AtMost(0),
             (None, Uncapped::Refuse) => {
                 let message = "a cap of the output is needed where a budget applies";
                 return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());

@@ -154,7 +154,7 @@ async fn open(
     call: &Call,
     applying: &mut Applying,
 ) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
-    let bounded = !applying.is_empty(config);
+    let bounded = applying.is_bounded(config);
     let mut by_target = Some(mem::take(&mut applying.targets));
     if let (None, Some(target)) = (request.extensions().get::<Plan>(), request.extensions().get::<Target>()) {
         // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use ziggurat_budget::{BudgetLayer, Charge, Held, HoldId, Ledger, Refused, Reply, Store, remote::Remote};
-use ziggurat_core::{OnAway, Usd};
+use ziggurat_core::{Budget, OnAway, Scope, Usd, Window};
 
 use crate::{
     shared::*,
@@ -378,4 +378,37 @@ proptest! {
     fn a_share_is_never_more_than_its_part_of_what_was_left(ops in ops(), spent in 0..300_u64, nodes in 1..5_u32) {
         paused().block_on(check_share(ops, spent, nodes));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_counts_is_never_asked_for_and_waits_for_nobody() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone()).capacity(2);
+    let budget = Budget::counted(Scope::tenant("t"), Window::Lifetime);
+    let (first, second) =
+        (held(&store, claim(&budget, 1, 10)).await, held(&store, claim(&budget, 1, 10)).await);
+    assert_eq!((machine.asked(), first.amount), (0, cents(10)));
+    // Nor does an attempt more wait for anybody.
+    assert_eq!(first.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+    // It passes uncounted where there is no place for it: nothing is to be refused for the sake of counting.
+    held(&store, claim(&budget, 1, 10)).await.hold.settle(Charge::new(cents(100)));
+    first.hold.settle(Charge::new(cents(7)));
+    store.flush().await;
+    assert_eq!((machine.asked(), machine.account(&budget)), (1, (cents(7), Usd::ZERO)));
+    // While the machine is away, calls pass and are posted when it is back.
+    lose(&machine, &store).await;
+    let third = held(&store, claim(&budget, 1, 10)).await;
+    third.hold.settle(Charge::new(cents(2)));
+    drop(second);
+    machine.set(Mode::Answers);
+    store.flush().await;
+    assert_eq!(machine.account(&budget), (cents(7 + 2 + 10), Usd::ZERO));
+    // Beside a cap, it has room for everything also where nobody has heard of it.
+    let store = Remote::new(machine.clone()).on_away(TWO);
+    let capped = of("capped", 100);
+    held(&store, claim(&capped, 1, 1)).await.hold.settle(Charge::new(Usd::ZERO));
+    lose(&machine, &store).await;
+    let mut both = claim(&capped, 1, 10);
+    both.budgets = [Budget::counted(Scope::tenant("new"), Window::Lifetime), capped].into();
+    assert_eq!(held(&store, both).await.amount, cents(10));
 }

@@ -113,6 +113,15 @@ impl<'a> Cursor<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    /// Steps over a value whose text is known to have so many bytes, without looking at it.
+    pub fn skip(&mut self, bytes: usize) {
+        self.peek();
+        let to = self.at.saturating_add(bytes).min(self.text.len());
+        if self.text.is_char_boundary(to) {
+            self.at = to;
+        }
+    }
+
     /// Steps into the object that comes next and calls `member` with each raw key (quotes included), the cursor standing at its
     /// value; a value that `member` leaves alone is stepped over. Nothing happens when no object comes next.
     ///

@@ -245,6 +245,21 @@ impl Budget {
         Self { account, cap, soft, window }
     }
 
+    /// What is counted, and refuses nothing: a budget with a cap of [`Budget::UNCAPPED`].
+    #[must_use]
+    pub fn counted(scope: Scope, window: Window) -> Self {
+        Self::new(scope, Self::UNCAPPED, window)
+    }
+
+    /// Whether there is an amount that may not be exceeded.
+    #[must_use]
+    pub fn is_capped(&self) -> bool {
+        self.cap < Self::UNCAPPED
+    }
+
+    /// The cap of what is counted only: more money than there is, and few enough dollars for a float.
+    pub const UNCAPPED: Usd = Usd::dollars(1_000_000_000_000_000);
+
     /// Counts, and caps, only calls that name this model; a pattern may end in `*`.
     #[must_use]
     pub fn models(mut self, pattern: impl Into<Arc<str>>) -> Self {

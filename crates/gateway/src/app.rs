@@ -3,7 +3,7 @@
 use std::{
     collections::hash_map::RandomState,
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     hash::{BuildHasher, Hasher},
     pin::{Pin, pin},
     sync::{
@@ -16,12 +16,14 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
 use ziggurat_core::{
     Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Principal, Problem, Rejection, Served,
 };
+use ziggurat_limit::Limited;
+use ziggurat_route::{Prober, ShadowLayer};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
@@ -29,9 +31,12 @@ use crate::{
     caught::{Panicked, caught},
     config::Config,
     drain::Drain,
+    forbidden,
     groups::Groups,
-    guards::{Guarded, Guards},
-    headers, models, route,
+    guards::{Guarded, Guards, MASTER},
+    headers, health, models,
+    options::Options,
+    route,
     routes::Route,
     stores::{Health, Stores},
     upstream::{RequestId, Upstream},
@@ -43,6 +48,7 @@ pub(crate) struct App {
     behind: Behind,
     /// Where there is no master key, whoever reaches the gateway may use it.
     auth: Option<Auth<Behind>>,
+    prober: Option<Prober<Limited<Translate<Upstream>>>>,
     drain: Drain,
     ids: Ids,
 }
@@ -73,6 +79,8 @@ struct Inner {
     /// Sees to what known callers may call; `None` where nobody is asked who they are.
     rights: Option<AuthLayer>,
     stack: Guarded<Translate<Upstream>>,
+    /// What is also asked of other groups, to compare.
+    shadows: Vec<ShadowLayer>,
     drain: Drain,
 }
 
@@ -89,24 +97,44 @@ impl App {
         drain: Drain,
     ) -> Self {
         let limits = Limits::default().body(max_request);
-        let route = route::layer(&config, &groups);
-        let stack = guards.layer(&route, TranslateLayer::new().limits(limits).layer(upstream), limits);
+        let attempts = guards.attempts(TranslateLayer::new().limits(limits).layer(upstream), limits);
+        let prober = route::prober(&config, &groups, attempts.clone());
+        let stack = guards.layer(&route::layer(&config, &groups), attempts, limits);
+        let shadows = route::shadows(&config, &guards);
         let auth = config.master_key.as_ref().map(|master| {
-            let layer = AuthLayer::new(guards.authenticate(master, &stores)).default_routes(ROUTES);
-            layer.limits(limits).split()
+            let layer = AuthLayer::new(guards.authenticate(master, config.tokens.as_ref(), &stores));
+            layer.default_routes(ROUTES).limits(limits).split()
         });
         let (auth, rights) = auth.unzip();
         let admin = admin(&config, &stores);
-        let inner =
-            Inner { config, groups, limits, guards, stores, admin, rights, stack, drain: drain.clone() };
+        let inner = Inner {
+            config,
+            groups,
+            limits,
+            guards,
+            stores,
+            admin,
+            rights,
+            stack,
+            shadows,
+            drain: drain.clone(),
+        };
         let behind = Behind(Arc::new(inner));
         let auth = auth.map(|layer: AuthLayer| layer.layer(behind.clone()));
-        Self { behind, auth, drain, ids: Ids::default() }
+        Self { behind, auth, prober, drain, ids: Ids::default() }
     }
 
     /// Waits until nothing is done any more for callers who have left.
     pub(crate) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
         self.behind.0.guards.finished()
+    }
+
+    /// Asks deployments that cool down whether they are back, where the config says so: never ends.
+    pub(crate) async fn probe(&self) {
+        match &self.prober {
+            Some(prober) => prober.run().await,
+            None => pending().await,
+        }
     }
 
     /// How far a stop has come.
@@ -192,6 +220,10 @@ impl Inner {
         match route {
             Route::Liveness => json(StatusCode::OK, r#""I'm alive!""#.to_owned()),
             Route::Readiness => self.readiness(),
+            Route::Health => {
+                let principal = request.extensions().get::<Principal>();
+                json(StatusCode::OK, health::report(&self.config, &self.groups, principal))
+            }
             Route::Models => {
                 let principal = request.extensions().get::<Principal>();
                 let may_use = |name: &&str| principal.is_none_or(|principal| principal.may_use(name));
@@ -254,13 +286,27 @@ impl Inner {
 
     /// Makes a call whose caller is known, if it may make it.
     async fn admitted(self: &Arc<Self>, dialect: Dialect, request: Request<Body>) -> Response<Body> {
-        let Some(rights) = &self.rights else { return self.call(dialect, request).await };
+        if self.rights.is_none() && self.shadows.is_empty() {
+            return self.call(dialect, request).await;
+        }
         let this = Arc::clone(self);
         let call = service_fn(move |request| {
             let this = Arc::clone(&this);
             async move { Ok::<_, Infallible>(this.call(dialect, request).await) }
         });
-        match rights.layer(call).oneshot(request).await {
+        let answered = match (&self.rights, self.shadows.is_empty()) {
+            (Some(rights), true) => rights.layer(call).oneshot(request).await,
+            (rights, _) => {
+                let call = BoxCloneSyncService::new(call);
+                let call =
+                    self.shadows.iter().fold(call, |call, it| BoxCloneSyncService::new(it.layer(call)));
+                match rights {
+                    Some(rights) => rights.layer(call).oneshot(request).await,
+                    None => call.oneshot(request).await,
+                }
+            }
+        };
+        match answered {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         }
@@ -294,6 +340,11 @@ impl Inner {
     /// Reads the request and finds who answers it, which the headers of the response are to say.
     async fn aim(&self, request: Request<Body>, said: &mut HeaderMap) -> Result<Request<Body>, Rejection> {
         let (mut request, mut call) = Call::read(request, &self.limits).await?;
+        let has_options = forbidden::check(&call)?;
+        let options = Options::take(&mut request, &mut call, has_options)?;
+        if self.config.rejects_tags {
+            forbidden::check_tags(&call)?;
+        }
         self.guards.tag(&mut request, &call);
         let asked = call.model().unwrap_or_default().to_owned();
         if let Some(group) = self.config.aliased(&asked) {
@@ -301,15 +352,9 @@ impl Inner {
             let bytes = call.edit().set_string(Field::Model, group).finish();
             call = Call::replace(&mut request, bytes)?;
         }
-        let model = call.model().unwrap_or_default();
-        let Some(course) = self.groups.routes().course(model, request.extensions().get()) else {
-            let message = format!("no model answers to the name {:?}", beginning(model));
-            return Err(Problem::new(Cause::ModelNotFound, message).param("model").into());
-        };
-        tracing::debug!(model = beginning(model), stream = call.stream(), "call");
+        tracing::debug!(model = beginning(&asked), stream = call.stream(), "call");
         headers::of_model(said, &asked);
-        request.extensions_mut().insert(course.plan());
-        request.extensions_mut().insert(course);
+        options.route(self.groups.routes(), &call, &mut request)?;
         Ok(request)
     }
 }
@@ -336,9 +381,10 @@ fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
 /// Who asks the admin API; nobody where no key is asked for.
 fn caller(identity: Option<&Identity>) -> Caller {
     let Some(identity) = identity else { return Caller::default() };
-    let Principal { user, team, .. } = identity.principal();
+    let Principal { key, user, team, .. } = identity.principal();
     Caller {
         admin: identity.is_admin(),
+        master: key.as_deref() == Some(MASTER),
         key: identity.key().copied(),
         user: user.clone(),
         team: team.clone(),
@@ -399,7 +445,7 @@ mod tests {
 
     async fn panicking(path: &str) -> (StatusCode, String) {
         let config = Arc::new(demo::config());
-        let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default()).expect("one model");
+        let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default(), None).expect("one model");
         let (_drainer, drain) = drain::channel();
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);

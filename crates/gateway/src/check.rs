@@ -30,7 +30,7 @@ fn report(path: &Path) -> (String, ExitCode) {
     let Some((config, catalog)) = loaded else { return (text, ExitCode::FAILURE) };
     let path = path.display();
     let config = Arc::new(config);
-    let groups = match Groups::new(&config, &catalog, Timeouts::default()) {
+    let groups = match Groups::new(&config, &catalog, Timeouts::default(), None) {
         Ok(groups) => groups,
         Err(error) => {
             text += &format!("{path}: error: {error}\n");

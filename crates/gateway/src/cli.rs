@@ -200,8 +200,6 @@ fn serve(serve: &Serve) -> Result<(), String> {
         true => Upstream::demo(),
         false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
-    let groups = Groups::new(&config, &catalog, timeouts).map_err(|error| error.to_string())?;
-    say_what_guards(&config, &catalog, &groups);
     // Without keys to manage there is nothing to serve there.
     let admin_port = config.stores.admin_port.filter(|_| config.stores.database.is_some());
     let settings = serve.settings(admin_port);
@@ -212,17 +210,24 @@ fn serve(serve: &Serve) -> Result<(), String> {
     let hint = if serve.demo { demo::hint } else { |_| String::new() };
     let served = runtime.block_on(async {
         let stores = Arc::new(Stores::open(&config).await?);
+        let groups = Groups::new(&config, &catalog, timeouts, stores.cooldowns());
+        let groups = groups.map_err(|error| error.to_string())?;
+        say_what_guards(&config, &catalog, &groups);
+        let routes = groups.routes().clone();
         let guards = Guards::new(&config, catalog, &stores);
         guards.warm();
         let max_request = usize::from(serve.clients.max_request) << 20;
         let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, max_request, drain);
-        let serving = server::serve(Arc::new(app), settings, drainer, |address, admin| {
+        let app = Arc::new(app);
+        let serving = server::serve(Arc::clone(&app), settings, drainer, |address, admin| {
             let admin = admin.map_or_else(String::new, |admin| format!("the admin API is on {admin}\n"));
             print(&format!("listening on {address}\n{admin}{}", hint(address)));
         });
         let served = tokio::select! {
             served = serving => served,
             never = stores.run() => match never {},
+            () = stores.share_cooldowns(&routes) => unreachable!("invariant: it works until it is dropped"),
+            () = app.probe() => unreachable!("invariant: it works until it is dropped"),
         };
         stores.close().await;
         served

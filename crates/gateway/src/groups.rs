@@ -9,7 +9,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, header};
 use ziggurat_catalog::{Asked, Catalog};
-use ziggurat_core::{ParamPolicy, Target, TargetError};
+use ziggurat_core::{Clock, ParamPolicy, Target, TargetError};
+use ziggurat_redis::Cooldowns;
 use ziggurat_route::{
     Cooldown, Group, GroupBuilder, InvalidGroup, InvalidRoutes, Kind, LeastBusy, List, LowestCost,
     LowestLatency, LowestUsage, RetryBudget, RetryPolicy, Routes, Shuffle, TagRules, Timeouts,
@@ -33,10 +34,16 @@ pub(crate) struct Groups {
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
 }
 
-/// What the groups of names are made of that only a wildcard finds.
-struct Wildcards {
+/// What groups are made of.
+struct Made {
     config: Arc<Config>,
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
+    shared: Option<Cooldowns>,
+}
+
+/// The groups of names that only a wildcard finds.
+struct Wildcards {
+    of: Made,
     /// Those that were made, so that calls of one name share what they may spend on retries.
     made: Mutex<HashMap<String, Arc<Group>>>,
 }
@@ -56,6 +63,7 @@ impl Groups {
         config: &Arc<Config>,
         catalog: &Catalog,
         timeouts: upstream::Timeouts,
+        shared: Option<&Cooldowns>,
     ) -> Result<Self, Unusable> {
         let mut fixed = HashMap::new();
         let mut members = HashMap::new();
@@ -70,7 +78,9 @@ impl Groups {
             members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
         let members = Arc::new(members);
-        let routes = routes(config, &members, timeouts)?;
+        let made =
+            Made { config: Arc::clone(config), members: Arc::clone(&members), shared: shared.cloned() };
+        let routes = routes(made, timeouts)?;
         Ok(Self { fixed, routes, members })
     }
 
@@ -90,11 +100,8 @@ impl Groups {
     }
 }
 
-fn routes(
-    config: &Arc<Config>,
-    members: &Arc<HashMap<String, ziggurat_route::Deployment>>,
-    timeouts: upstream::Timeouts,
-) -> Result<Routes, Unusable> {
+fn routes(made: Made, timeouts: upstream::Timeouts) -> Result<Routes, Unusable> {
+    let Made { config, members, .. } = &made;
     let Routing { fallbacks, timeouts: own, .. } = &config.routing;
     let mut defaults = Timeouts::none().first_byte(timeouts.answer);
     defaults = defaults.idle(own.idle.unwrap_or(timeouts.idle));
@@ -107,7 +114,7 @@ fn routes(
             names.push(name);
             let of = config.deployments.iter().filter(|it| it.alias == name);
             let own = of.map(|it| members[&it.id].clone());
-            builder = builder.group(group(name, name, config).deployments(own).build()?);
+            builder = builder.group(made.group(name, name).deployments(own).build()?);
         }
     }
     // Single deployments that are fallen back to by their id.
@@ -124,7 +131,7 @@ fn routes(
             && let Some(member) = members.get(id)
         {
             single.push(id);
-            builder = builder.group(group(id, id, config).deployment(member.clone()).build()?);
+            builder = builder.group(made.group(id, id).deployment(member.clone()).build()?);
         }
     }
     for alias in &config.aliases {
@@ -140,57 +147,13 @@ fn routes(
     if let Some(most) = fallbacks.most {
         builder = builder.max_fallbacks(most as usize);
     }
-    let wildcards =
-        Wildcards { config: Arc::clone(config), members: Arc::clone(members), made: Mutex::default() };
+    let wildcards = Wildcards { of: made, made: Mutex::default() };
     Ok(builder.otherwise(move |model| wildcards.group(model)).build()?)
 }
 
 fn name_of(fallback: &Fallback) -> &str {
     let (Fallback::Group(name) | Fallback::Deployment(name)) = fallback;
     name
-}
-
-/// A group of a name, as the config has it for its alias; without deployments.
-fn group(name: &str, alias: &str, config: &Config) -> GroupBuilder {
-    let Routing { strategy, strategy_args, retries, tags, hedging, .. } = &config.routing;
-    let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
-    let own = deployment.and_then(|deployment| deployment.routing.retries);
-    let mut retry = RetryPolicy::new(own.or(retries.most).unwrap_or(RETRIES));
-    if let Some(wait) = retries.wait {
-        retry = retry.wait_at_least(wait);
-    }
-    for (kind, times) in kinds(retries.by_group.get(alias).unwrap_or(&retries.by_cause)) {
-        retry = retry.times_for(kind, times);
-    }
-    let mut group = Group::new(name).retry(retry).cooldown(cooldown(config, None));
-    group = match strategy {
-        Strategy::Shuffle => group.strategy(Shuffle),
-        Strategy::LeastBusy => group.strategy(LeastBusy),
-        Strategy::LowestCost => group.strategy(LowestCost),
-        Strategy::LowestUsage => group.strategy(LowestUsage),
-        Strategy::LowestLatency => {
-            let mut latency = LowestLatency::new();
-            if let Some(share) = strategy_args.latency_buffer {
-                latency = latency.buffer(share);
-            }
-            if let Some(time) = strategy_args.ttl {
-                latency = latency.forget_after(time);
-            }
-            group.strategy(latency)
-        }
-    };
-    if tags.enabled {
-        group = group.tags(if tags.all { TagRules::All } else { TagRules::Any });
-    }
-    if let Some(after) = hedging.of.get(alias).copied().or(hedging.all) {
-        group = group.hedge_after(after);
-    }
-    if let Some(budget) = &retries.budget {
-        let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
-        let per_second = budget.per_second.unwrap_or(PER_SECOND);
-        group = group.retry_budget(RetryBudget::new(percent, per_second.ceil() as u32));
-    }
-    group
 }
 
 /// A deployment with what is known of it.
@@ -205,6 +168,7 @@ fn member(
     let mut member = ziggurat_route::Deployment::new(target)
         .tags(tags.iter().map(String::as_str))
         .order(order.unwrap_or_default())
+        .probed(deployment.routing.is_probed)
         .cooldown(cooldown(config, Some(&deployment.routing)))
         .timeouts(timeouts(deployment, config));
     if let Some(weight) = weight {
@@ -304,6 +268,57 @@ fn target(deployment: &Deployment, model: &str, drop_params: bool) -> Result<Tar
     }
 }
 
+// ===== impl Made =====
+
+impl Made {
+    /// A group of a name, as the config has it for its alias; without deployments.
+    fn group(&self, name: &str, alias: &str) -> GroupBuilder {
+        let config = &*self.config;
+        let Routing { strategy, strategy_args, retries, tags, hedging, .. } = &config.routing;
+        let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
+        let own = deployment.and_then(|deployment| deployment.routing.retries);
+        let mut retry = RetryPolicy::new(own.or(retries.most).unwrap_or(RETRIES));
+        if let Some(wait) = retries.wait {
+            retry = retry.wait_at_least(wait);
+        }
+        for (kind, times) in kinds(retries.by_group.get(alias).unwrap_or(&retries.by_cause)) {
+            retry = retry.times_for(kind, times);
+        }
+        let mut group = Group::new(name).retry(retry).cooldown(cooldown(config, None));
+        group = match strategy {
+            Strategy::Shuffle => group.strategy(Shuffle),
+            Strategy::LeastBusy => group.strategy(LeastBusy),
+            Strategy::LowestCost => group.strategy(LowestCost),
+            Strategy::LowestUsage => group.strategy(LowestUsage),
+            Strategy::LowestLatency => {
+                let mut latency = LowestLatency::new();
+                if let Some(share) = strategy_args.latency_buffer {
+                    latency = latency.buffer(share);
+                }
+                if let Some(time) = strategy_args.ttl {
+                    latency = latency.forget_after(time);
+                }
+                group.strategy(latency)
+            }
+        };
+        if tags.enabled {
+            group = group.tags(if tags.all { TagRules::All } else { TagRules::Any });
+        }
+        if let Some(after) = hedging.of.get(alias).copied().or(hedging.all) {
+            group = group.hedge_after(after);
+        }
+        if let Some(budget) = &retries.budget {
+            let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
+            let per_second = budget.per_second.unwrap_or(PER_SECOND);
+            group = group.retry_budget(RetryBudget::new(percent, per_second.ceil() as u32));
+        }
+        if let Some(shared) = &self.shared {
+            group = group.share(Arc::new(shared.clone()), Clock::system());
+        }
+        group
+    }
+}
+
 // ===== impl Wildcards =====
 
 impl Wildcards {
@@ -312,12 +327,13 @@ impl Wildcards {
         if let Some(made) = self.made().get(model) {
             return Some(Arc::clone(made));
         }
-        let candidates = self.config.resolve(model)?.candidates;
+        let Made { config, members, .. } = &self.of;
+        let candidates = config.resolve(model)?.candidates;
         let alias = candidates.first()?.deployment.alias.as_str();
-        let mut group = group(model, alias, &self.config).family(alias);
+        let mut group = self.of.group(model, alias).family(alias);
         for candidate in &candidates {
-            let target = target(candidate.deployment, &candidate.model, self.config.drop_params).ok()?;
-            group = group.deployment(self.members.get(&candidate.deployment.id)?.sharing(target));
+            let target = target(candidate.deployment, &candidate.model, config.drop_params).ok()?;
+            group = group.deployment(members.get(&candidate.deployment.id)?.sharing(target));
         }
         let group = group.build().ok()?;
         let mut made = self.made();

@@ -18,10 +18,11 @@ use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::Catalog;
 use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Usd, Window};
 use ziggurat_limit::{LimitLayer, Limited};
-use ziggurat_route::{Route, RouteLayer};
+use ziggurat_route::{Mirror, Route, RouteLayer};
 
 use crate::{
-    config::{Config, OnDisconnect, Rates, Spending},
+    config::{Config, OnDisconnect, Rates, Spending, Tokens},
+    jwt,
     secret::Secret,
     stores::Stores,
     tokens::Counter,
@@ -117,12 +118,18 @@ impl Guards {
     }
 
     /// Who is believed to be who: the holder of the master key, those of keys in a database, and of tokens.
-    pub(crate) fn authenticate(&self, master: &Secret, stores: &Stores) -> Vec<Arc<dyn Authenticate>> {
+    pub(crate) fn authenticate(
+        &self,
+        master: &Secret,
+        tokens: Option<&Tokens>,
+        stores: &Stores,
+    ) -> Vec<Arc<dyn Authenticate>> {
         let master = MasterKey::new(master.expose()).principal(self.principal());
         let mut all: Vec<Arc<dyn Authenticate>> = vec![Arc::new(master)];
         if let Some(keys) = stores.keys() {
             all.push(Arc::new(keys.clone()));
         }
+        all.extend(tokens.map(|tokens| jwt::authenticate(tokens, stores)));
         all
     }
 
@@ -144,11 +151,21 @@ impl Guards {
 
     /// Puts what goes to a provider within the guards: those of a call around the route, those of a deployment within. A refusal by these
     /// is an attempt's, and never reaches the provider.
-    pub(crate) fn layer<S>(&self, route: &RouteLayer, inner: S, request: Limits) -> Guarded<S> {
-        let Self { calls, budget, attempts, counter, .. } = self;
-        let route = route.clone().limits(request).counter(counter.clone());
-        let routed = route.layer(attempts.clone().request_limits(request).layer(inner));
+    pub(crate) fn layer<S>(&self, route: &RouteLayer, inner: Limited<S>, request: Limits) -> Guarded<S> {
+        let Self { calls, budget, counter, .. } = self;
+        let routed = route.clone().limits(request).counter(counter.clone()).layer(inner);
         calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(routed))
+    }
+
+    /// Puts what goes to a provider within the limits of its deployment.
+    pub(crate) fn attempts<S>(&self, inner: S, request: Limits) -> Limited<S> {
+        self.attempts.clone().request_limits(request).layer(inner)
+    }
+
+    /// Does something that no caller waits for, and for which a stop does.
+    pub(crate) fn behind(&self) -> impl Fn(Mirror) + Send + Sync + use<> {
+        let drained = Drained { bound: None, ..self.drained.clone() };
+        move |mirror| drained.run(mirror)
     }
 
     /// Makes a call, which ends with its caller, or without where policy says so: what it costs is known at its end only.
@@ -273,6 +290,6 @@ impl<F: Future + Send + 'static> Drop for Outliving<F> {
 }
 
 /// The id of the master key in limits, budgets and logs.
-const MASTER: &str = "master";
+pub(crate) const MASTER: &str = "master";
 /// Streams at a time that are read on without a caller.
 const MAX_DRAINED: usize = 1000;

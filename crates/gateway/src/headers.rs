@@ -31,7 +31,9 @@ pub(crate) fn of_spending(headers: &mut HeaderMap, spending: &Spending) {
     if let Some((budget, balance)) = of(ScopeKind::Key).or_else(|| of(ScopeKind::Gateway)) {
         let now = charge.map(|charge| charge.amount).unwrap_or_default();
         put(headers, "x-litellm-key-spend", balance.spent + now);
-        put(headers, "x-litellm-key-max-budget", budget.cap);
+        if budget.is_capped() {
+            put(headers, "x-litellm-key-max-budget", budget.cap);
+        }
     }
 }
 

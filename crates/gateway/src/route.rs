@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use ziggurat_core::{Cause, Principal};
-use ziggurat_route::{Affinity, Event, Pins, RouteLayer};
+use ziggurat_core::{Budget, Cause, Principal, Scope, ScopeKind};
+use ziggurat_route::{Affinity, Event, Mirrored, Pins, Prober, RouteLayer, Seen, ShadowLayer};
 
-use crate::{config::Config, groups::Groups};
+use crate::{
+    config::{Config, routing::Shadow},
+    groups::Groups,
+    guards::Guards,
+};
 
 pub(crate) fn layer(config: &Config, groups: &Groups) -> RouteLayer {
     let routing = &config.routing;
@@ -25,6 +29,50 @@ pub(crate) fn layer(config: &Config, groups: &Groups) -> RouteLayer {
         layer = layer.affinity(of_key);
     }
     layer
+}
+
+/// What probes the deployments, where the config says so.
+pub(crate) fn prober<S>(config: &Config, groups: &Groups, inner: S) -> Option<Prober<S>> {
+    let every = config.routing.probe_every?;
+    Some(Prober::new(groups.routes().clone(), inner).every(every).report(report))
+}
+
+/// What mirrors calls, where the config says so.
+pub(crate) fn shadows(config: &Arc<Config>, guards: &Guards) -> Vec<ShadowLayer> {
+    let layer = |shadow: &Shadow| {
+        let mut principal = Principal::default();
+        let id = format!("shadow of {}", shadow.group);
+        if let Some((cap, window)) = &shadow.budget {
+            let scope = Scope::new(ScopeKind::Key, id.as_str());
+            principal.budgets = [Budget::new(scope, *cap, window.clone())].into();
+        }
+        principal.key = Some(id.into());
+        let (config, group) = (Arc::clone(config), shadow.group.clone());
+        ShadowLayer::new(shadow.to.as_str(), principal, compare, guards.behind())
+            .share(f64::from(shadow.share.get()) / 10_000.0)
+            .when(move |call| {
+                let model = call.model().unwrap_or_default();
+                config.aliased(model).unwrap_or(model) == group
+            })
+    };
+    config.routing.shadows.iter().map(layer).collect()
+}
+
+/// Tells how two answers to a call compare, and no word of either.
+#[expect(clippy::needless_pass_by_value, reason = "it is what compares")]
+fn compare(mirrored: Mirrored) {
+    let told = |seen: &Seen| {
+        let status = seen.status.map(|status| status.as_u16());
+        format!("status={status:?} bytes={} elapsed={:?} end={:?}", seen.body.len(), seen.elapsed, seen.end)
+    };
+    let (original, shadow) = (&mirrored.original, &mirrored.shadow);
+    tracing::info!(
+        model = &*original.model,
+        shadow = &*shadow.model,
+        original = told(original),
+        answer = told(shadow),
+        "a mirrored call"
+    );
 }
 
 /// What all calls of a key have in common.

@@ -12,6 +12,8 @@ pub(crate) enum Route {
     Liveness,
     /// Whether it wants new calls.
     Readiness,
+    /// How the deployments do.
+    Health,
     /// The list of models.
     Models,
     /// A model.
@@ -38,6 +40,7 @@ impl Route {
         let route = match path.strip_suffix('/').unwrap_or(path) {
             "/health/liveliness" | "/health/liveness" => Some(Self::Liveness),
             "/health/readiness" => Some(Self::Readiness),
+            "/health" => Some(Self::Health),
             path => (Operation::of_path(&Method::GET, path).0 == Operation::Models).then_some(Self::Models),
         };
         if let Some(action) = Action::of(method, path) {
@@ -63,7 +66,7 @@ impl Route {
 
     /// Whether only those with a key may come here: not probers, nor those who are lost.
     pub(crate) const fn needs_key(self) -> bool {
-        matches!(self, Self::Models | Self::Call | Self::Admin(_))
+        matches!(self, Self::Health | Self::Models | Self::Call | Self::Admin(_))
     }
 }
 
@@ -83,6 +86,7 @@ mod tests {
                 Route::WrongMethod { allow: "GET, HEAD", admin: false },
                 Dialect::OpenAi,
             ),
+            (Method::GET, "/health", Route::Health, Dialect::OpenAi),
             (Method::GET, "/v1/models", Route::Models, Dialect::OpenAi),
             (Method::GET, "/models", Route::Models, Dialect::OpenAi),
             (

@@ -7,7 +7,8 @@ use ziggurat_auth::{CachePolicy, VirtualKeys};
 use ziggurat_budget::Ledger;
 use ziggurat_core::{Clock, OnAway};
 use ziggurat_limit::remote::Remote;
-use ziggurat_redis::{Limits, Redis};
+use ziggurat_redis::{Cooldowns, Limits, Redis};
+use ziggurat_route::Routes;
 use ziggurat_sql::directory::{Directory, Options};
 
 use crate::{
@@ -23,6 +24,8 @@ pub(crate) struct Stores {
     /// Counters of limits on Redis; in this process's memory where there is none.
     limits: Option<Remote<Limits>>,
     keys: Option<VirtualKeys<Directory>>,
+    /// Cooldowns of deployments that gateways tell each other, where there is a Redis.
+    cooldowns: Option<Cooldowns>,
     policies: [OnAway; 2],
 }
 
@@ -60,6 +63,7 @@ impl Stores {
             None => None,
         };
         let keeper = Keeper::open(config, redis.as_ref()).await?;
+        let cooldowns = redis.as_ref().map(Redis::cooldowns);
         let limits = redis.map(|redis| {
             let remote = Remote::new(redis.limits()).on_away(settings.on_limits_away).lease(LEASE);
             match settings.deadline {
@@ -68,7 +72,7 @@ impl Stores {
             }
         });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
-        Ok(Self { keeper, limits, keys, policies })
+        Ok(Self { keeper, limits, keys, cooldowns, policies })
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -87,6 +91,19 @@ impl Stores {
     /// The keys that are kept in a database, where there is one.
     pub(crate) const fn keys(&self) -> Option<&VirtualKeys<Directory>> {
         self.keys.as_ref()
+    }
+
+    /// Where gateways tell each other which deployments cool down, if they do.
+    pub(crate) const fn cooldowns(&self) -> Option<&Cooldowns> {
+        self.cooldowns.as_ref()
+    }
+
+    /// Tells other gateways which deployments cool down, and hears of theirs: never ends.
+    pub(crate) async fn share_cooldowns(&self, routes: &Routes) {
+        match &self.cooldowns {
+            Some(cooldowns) => cooldowns.run(routes, Cooldowns::EVERY).await,
+            None => pending().await,
+        }
     }
 
     /// Works for the stores: never ends.

@@ -89,19 +89,7 @@ impl Upstream {
     /// # Errors
     /// When the crypto provider cannot do what TLS asks of it.
     pub(crate) fn http(timeouts: Timeouts, drain: Drain) -> io::Result<Self> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_recv_buffer_size(Some(RECEIVE_BUFFER));
-        let provider = aws_lc_rs::default_provider;
-        // The system's roots, and the bundled ones where a bare container has none.
-        let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
-            Ok(builder) => builder,
-            Err(_) => HttpsConnectorBuilder::new()
-                .with_provider_and_webpki_roots(provider())
-                .map_err(io::Error::other)?,
-        };
-        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
+        let connector = connector()?;
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -134,6 +122,23 @@ impl Service<Request<Body>> for Upstream {
             Self::Panicking => Box::pin(async { panic!("as asked") }),
         }
     }
+}
+
+/// Connects by TCP, and by TLS where a URL says so.
+pub(crate) fn connector() -> io::Result<HttpsConnector<HttpConnector>> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_recv_buffer_size(Some(RECEIVE_BUFFER));
+    let provider = aws_lc_rs::default_provider;
+    // The system's roots, and the bundled ones where a bare container has none.
+    let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
+        Ok(builder) => builder,
+        Err(_) => HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider())
+            .map_err(io::Error::other)?,
+    };
+    Ok(builder.https_or_http().enable_http1().wrap_connector(http))
 }
 
 async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {

@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) marks_prefix: bool,
     pub(crate) half_life: Duration,
     pub(crate) timeouts: Timeouts,
+    pub(crate) probed: bool,
 }
 
 // ===== impl Deployment =====
@@ -61,6 +62,7 @@ impl Deployment {
             marks_prefix: false,
             half_life: Duration::from_secs(60),
             timeouts: Timeouts::none(),
+            probed: true,
         };
         Self(Arc::new(Inner { target, settings, live: Arc::new(Live::new()) }))
     }
@@ -142,6 +144,12 @@ impl Deployment {
     #[must_use]
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         self.change(|settings| settings.timeouts = timeouts)
+    }
+
+    /// Sets whether a [`Prober`](crate::Prober) asks it. It does by default.
+    #[must_use]
+    pub fn probed(self, probed: bool) -> Self {
+        self.change(|settings| settings.probed = probed)
     }
 
     /// The same deployment at another target, as where the caller names the model: it shares health and figures.

@@ -160,7 +160,7 @@ impl<S> Prober<S> {
                     // A call finds out.
                     State::Trial => false,
                 };
-                if is_due && seen.insert(Arc::as_ptr(deployment.live())) {
+                if is_due && deployment.settings().probed && seen.insert(Arc::as_ptr(deployment.live())) {
                     due.push((Arc::clone(group), index));
                 }
             }

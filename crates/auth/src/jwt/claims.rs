@@ -28,12 +28,16 @@ pub struct ClaimNames {
     pub user: Option<String>,
     /// The team's id.
     pub team: Option<String>,
+    /// Ids of teams, a list or words, the preferred first; one in `team` goes before them.
+    pub teams: Option<String>,
     /// The organisation's id.
     pub organisation: Option<String>,
     /// Tags: a list, or words.
     pub tags: Option<String>,
     /// The models that may be used: a list, or words. Once it is set, a token without it may use none.
     pub models: Option<String>,
+    /// The id of the end user whom its calls are for.
+    pub end_user: Option<String>,
     /// The word in `scope` that makes an administrator; nobody is one unless it is set.
     pub admin_scope: Option<String>,
 }
@@ -42,8 +46,16 @@ pub struct ClaimNames {
 
 impl Default for ClaimNames {
     fn default() -> Self {
-        let user = Some("sub".to_owned());
-        Self { user, team: None, organisation: None, tags: None, models: None, admin_scope: None }
+        Self {
+            user: Some("sub".to_owned()),
+            team: None,
+            teams: None,
+            organisation: None,
+            tags: None,
+            models: None,
+            end_user: None,
+            admin_scope: None,
+        }
     }
 }
 
@@ -51,13 +63,15 @@ impl ClaimNames {
     /// Who it is by these claims; `None` when they name no user, team or organisation.
     #[must_use]
     pub fn record(&self, claims: &Claims) -> Option<KeyRecord> {
-        let id = |name: &Option<String>| id(find(claims, name.as_deref()?)?);
+        let id = |name: &Option<String>| id(claim(claims, name.as_deref()?)?);
+        let listed = |name: &str| claim(claims, name).map(claim_words).unwrap_or_default();
         let mut principal = Principal::default();
         principal.user = id(&self.user);
-        principal.team = id(&self.team);
+        let mut teams: Vec<Arc<str>> = id(&self.team).into_iter().collect();
+        teams.extend(self.teams.as_deref().map(listed).into_iter().flatten().take(MOST_TEAMS));
+        principal.team = teams.first().cloned();
         principal.organisation = id(&self.organisation);
         principal.ids().next()?;
-        let listed = |name: &str| find(claims, name).map(words).unwrap_or_default();
         if let Some(tags) = &self.tags {
             principal.tags = listed(tags).into();
         }
@@ -66,14 +80,17 @@ impl ClaimNames {
             .admin_scope
             .as_ref()
             .is_some_and(|admin| listed("scope").iter().any(|word| **word == **admin));
-        Some(KeyRecord { principal, admin, ..KeyRecord::default() })
+        let end_user = id(&self.end_user);
+        Some(KeyRecord { principal, admin, end_user, teams: teams.into(), ..KeyRecord::default() })
     }
 }
 
-fn find<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
+/// The claim of a name; one with dots is a path into objects, unless there is a claim of that very name.
+#[must_use]
+pub fn claim<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
     claims.get(name).or_else(|| {
         let (first, rest) = name.split_once('.')?;
-        find(claims.get(first)?.as_object()?, rest)
+        claim(claims.get(first)?.as_object()?, rest)
     })
 }
 
@@ -85,14 +102,18 @@ fn id(claim: &Value) -> Option<Arc<str>> {
     }
 }
 
-/// The texts of a list, or the words of a text.
-fn words(claim: &Value) -> Vec<Arc<str>> {
+/// The texts of a claim that is a list, or its words.
+#[must_use]
+pub fn claim_words(claim: &Value) -> Vec<Arc<str>> {
     match claim {
         Value::String(text) => text.split_ascii_whitespace().map(Into::into).collect(),
         Value::Array(list) => list.iter().filter_map(Value::as_str).map(Into::into).collect(),
         _ => Vec::new(),
     }
 }
+
+/// Teams of a list that are looked at.
+const MOST_TEAMS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +144,21 @@ mod tests {
         assert_eq!(*principal.tags, ["x".into(), "y".into()]);
         assert!(principal.may_use("gpt-4o") && principal.may_use("o3") && !principal.may_use("claude"));
         assert!(!known.admin);
+    }
+
+    #[test]
+    fn teams_may_be_a_list_of_which_so_many_are_looked_at() {
+        let mut names = ClaimNames { teams: Some("groups".to_owned()), ..ClaimNames::default() };
+        names.end_user = Some("customer".to_owned());
+        let many: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
+        let known = record(&names, &json!({ "groups": many, "customer": "c" })).expect("is of a team");
+        assert_eq!(known.principal.team.as_deref(), Some("t0"));
+        assert_eq!((known.teams.len(), &*known.teams[31]), (32, "t31"));
+        assert_eq!(known.end_user.as_deref(), Some("c"));
+        names.team = Some("team".to_owned());
+        let known = record(&names, &json!({ "team": "own", "groups": "a b" })).expect("is of a team");
+        assert_eq!(*known.teams, ["own".into(), "a".into(), "b".into()]);
+        assert_eq!((known.principal.team.as_deref(), known.end_user), (Some("own"), None));
     }
 
     #[test]

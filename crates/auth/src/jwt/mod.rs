@@ -5,6 +5,7 @@
 
 mod claims;
 mod keys;
+mod owned;
 
 use std::{
     fmt,
@@ -18,8 +19,9 @@ use ziggurat_core::{Clock, Reply};
 
 use self::keys::{Candidates, Found};
 pub use self::{
-    claims::{ClaimNames, Claims},
+    claims::{ClaimNames, Claims, claim, claim_words},
     keys::{InvalidKeys, JwksPolicy, JwksSource, JwtKeys},
+    owned::OwnedTokens,
 };
 use crate::{
     Authenticate, Authenticated, CachePolicy, Credential, Denied, Identity, KeyRecord,

@@ -19,7 +19,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
-use ziggurat_auth::{AuthLayer, CachePolicy, CustomerRecord, KeyHash, KeyRecord, KeyStore, VirtualKeys};
+use ziggurat_auth::{
+    AuthLayer, CachePolicy, CustomerRecord, KeyHash, KeyRecord, KeyStore, Owner, VirtualKeys,
+};
 use ziggurat_core::{Asked, Away, Body, Clock};
 
 /// Time that passes when it is told to.
@@ -54,6 +56,7 @@ pub(crate) struct Store(Arc<Inner>);
 struct Inner {
     keys: Mutex<HashMap<KeyHash, KeyRecord>>,
     customers: Mutex<HashMap<String, CustomerRecord>>,
+    owners: Mutex<HashMap<Owner, KeyRecord>>,
     asked: AtomicUsize,
     mood: Mutex<Mood>,
 }
@@ -87,6 +90,10 @@ impl Store {
 
     pub(crate) fn set_customer(&self, id: &str, record: CustomerRecord) {
         self.0.customers.lock().expect("is sound").insert(id.to_owned(), record);
+    }
+
+    pub(crate) fn set_owner(&self, owner: Owner, record: KeyRecord) {
+        self.0.owners.lock().expect("is sound").insert(owner, record);
     }
 
     pub(crate) fn mood(&self, mood: Mood) {
@@ -130,6 +137,11 @@ impl KeyStore for Store {
     fn customer<'a>(&'a self, id: &'a str) -> Asked<'a, Option<CustomerRecord>> {
         let record = self.0.customers.lock().expect("is sound").get(id).cloned();
         self.answer(record)
+    }
+
+    fn owner<'a>(&'a self, owner: &'a Owner) -> Asked<'a, KeyRecord> {
+        let record = self.0.owners.lock().expect("is sound").get(owner).cloned();
+        self.answer(record.unwrap_or_default())
     }
 }
 

@@ -29,6 +29,9 @@ struct RemoteHold<B: Backend> {
     slot: Slot<Queued>,
 }
 
+/// A reservation that only counts, when there is no place for it: a call that nothing refuses is not refused for the sake of counting.
+pub(super) struct Uncounted;
+
 /// What its extensions share with it: they may outlive it.
 struct Open<B: Backend> {
     inner: Arc<Inner<B>>,
@@ -138,6 +141,16 @@ impl<B: Backend> Drop for RemoteHold<B> {
     fn drop(&mut self) {
         self.end(|held| Charge::of(held, Flags { unreconciled: true, ..Flags::default() }));
     }
+}
+
+// ===== impl Uncounted =====
+
+impl Hold for Uncounted {
+    fn extend(&self, _least: Usd, most: Usd) -> Reply<Result<Usd, Refused>> {
+        Reply::Ready(Ok(most))
+    }
+
+    fn settle(self: Box<Self>, _charge: Charge) {}
 }
 
 // ===== impl Open =====

@@ -79,7 +79,8 @@ impl Known {
         let lines = self.lines(budgets);
         let mut locked = self.lock(&lines, now);
         let (least, mut amount) = (least.min(most), most);
-        for line in &lines {
+        // What only counts has room for everything, whoever has heard of it.
+        for line in lines.iter().filter(|line| line.cap < Budget::UNCAPPED) {
             let known = locked.get(line.key).filter(|entry| entry.said_at.is_some());
             let Some(entry) = known else {
                 return Err(Refused::Unavailable("it is away, and what is left is not known here"));

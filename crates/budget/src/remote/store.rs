@@ -12,7 +12,7 @@ use ziggurat_core::{Asked, Away, Budget, Clock, Link, OnAway, Usd, Work};
 
 use super::{
     Backend, Settlement,
-    hold::{Asking, Queued},
+    hold::{Asking, Queued, Uncounted},
     known::Known,
 };
 use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
@@ -27,6 +27,8 @@ use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
 /// After three calls in a row without an answer it is known to be away, and callers are answered at once by [`Remote::on_away`]; so is the
 /// call that ran into the deadline, and a stream that has to set aside more. What was set aside by this process alone stays with it, and is
 /// posted when the machine is back.
+///
+/// A reservation whose budgets have no cap is never asked for: its call passes, and is posted at its end, as long as there is a place for it.
 ///
 /// With [`OnAway::Deny`] all is refused. With [`OnAway::Allow`] all passes. With [`OnAway::Local`] an account has in this process what was
 /// left of it when the machine last spoke of it, divided by so many nodes: once, until the machine speaks of it again. So it does not
@@ -166,10 +168,19 @@ impl<B: Backend> Remote<B> {
 impl<B: Backend> Store for Remote<B> {
     fn reserve(&self, claim: Claim) -> Reply<Result<Held, Refused>> {
         let inner = &self.0;
+        // What can refuse nothing is not asked for, and waits for nobody: it is posted at its end.
+        let counts_only = !claim.budgets.iter().any(Budget::is_capped);
         let Some(slot) = inner.link.slot(1) else {
+            if counts_only {
+                return Reply::Ready(Ok(Held { amount: claim.most, hold: Box::new(Uncounted) }));
+            }
             return Reply::Ready(Err(Refused::Unavailable("as many reservations as may be are open")));
         };
         let asking = Asking::new(inner, claim, slot);
+        if counts_only {
+            let most = asking.claim().most;
+            return Reply::Ready(Ok(asking.held(most, Usd::ZERO, true)));
+        }
         if inner.link.is_here() {
             Reply::Later(Box::pin(reserve(Arc::clone(inner), asking)))
         } else {
@@ -222,6 +233,7 @@ impl<B: Backend> Inner<B> {
     /// What the policy gives: how much, and whether it is of this process's share.
     pub(super) fn away(&self, budgets: &[Budget], least: Usd, most: Usd) -> Result<(Usd, bool), Refused> {
         match self.link.on_away() {
+            _ if !budgets.iter().any(Budget::is_capped) => Ok((most, false)),
             OnAway::Allow => Ok((most, false)),
             OnAway::Local(nodes) => {
                 let amount = self.known.take(budgets, nodes, least, most, self.link.clock().now())?;

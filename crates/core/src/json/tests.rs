@@ -222,3 +222,23 @@ proptest! {
         let _ = find_member(&text, &["a"]);
     }
 }
+
+#[test]
+fn a_value_of_known_length_is_not_looked_at() {
+    let text = r#"{"a": [1, {"b": "}"}], "c": "é"}"#;
+    let mut seen = Vec::new();
+    let walked: Result<(), Fault> = Cursor::new(text).object(|key, cursor| {
+        if key == r#""a""# {
+            cursor.skip(r#"[1, {"b": "}"}]"#.len());
+        }
+        seen.push(key);
+        Ok(())
+    });
+    assert_eq!((walked, seen), (Ok(()), vec![r#""a""#, r#""c""#]));
+    // Neither into a character nor beyond the end.
+    let mut cursor = Cursor::new("é");
+    cursor.skip(1);
+    assert_eq!(cursor.offset(), 0);
+    cursor.skip(9);
+    assert_eq!(cursor.offset(), 2);
+}

@@ -17,6 +17,7 @@ use super::{
     json,
     query::{Query, decoded},
     shapes::KeyShape,
+    users::is_admin,
 };
 
 /// What a request says of a key.
@@ -87,6 +88,7 @@ impl Context<'_> {
         // Whose it is must be said: the key of an administrator makes no administrators by chance.
         key.created_by = Some(self.made_by());
         stated.put(&mut key);
+        key.admin = self.is_for_admin(&key).await?;
         let key = self.settle(&Changed::Key(hash), self.directory.insert_key(key).await)?;
         let token_id = hash.to_string();
         json(&Made { key: secret, token_id, shape: self.show_key(key).await? })
@@ -168,9 +170,11 @@ impl Context<'_> {
         if new == old || self.known(self.directory.get_key(&new).await)?.is_some() {
             return Err(Refusal::invalid("new_key", "is there already"));
         }
-        self.change_key(&old, stated).await?;
-        let name = Directory::masked(&secret);
-        let done = self.directory.regenerate(&old, new, &name).await;
+        let change = |key: &mut Key| {
+            stated.put(key);
+            Ok(())
+        };
+        let done = self.directory.regenerate_with(&old, new, &Directory::masked(&secret), change).await;
         (self.admin.revoke)(&Changed::Key(new));
         let key = self.settle(&Changed::Key(old), done)?;
         let token_id = new.to_string();
@@ -232,6 +236,13 @@ impl Context<'_> {
                 return Ok(shown);
             }
         }
+    }
+
+    /// Whether a key that is made now is an administrator's. One that exists is not made one by what becomes of its user.
+    async fn is_for_admin(&self, key: &Key) -> Result<bool, Refusal> {
+        let (None, Some(user)) = (&key.team, &key.user) else { return Ok(false) };
+        let user = self.known(self.directory.get_user(user).await)?;
+        Ok(user.is_some_and(|user| is_admin(&user)))
     }
 
     async fn change_key(&self, hash: &KeyHash, stated: KeyFields) -> Result<Key, Refusal> {

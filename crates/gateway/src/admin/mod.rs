@@ -68,7 +68,9 @@ pub(crate) enum Changed {
 pub(crate) struct Caller {
     /// Whether they may do everything: by the master key, or an administrator's.
     pub(crate) admin: bool,
-    /// Their key; `None` for the master key.
+    /// Whether they have the master key.
+    pub(crate) master: bool,
+    /// Their key; `None` for the master key, and for tokens.
     pub(crate) key: Option<KeyHash>,
     /// The user the key belongs to.
     pub(crate) user: Option<Arc<str>>,
@@ -239,7 +241,11 @@ impl Context<'_> {
     /// Sees to it that a change holds at once on this node, and is on record. One whose end is not known may have been made.
     fn settle<T>(&self, changed: &Changed, result: Result<T, DirectoryError>) -> Result<T, Refusal> {
         (self.admin.revoke)(changed);
-        let by = if self.who.key.is_none() { "master key" } else { "key of an administrator" };
+        let by = match (self.who.master, self.who.key) {
+            (true, _) => "master key",
+            (_, Some(_)) => "key of an administrator",
+            (_, None) => "token of an administrator",
+        };
         let action = self.action;
         match &result {
             Ok(_) => tracing::info!(%action, entity = action.entity.name(), by, "changed by the admin API"),

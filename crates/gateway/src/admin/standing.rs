@@ -63,17 +63,13 @@ impl Context<'_> {
 
     /// Where the budget of a scope stands, by the first allowances that say what it is.
     async fn stands(&self, scope: Scope, allowances: &[Option<&Allowance>]) -> Stands {
-        let (mut is_counted, mut has_cap, mut duration) = (false, false, None);
+        let (mut has_cap, mut duration) = (false, None);
         for allowance in allowances.iter().flatten() {
-            is_counted |= allowance.max_budget.is_some() || allowance.soft_budget.is_some();
             // A cap comes with its own window, also if that is for ever.
             if !has_cap {
                 has_cap = allowance.max_budget.is_some();
                 duration = duration.or(allowance.budget_duration.as_deref());
             }
-        }
-        if !is_counted {
-            return Stands::uncounted();
         }
         let window = match duration.map(|duration| calendar::window(duration, &self.admin.zone)) {
             None => Window::Lifetime,

@@ -192,12 +192,13 @@ fn now() -> SystemTime {
 }
 
 fn master() -> Caller {
-    Caller { admin: true, ..Caller::default() }
+    Caller { admin: true, master: true, ..Caller::default() }
 }
 
 fn plain(hash: &str, user: Option<&str>, team: Option<&str>) -> Caller {
     Caller {
         admin: false,
+        master: false,
         key: KeyHash::from_hex(hash),
         user: user.map(Arc::from),
         team: team.map(Arc::from),

@@ -93,6 +93,7 @@ impl Context<'_> {
         user.role.get_or_insert_with(|| "internal_user".to_owned());
         if let Some((_, key)) = &mut key {
             key.models.clone_from(&user.models);
+            key.admin = is_admin(&user);
         }
         self.is_free(&user).await?;
         let mut joined = Vec::new();
@@ -335,6 +336,11 @@ fn membership(raw: &RawValue, path: &str, user: &str) -> Result<Member, Refusal>
     member.allowance = allowance;
     stated.finish()?;
     Ok(member)
+}
+
+/// Whether it manages keys, teams and users.
+pub(super) fn is_admin(user: &User) -> bool {
+    user.role.as_deref() == Some("proxy_admin")
 }
 
 /// Roles that LiteLLM has.

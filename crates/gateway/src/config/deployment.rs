@@ -53,7 +53,6 @@ pub(crate) struct Deployment {
     /// How long a stream may take.
     pub(crate) stream_timeout: Option<Duration>,
     /// How calls come to it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the layer that follows it is wired next"))]
     pub(crate) routing: DeploymentRouting,
     /// What it may be used.
     pub(crate) rates: Rates,

@@ -279,6 +279,8 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
         group(Read, Text, "master_key database_url"),
         group(Read, Number, "user_api_key_cache_ttl"),
         group(Read, Number, "max_parallel_requests global_max_parallel_requests budget_exceeded_status_code"),
+        group(Read, Flag, "enable_jwt_auth reject_clientside_metadata_tags"),
+        group(Read, Map, "litellm_jwtauth"),
         group(
             Ignore,
             Any,
@@ -317,10 +319,34 @@ pub(super) const GENERAL_SETTINGS: Section = Section {
         group(
             Refuse,
             Any,
-            "custom_auth custom_auth_run_common_checks custom_auth_settings enable_jwt_auth litellm_jwtauth
-             enable_oauth2_auth enable_oauth2_proxy_auth role_permissions role_mappings allowed_routes
+            "custom_auth custom_auth_run_common_checks custom_auth_settings enable_oauth2_auth enable_oauth2_proxy_auth role_permissions role_mappings allowed_routes
              admin_only_routes allowed_ips enforced_params enforce_user_param enforce_rbac
-             enforce_fallback_model_access reject_clientside_metadata_tags apply_user_budget_to_team_keys guardrails",
+             enforce_fallback_model_access apply_user_budget_to_team_keys guardrails",
+        ),
+    ],
+};
+
+/// `general_settings.litellm_jwtauth`.
+pub(super) const JWT_AUTH: Section = Section {
+    unknown: Unknown::Refuse,
+    groups: &[
+        group(
+            Read,
+            Text,
+            "admin_jwt_scope user_id_jwt_field user_email_jwt_field user_allowed_email_domain user_roles_jwt_field
+             team_id_jwt_field team_ids_jwt_field team_id_default org_id_jwt_field end_user_id_jwt_field",
+        ),
+        group(Read, Texts, "user_allowed_roles"),
+        group(Read, Flag, "user_id_upsert team_id_upsert enforce_team_based_model_access"),
+        group(Read, Number, "public_key_ttl"),
+        group(
+            Refuse,
+            Any,
+            "admin_allowed_routes team_allowed_routes public_allowed_routes team_jwt_scope upsert_sso_user_to_team
+             team_alias_jwt_field org_alias_jwt_field enforce_rbac roles_jwt_field role_mappings object_id_jwt_field
+             scope_mappings enforce_scope_based_access custom_validate jwt_litellm_role_map sync_user_role_and_teams
+             oidc_userinfo_enabled oidc_userinfo_endpoint oidc_userinfo_cache_ttl virtual_key_claim_field
+             virtual_key_mapping_cache_ttl unregistered_jwt_client_behavior",
         ),
     ],
 };

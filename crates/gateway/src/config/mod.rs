@@ -19,6 +19,7 @@ mod resolve;
 pub(crate) mod routing;
 mod spending;
 mod stores;
+mod tokens;
 mod value;
 mod yaml;
 
@@ -44,6 +45,7 @@ pub(crate) use self::provider::Auth;
 pub(crate) use self::resolve::Alias;
 pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
+pub(crate) use self::tokens::Tokens;
 
 use self::check::check;
 use self::diagnostic::Report;
@@ -73,6 +75,10 @@ pub(crate) struct Config {
     pub(crate) spending: Spending,
     /// Where keys, limits and budgets are kept.
     pub(crate) stores: Stores,
+    /// `general_settings.enable_jwt_auth` and `litellm_jwtauth`: the tokens that are believed.
+    pub(crate) tokens: Option<Tokens>,
+    /// `general_settings.reject_clientside_metadata_tags`: whether tags are for keys and teams alone to say.
+    pub(crate) rejects_tags: bool,
     /// `ziggurat_settings.rpm` and the like, `general_settings.global_max_parallel_requests`: of all calls together.
     pub(crate) gateway_rates: Rates,
     /// `general_settings.max_parallel_requests`: of each key.
@@ -164,6 +170,10 @@ impl Config {
         let mut config = Self {
             spending: Spending::read(root, report),
             stores: Stores::read(root, environment, report),
+            tokens: Tokens::read(root, environment, report),
+            rejects_tags: of("general_settings", "reject_clientside_metadata_tags")
+                .and_then(Node::flag)
+                .unwrap_or(false),
             gateway_rates: Rates::of_gateway(root, report),
             key_rates: Rates::of_keys(root, report),
             aliases: of("router_settings", "model_group_alias")
@@ -203,6 +213,15 @@ impl Config {
                 &node.at,
                 &node.path,
                 "`master_key` is missing: nobody could make or check the keys",
+            );
+        }
+        if let (None, Some(_), Some(node)) =
+            (&self.master_key, &self.tokens, at("general_settings", "enable_jwt_auth"))
+        {
+            report.error(
+                &node.at,
+                &node.path,
+                "`master_key` is missing: nobody could manage what tokens may spend",
             );
         }
         if let (None, Some(node)) = (&self.stores.database, at("ziggurat_settings", "admin_port")) {

@@ -41,8 +41,6 @@ pub(crate) struct Routing {
     pub(crate) timeouts: Timeouts,
     /// Which groups stand in for one that fails.
     pub(crate) fallbacks: Fallbacks,
-    /// `enable_weighted_failover`: whether a call that failed goes to the others of its group before it leaves it.
-    pub(crate) weighted_failover: bool,
     /// `enable_pre_call_checks`: whether deployments are left out whose window is too small for the call.
     pub(crate) pre_call_checks: bool,
     /// Whose calls stay at the deployment that they were at.
@@ -183,7 +181,6 @@ impl Routing {
                 total: seconds(ours("total_timeout"), report),
             },
             fallbacks: Fallbacks::read(&settings, &names, report),
-            weighted_failover: flag("enable_weighted_failover") == Some(true),
             pre_call_checks: flag("enable_pre_call_checks") == Some(true),
             affinity: Affinity::read(&settings, report),
             tags: TagRouting {

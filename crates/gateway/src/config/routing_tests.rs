@@ -117,7 +117,7 @@ fn the_settings_of_the_router_are_read() {
     assert_eq!(cooldowns.by_cause, policy);
     let attempt = Some(Duration::from_millis(2500));
     assert_eq!(routing.timeouts, Timeouts { attempt, stream: seconds(20), ..Timeouts::default() });
-    assert!(routing.pre_call_checks && routing.weighted_failover);
+    assert!(routing.pre_call_checks);
     assert_eq!(routing.affinity, Affinity { prompt: true, session: true, key: false, ttl: seconds(90) });
     assert_eq!(routing.tags, TagRouting { enabled: true, all: true });
     assert_eq!(routing.fallbacks.most, Some(0));

@@ -107,8 +107,8 @@ fn bad_files_are_reported_with_place_and_key() {
             "config.yaml:7:3: error: litellm_settings.frobnicate: unknown key\n",
         ),
         (
-            &one("general_settings:\n  enable_jwt_auth: yes\n"),
-            "config.yaml:7:3: error: general_settings.enable_jwt_auth: known to LiteLLM, not supported yet: refusing to run without it\n",
+            &one("general_settings:\n  enable_oauth2_auth: yes\n"),
+            "config.yaml:7:3: error: general_settings.enable_oauth2_auth: known to LiteLLM, not supported yet: refusing to run without it\n",
         ),
         (
             &one("guardrails: [{}]\n"),

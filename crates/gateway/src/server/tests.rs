@@ -28,7 +28,7 @@ fn connect() -> DuplexStream {
 /// Serves the demo; the stop never comes.
 fn serve(theirs: DuplexStream) {
     let config = Arc::new(demo::config());
-    let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default()).expect("one model");
+    let groups = Groups::new(&config, &Catalog::empty(), Timeouts::default(), None).expect("one model");
     let (drainer, drain) = drain::channel();
     tokio::spawn(async move {
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));

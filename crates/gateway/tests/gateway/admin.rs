@@ -87,7 +87,6 @@ async fn what_is_changed_holds_with_the_next_call() {
         "/team/update",
         "/team/update",
         "/key/regenerate",
-        "/key/regenerate",
         "/team/delete",
     ];
     assert_eq!(recorded.len(), actions.len(), "{}", ended.stderr);
@@ -134,6 +133,148 @@ async fn a_key_may_ask_for_itself_and_change_nothing() {
     assert_eq!(get(addr, "/key/list", &[&bearer(root)]).await.status, 200);
     ask(addr, "/user/update", json!({"user_id": "root", "user_role": "internal_user"})).await;
     assert_eq!(post(addr, "/key/generate", &[&bearer(root)], "{}").await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_caps_is_counted_and_shown() {
+    let upstream = Paid::start(Gate::Open).await;
+    // Where something is capped, calls without a cap of their own are refused by this; what is counted alone refuses nothing.
+    let gateway = start(&upstream, "ziggurat_settings: {uncapped: refuse, uncapped_streams: refuse}\n").await;
+    let addr = gateway.addr;
+    ask(addr, "/team/new", json!({"team_id": "t"})).await;
+    ask(addr, "/team/member_add", json!({"team_id": "t", "member": {"role": "user", "user_id": "u"}})).await;
+    let personal = new_key(addr, json!({"user_id": "u"})).await;
+    let shared = new_key(addr, json!({"user_id": "u", "team_id": "t"})).await;
+    let of =
+        async |path: &str| -> Value { serde_json::from_str(&get(addr, path, &[&key()]).await.body).unwrap() };
+    assert_eq!(of(&format!("/key/info?key={personal}")).await["info"]["spend"], json!(0.0));
+    for (secret, streams, capped) in
+        [(&personal, false, true), (&shared, false, false), (&shared, true, false)]
+    {
+        let answer =
+            post(addr, CHAT, &[&bearer(secret)], &body("paid", streams, capped.then_some(100))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.header("x-litellm-key-max-budget"), None);
+        assert!(answer.header("x-litellm-key-spend").is_some());
+    }
+    // Each cost $0.02; what is a team's is its and its member's, not the user's own.
+    let info = of(&format!("/key/info?key={personal}")).await;
+    assert_eq!((&info["info"]["spend"], &info["info"]["max_budget"]), (&json!(0.02), &Value::Null));
+    assert_eq!(of(&format!("/key/info?key={shared}")).await["info"]["spend"], json!(0.04));
+    let team = of("/team/info?team_id=t").await;
+    assert_eq!(team["team_info"]["spend"], json!(0.04));
+    assert_eq!(team["team_memberships"][0]["spend"], json!(0.04));
+    assert_eq!(of("/user/info?user_id=u").await["user_info"]["spend"], json!(0.02));
+    // A cap that comes later finds what was spent.
+    ask(addr, "/key/update", json!({"key": shared, "max_budget": 0.05})).await;
+    let answer = post(addr, CHAT, &[&bearer(&shared)], &body("paid", false, Some(100))).await;
+    assert_eq!(answer.status, 429, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_an_administrators_only_if_it_was_made_as_one() {
+    let upstream = Paid::start(Gate::Open).await;
+    let gateway = start(&upstream, "").await;
+    let addr = gateway.addr;
+    let may = async |secret: &str| get(addr, "/key/list", &[&bearer(secret)]).await.status == 200;
+    let role = async |role: &str| ask(addr, "/user/update", json!({"user_id": "u", "user_role": role})).await;
+    let first = ask(addr, "/user/new", json!({"user_id": "u"})).await["key"].as_str().unwrap().to_owned();
+    let second = new_key(addr, json!({"user_id": "u"})).await;
+    ask(addr, "/user/new", json!({"user_id": "root", "user_role": "proxy_admin", "auto_create_key": false}))
+        .await;
+    let moved = new_key(addr, json!({})).await;
+    // Its user becomes one, or it becomes an administrator's: it may be in anybody's hands.
+    role("proxy_admin").await;
+    ask(addr, "/key/update", json!({"key": moved, "user_id": "root"})).await;
+    let renewed =
+        ask(addr, "/key/regenerate", json!({"key": second})).await["key"].as_str().unwrap().to_owned();
+    for secret in [&first, &renewed, &moved] {
+        assert!(!may(secret).await);
+    }
+    // One that is made now may, for as long as its user does, and however often it is renewed.
+    let made = new_key(addr, json!({"user_id": "u"})).await;
+    assert!(may(&made).await);
+    let made = ask(addr, "/key/regenerate", json!({"key": made})).await["key"].as_str().unwrap().to_owned();
+    assert!(may(&made).await);
+    role("internal_user").await;
+    assert!(!may(&made).await);
+    role("proxy_admin").await;
+    assert!(may(&made).await);
+    // Not one of a team.
+    ask(addr, "/team/new", json!({"team_id": "t"})).await;
+    let of_team = new_key(addr, json!({"user_id": "u", "team_id": "t"})).await;
+    assert!(!may(&of_team).await);
+    ask(addr, "/key/update", json!({"key": of_team, "team_id": null})).await;
+    assert!(!may(&of_team).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_that_a_caller_names_add_to_those_of_its_key_and_take_none_away() {
+    let upstream = Paid::start(Gate::Open).await;
+    let sections = "litellm_settings:\n  tag_budget_config:\n    own: {max_budget: 0.05}\n    \
+                    other: {max_budget: 0.03}\n    team: {max_budget: 0.09}\n";
+    let gateway = start(&upstream, sections).await;
+    let addr = gateway.addr;
+    ask(addr, "/team/new", json!({"team_id": "t", "tags": ["team"]})).await;
+    let new = async || new_key(addr, json!({"team_id": "t", "tags": ["own"]})).await;
+    let call = async |secret: &str, metadata: Value| {
+        let mut asked: Value = serde_json::from_str(&body("paid", false, Some(100))).unwrap();
+        asked["metadata"] = metadata;
+        post(addr, CHAT, &[&bearer(secret)], &asked.to_string()).await
+    };
+    let key = new().await;
+    // Each costs $0.02. By its own word, one more applies.
+    assert_eq!(call(&key, json!({"tags": ["other"]})).await.status, 200);
+    let refused = call(&key, json!({"tags": ["other", "no budget"]})).await;
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(refused.body.contains("tag"), "{}", refused.body);
+    // However it words it, what its key has stays: $0.05 are good for one more.
+    assert_eq!(call(&key, json!({"tags": []})).await.status, 200);
+    for metadata in [
+        json!(null),
+        json!({}),
+        json!({"tags": []}),
+        json!({"tags": null}),
+        json!({"tags": "none"}),
+        json!({"tags": ["-own", "!own", "own", "own"]}),
+        json!({"tags": {"own": false}}),
+    ] {
+        assert_eq!(call(&key, metadata.clone()).await.status, 429, "{metadata}");
+    }
+    // Another key of the tag has no more either, nor of the team's.
+    assert_eq!(call(&new().await, json!(null)).await.status, 429);
+    let of_team = new_key(addr, json!({"team_id": "t"})).await;
+    for status in [200, 200, 429] {
+        assert_eq!(call(&of_team, json!({"tags": ["unheard of"]})).await.status, status);
+    }
+    assert_eq!(upstream.served(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_of_callers_can_be_refused() {
+    let upstream = Paid::start(Gate::Open).await;
+    let config = upstream.config(&[], "").replace(
+        "general_settings:\n",
+        "general_settings:\n  database_url: 'sqlite:keys.db'\n  reject_clientside_metadata_tags: true\n",
+    );
+    let gateway = Gateway::start(&config, &[], &[]).await;
+    let secret = new_key(gateway.addr, json!({"tags": ["own"]})).await;
+    let call = async |metadata: &str| {
+        let asked = body("paid", false, Some(100)).replacen('{', &format!(r#"{{"metadata":{metadata},"#), 1);
+        post(gateway.addr, CHAT, &[&bearer(&secret)], &asked).await
+    };
+    for metadata in
+        [r#"{"tags":["own"]}"#, r#"{"a":1,"tags":[]}"#, r#"{"tags":"x"}"#, r#"{"t\u0061gs":["x"]}"#]
+    {
+        call(metadata).await.is(
+            400,
+            r#"{"error":{"message":"tags are for the key to say here, not for a request","type":"invalid_request_error","param":"metadata.tags","code":null}}"#,
+        );
+    }
+    assert_eq!(upstream.begun(), 0);
+    for metadata in ["{}", "null", r#"{"tagged":true}"#] {
+        assert_eq!(call(metadata).await.status, 200, "{metadata}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

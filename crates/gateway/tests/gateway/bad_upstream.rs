@@ -148,7 +148,6 @@ async fn html_instead_of_json() {
 
 const UNREACHABLE: Error =
     failed("api_error", "upstream_error", "the upstream could not be reached or closed without an answer");
-const LATE: Error = failed("timeout_error", "timeout", "the upstream did not answer in time");
 
 #[tokio::test]
 async fn upstreams_that_close_or_are_not_there() {

@@ -27,3 +27,4 @@ mod spending;
 mod streams;
 mod tiers;
 mod tls;
+mod tokens;

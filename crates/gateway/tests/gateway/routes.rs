@@ -176,37 +176,97 @@ async fn the_upstream_gets_one_credential_and_nothing_else_of_the_caller() {
 
 #[tokio::test]
 async fn what_names_an_address_in_a_body_leads_nowhere() {
-    let scene = Scene::new().await.model("gpt", Api::OpenAi.model(), "openai", &[]).model(
-        "claude",
-        Api::Anthropic.model(),
-        "anthropic",
-        &[],
-    );
+    let scene = Scene::new()
+        .await
+        .model("gpt", Api::OpenAi.model(), "openai", &[])
+        .model("claude", Api::Anthropic.model(), "anthropic", &[])
+        .section(&format!("{}  database_url: 'sqlite:keys.db'\n", guarded()));
     let gateway = scene.start(&[]).await;
     let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", elsewhere.local_addr().unwrap());
-    for name in ["api_base", "base_url", "api_key", "extra_headers", "custom_llm_provider"] {
+    let named = [
+        ("api_base", format!("\"{url}\"")),
+        ("base_url", format!("\"{url}\"")),
+        ("api_key", "\"canary\"".to_owned()),
+        ("extra_headers", r#"{"authorization":"Bearer canary"}"#.to_owned()),
+        ("extra_body", format!(r#"{{"api_base":"{url}"}}"#)),
+        ("custom_llm_provider", "\"azure\"".to_owned()),
+    ];
+    // As whoever has the master key, and as whoever has any other.
+    let virtual_key = post(gateway.addr, "/key/generate", &[BEARER], "{}").await;
+    let virtual_key: serde_json::Value = serde_json::from_str(&virtual_key.body).unwrap();
+    let low = format!("authorization: Bearer {}", virtual_key["key"].as_str().unwrap());
+    for (name, value) in named {
         for (alias, path) in [("gpt", CHAT), ("claude", CHAT), ("claude", MESSAGES), ("gpt", MESSAGES)] {
-            let value = if name == "extra_headers" {
-                r#"{"authorization":"Bearer canary"}"#.to_owned()
-            } else {
-                format!("\"{url}\"")
-            };
             let body = ask(alias, false).replacen('{', &format!("{{\"{name}\":{value},"), 1);
-            // Ignored by some upstreams, refused by others: never heeded by the gateway.
-            post(gateway.addr, path, &[], &body).await;
+            for key in [BEARER, &*low] {
+                let answer = post(gateway.addr, path, &[key], &body).await;
+                let message = format!("`{name}` is for the gateway's operator to say, not for a request");
+                let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+                assert_eq!(
+                    (answer.status, &said["error"]["message"]),
+                    (400, &message.into()),
+                    "{name} {path}"
+                );
+            }
         }
     }
+    assert_eq!(scene.asked(), 0);
     let image = format!(
         r#"{{"model":"claude","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{url}/x.png"}}}}]}}]}}"#
     );
-    assert_eq!(post(gateway.addr, CHAT, &[], &image).await.status, 200);
+    assert_eq!(post(gateway.addr, CHAT, &[&low], &image).await.status, 200);
     for exchange in scene.replay.exchanges() {
         assert_eq!(exchange.headers["host"], scene.replay.addr().to_string());
         let keys = ["authorization", "x-api-key"].map(|name| exchange.headers.get_all(name).iter().count());
         assert_eq!(keys.iter().sum::<usize>(), 1);
     }
     assert!(tokio::time::timeout(std::time::Duration::ZERO, elsewhere.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn no_field_of_a_body_leads_to_a_model_that_its_key_may_not_use() {
+    let scene = Scene::new()
+        .await
+        .model("gpt", "openrouter/cheap", "openai", &[])
+        .model("dear", "openrouter/dear", "openai", &[])
+        .section(&format!("{}  database_url: 'sqlite:keys.db'\n", guarded()));
+    let gateway = scene.start(&[]).await;
+    let key = post(gateway.addr, "/key/generate", &[BEARER], r#"{"models":["gpt"]}"#).await;
+    let key: serde_json::Value = serde_json::from_str(&key.body).unwrap();
+    let key = format!("authorization: Bearer {}", key["key"].as_str().unwrap());
+    for field in [
+        r#""models":["openrouter/dear"]"#,
+        r#""route":"fallback""#,
+        r#""fallbacks":["dear"]"#,
+        r#""context_window_fallbacks":[{"gpt":["dear"]}]"#,
+        r#""Model":"openrouter/dear""#,
+        r#""MODEL":"openrouter/dear""#,
+        r#""\u004dodel":"openrouter/dear""#,
+        r#""preset":"dear""#,
+        r#""plugins":[{"id":"x","models":["dear"]}]"#,
+        r#""providerOptions":{"gateway":{"models":["dear"]}}"#,
+        // Twice, one of them with an escape.
+        r#""mode\u006c":"openrouter/dear""#,
+    ] {
+        for path in [CHAT, MESSAGES] {
+            let body = ask("gpt", false);
+            for body in [
+                body.replacen('{', &format!("{{{field},"), 1),
+                format!("{},{field}}}", body.strip_suffix('}').unwrap()),
+            ] {
+                let answer = post(gateway.addr, path, &[&key], &body).await;
+                assert_eq!(answer.status, 400, "{field} {path}: {}", answer.body);
+            }
+        }
+    }
+    assert_eq!(scene.asked(), 0);
+    // Where the path names the model, its word is what counts, and what goes upstream.
+    let path = |model: &str| format!("/openai/deployments/{model}/chat/completions");
+    assert_eq!(post(gateway.addr, &path("dear"), &[&key], &ask("gpt", false)).await.status, 403);
+    assert_eq!(post(gateway.addr, &path("gpt"), &[&key], &ask("dear", false)).await.status, 200);
+    let sent: serde_json::Value = serde_json::from_slice(&scene.replay.exchanges()[0].body).unwrap();
+    assert_eq!((&sent["model"], scene.asked()), (&"cheap".into(), 1));
 }
 
 #[tokio::test]

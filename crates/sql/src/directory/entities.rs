@@ -101,6 +101,9 @@ pub struct Key {
     pub tags: Vec<String>,
     /// What its owner notes.
     pub metadata: Map<String, Value>,
+    /// Whether it was made as an administrator's. It is one while its user is too (the role `proxy_admin`) and it is of no team.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
     /// Whether it is refused.
     pub blocked: bool,
     /// When it ends.
@@ -305,6 +308,7 @@ impl Key {
             routes: Vec::new(),
             tags: Vec::new(),
             metadata: Map::new(),
+            admin: false,
             blocked: false,
             expires_at: None,
             created_at: None,

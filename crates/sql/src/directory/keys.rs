@@ -91,9 +91,29 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError::NotFound`] when there is none, [`DirectoryError::Conflict`] when the new one is or was another's.
     pub async fn regenerate(&self, old: &KeyHash, new: KeyHash, name: &str) -> Result<Key, DirectoryError> {
+        self.regenerate_with(old, new, name, |_| Ok(())).await
+    }
+
+    /// The same, and changes the key in the same step: both are done, or neither.
+    ///
+    /// # Errors
+    /// As [`Directory::regenerate`], and as when a key is changed.
+    pub async fn regenerate_with<F>(
+        &self,
+        old: &KeyHash,
+        new: KeyHash,
+        name: &str,
+        change: F,
+    ) -> Result<Key, DirectoryError>
+    where
+        F: FnOnce(&mut Key) -> Result<(), DirectoryError> + Send,
+    {
         self.rehash(&old.to_string(), |key| {
+            change(key)?;
+            key.expires_at = key.expires_at.map(stored::kept);
             key.hash = new;
             name.clone_into(&mut key.name);
+            Ok(())
         })
         .await
     }

@@ -1,10 +1,10 @@
 //! What the path of a call asks: one query each, under a deadline.
 
-use ziggurat_auth::{CustomerRecord, KeyHash, KeyRecord, KeyStore};
+use ziggurat_auth::{CustomerRecord, KeyHash, KeyRecord, KeyStore, Owner};
 use ziggurat_core::{Asked, Away};
 
 use super::{
-    Directory, DirectoryError, check, resolve,
+    Directory, DirectoryError, Key, check, resolve,
     store::{Value, within},
     stored::read,
 };
@@ -17,6 +17,11 @@ impl KeyStore for Directory {
 
     fn customer<'a>(&'a self, id: &'a str) -> Asked<'a, Option<CustomerRecord>> {
         Box::pin(async move { self.find_customer(id).await.map_err(away) })
+    }
+
+    fn owner<'a>(&'a self, owner: &'a Owner) -> Asked<'a, KeyRecord> {
+        let found = within(self.0.options.lookup_deadline, self.find_owner(owner));
+        Box::pin(async move { found.await.map_err(away) })
     }
 }
 
@@ -39,6 +44,35 @@ impl Directory {
             member_budget: read(row, 7)?,
         };
         resolve::key(found, options).map(Some)
+    }
+
+    /// One query for each team, until one is known.
+    async fn find_owner(&self, owner: &Owner) -> Result<KeyRecord, DirectoryError> {
+        // What cannot be stored is not known.
+        let can_be = |id: &&str| check::text("id", id).is_ok();
+        let user = owner.user.as_deref().filter(can_be);
+        let teams = owner.teams.iter().map(|team| Some(&**team).filter(can_be));
+        let mut found = resolve::Found::default();
+        for team in teams.chain([None]) {
+            let values = [Value::Text(team), Value::Text(user)];
+            let rows = self.0.store.rows(OWNER, &values).await?;
+            let Some(row) = rows.first() else { continue };
+            let key = Key { user: user.map(str::to_owned), team: team.map(str::to_owned), ..Key::default() };
+            found = resolve::Found {
+                key,
+                team: read(row, 0)?,
+                user: read(row, 1)?,
+                member: read(row, 2)?,
+                key_budget: None,
+                team_budget: read(row, 3)?,
+                user_budget: read(row, 4)?,
+                member_budget: read(row, 5)?,
+            };
+            if found.team.is_some() {
+                break;
+            }
+        }
+        resolve::owner(found, &self.0.options)
     }
 
     async fn find_customer(&self, id: &str) -> Result<Option<CustomerRecord>, DirectoryError> {
@@ -72,6 +106,16 @@ const KEY: &str = "
     LEFT JOIN budget_template ub ON ub.id = u.budget_id
     LEFT JOIN budget_template mb ON mb.id = m.budget_id
     WHERE k.hash = $1";
+
+const OWNER: &str = "
+    SELECT t.document, u.document, m.document, tb.document, ub.document, mb.document
+    FROM (SELECT CAST($1 AS TEXT) AS team_id, CAST($2 AS TEXT) AS user_id) named
+    LEFT JOIN team t ON t.id = named.team_id
+    LEFT JOIN app_user u ON u.id = named.user_id
+    LEFT JOIN team_member m ON m.team_id = named.team_id AND m.user_id = named.user_id
+    LEFT JOIN budget_template tb ON tb.id = t.budget_id
+    LEFT JOIN budget_template ub ON ub.id = u.budget_id
+    LEFT JOIN budget_template mb ON mb.id = m.budget_id";
 
 const CUSTOMER: &str = "
     SELECT c.document, own.document, every.document

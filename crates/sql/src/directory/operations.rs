@@ -90,11 +90,11 @@ impl Directory {
         Ok(Listed { items, total: u64::try_from(total).unwrap_or(0) })
     }
 
-    /// Gives a key another hash.
+    /// Gives a key another hash, with what else is changed of it.
     pub(super) async fn rehash(
         &self,
         old: &str,
-        change: impl FnOnce(&mut Key) + Send,
+        change: impl FnOnce(&mut Key) -> Result<(), DirectoryError> + Send,
     ) -> Result<Key, DirectoryError> {
         self.in_time(async {
             let mut tx = self.0.store.begin().await?;
@@ -172,21 +172,29 @@ async fn rehash(
     tx: &mut Tx,
     old: &str,
     now: SystemTime,
-    change: impl FnOnce(&mut Key) + Send,
+    change: impl FnOnce(&mut Key) -> Result<(), DirectoryError> + Send,
 ) -> Result<Key, DirectoryError> {
     let old = Value::Text(Some(old));
     let row = tx.row(Key::SQL.lock, &[old]).await?.ok_or(DirectoryError::NotFound)?;
     let mut key: Key = read(&row, 0)?.ok_or_else(unreadable)?;
-    change(&mut key);
-    let made = key.created_at.unwrap_or(now);
+    let (id, made) = (key.id.clone(), key.created_at.unwrap_or(now));
+    change(&mut key)?;
+    if key.id != id {
+        return Err(DirectoryError::invalid("id", "cannot be changed"));
+    }
     prepare(&mut key, made, now)?;
+    known(tx, &key).await?;
     let (hash, document) = (key.hash.to_string(), write(&key)?);
     // A secret that was another key's once is not to be one again.
     let taken = [Value::Text(Some(&hash)), Value::Text(Some(&key.id))];
     if tx.row(TAKEN, &taken).await?.is_some() {
         return Err(DirectoryError::Conflict("key"));
     }
-    tx.run(REHASH, &[old, Value::Text(Some(&hash)), Value::Text(Some(&document))]).await?;
+    tx.run(REHASH, &[old, Value::Text(Some(&hash))]).await?;
+    let columns = key.columns();
+    let mut values = texts(&columns);
+    values.push(Value::Text(Some(&document)));
+    tx.run(Key::SQL.update, &values).await?;
     Ok(key)
 }
 
@@ -213,5 +221,5 @@ fn values<'a>(ids: &[&'a str]) -> Result<Vec<Value<'a>>, DirectoryError> {
 }
 
 const TAKEN: &str = "SELECT 1 FROM api_key WHERE id = $1 AND id != $2";
-const REHASH: &str = "UPDATE api_key SET hash = $2, document = $3 WHERE hash = $1";
+const REHASH: &str = "UPDATE api_key SET hash = $2 WHERE hash = $1";
 const MOST_LISTED: u32 = 1_000;

@@ -7,7 +7,7 @@ use std::{
 
 use ziggurat_auth::{CustomerRecord, KeyRecord};
 use ziggurat_budget::calendar;
-use ziggurat_core::{Budget, Limit, Principal, Scope, ScopeKind, Usd, Window};
+use ziggurat_core::{Budget, Limit, Principal, Scope, ScopeKind, Window};
 
 use super::{Allowance, BudgetTemplate, Customer, DirectoryError, Key, Member, Options, Team, User};
 
@@ -34,37 +34,52 @@ struct Rules<'a> {
 
 /// The record of a key.
 pub(super) fn key(found: Found, options: &Options) -> Result<KeyRecord, DirectoryError> {
-    let Found { key, team, user, member, key_budget, team_budget, user_budget, member_budget } = found;
-    let mut rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
-    let template = |named: &Option<String>, found: Option<BudgetTemplate>| match (named, found) {
-        (Some(_), None) => Err(missing("template of budgets")),
-        (_, found) => Ok(found.map(|found| found.allowance)),
-    };
-    if key.team.is_some() && team.is_none() {
+    if found.key.team.is_some() && found.team.is_none() {
         return Err(missing("team"));
     }
-
-    let own = key.allowance.filled_by(template(&key.budget, key_budget)?.as_ref());
-    let id: Arc<str> = key.id.as_str().into();
+    let mut rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
+    let own = found.key.allowance.filled_by(template(&found.key.budget, &found.key_budget)?);
+    let id: Arc<str> = found.key.id.as_str().into();
     rules.add(&Scope::new(ScopeKind::Key, Arc::clone(&id)), &own)?;
+    let is_admin = |user: &User| user.role.as_deref() == Some(ADMIN);
+    let admin = found.key.admin && found.key.team.is_none() && found.user.as_ref().is_some_and(is_admin);
+    let mut record = owned(found, rules, options)?;
+    record.principal.key = Some(id);
+    record.admin = admin;
+    Ok(record)
+}
+
+/// The record of a caller without a key, by what is known of its team and its user.
+pub(super) fn owner(found: Found, options: &Options) -> Result<KeyRecord, DirectoryError> {
+    let known = (found.user.is_some(), found.team.is_some());
+    let rules = Rules { zone: &options.zone, budgets: Vec::new(), limits: Vec::new() };
+    let mut record = owned(found, rules, options)?;
+    record.principal.user.take_if(|_| !known.0);
+    record.principal.team.take_if(|_| !known.1);
+    Ok(record)
+}
+
+/// What a key's owners add to its rules, or all that there are.
+fn owned(found: Found, mut rules: Rules<'_>, options: &Options) -> Result<KeyRecord, DirectoryError> {
+    let Found { key, team, user, member, team_budget, user_budget, member_budget, .. } = found;
     match &team {
         Some(team) => {
             if let Some(user) = &key.user {
                 let (stated, named) =
                     member.map(|member| (member.allowance, member.budget)).unwrap_or_default();
                 let theirs = stated
-                    .filled_by(template(&named, member_budget)?.as_ref())
+                    .filled_by(template(&named, &member_budget)?)
                     .filled_by(team.member_allowance.as_ref());
                 // The lengths tell `a b` in `c` from `a` in `b c`.
                 let id = format!("{} {} {user}", team.id.len(), team.id);
                 rules.add(&Scope::new(ScopeKind::Member, id), &theirs)?;
             }
-            let all = team.allowance.filled_by(template(&team.budget, team_budget)?.as_ref());
+            let all = team.allowance.filled_by(template(&team.budget, &team_budget)?);
             rules.add(&Scope::new(ScopeKind::Team, team.id.as_str()), &all)?;
         }
         None => {
             if let Some(user) = &user {
-                let all = user.allowance.filled_by(template(&user.budget, user_budget)?.as_ref());
+                let all = user.allowance.filled_by(template(&user.budget, &user_budget)?);
                 rules.add(&Scope::new(ScopeKind::User, user.id.as_str()), &all)?;
             }
         }
@@ -76,7 +91,6 @@ pub(super) fn key(found: Found, options: &Options) -> Result<KeyRecord, Director
         (None, Some(user)) => models(&user.models, groups, false),
         (None, None) => None,
     };
-    let models = both(models(&key.models, groups, team.is_some()), outer);
     let mut aliases = team.as_ref().map(|team| team.aliases.clone()).unwrap_or_default();
     aliases.extend(key.aliases);
     let mut tags = Vec::<Arc<str>>::new();
@@ -87,26 +101,36 @@ pub(super) fn key(found: Found, options: &Options) -> Result<KeyRecord, Director
     }
 
     let mut principal = Principal::default();
-    principal.key = Some(id);
     principal.organisation = key.organisation.or_else(|| team.as_ref()?.organisation.clone()).map(Arc::from);
     principal.tags = tags.into();
-    principal.models = models.map(|models| models.into_iter().map(Arc::from).collect());
+    principal.models = models(&key.models, groups, team.is_some());
+    principal.narrow_models(outer.as_deref());
     principal.budgets = rules.budgets.into();
     principal.limits = rules.limits.into();
+    principal.user = key.user.map(Arc::from);
+    principal.team = key.team.map(Arc::from);
 
     let mut record = KeyRecord::default();
+    record.principal = principal;
     record.blocked = key.blocked
         || team.as_ref().is_some_and(|team| team.blocked)
         || user.as_ref().is_some_and(|user| user.blocked);
-    record.admin = key.team.is_none() && user.is_some_and(|user| user.role.as_deref() == Some("proxy_admin"));
-    principal.user = key.user.map(Arc::from);
-    principal.team = key.team.map(Arc::from);
-    record.principal = principal;
     record.routes =
         (!key.routes.is_empty()).then(|| key.routes.iter().map(|route| route.as_str().into()).collect());
     record.aliases = Arc::new(aliases);
     record.expires_at = key.expires_at;
     Ok(record)
+}
+
+/// The template that is named, which must be there.
+fn template<'f>(
+    named: &Option<String>,
+    found: &'f Option<BudgetTemplate>,
+) -> Result<Option<&'f Allowance>, DirectoryError> {
+    match (named, found) {
+        (Some(_), None) => Err(missing("template of budgets")),
+        (_, found) => Ok(found.as_ref().map(|found| &found.allowance)),
+    }
 }
 
 /// The record of an end user: what it has of its own, else of the template for all of them. `None` where nobody says anything.
@@ -170,12 +194,11 @@ impl Allowance {
 
 impl Rules<'_> {
     fn add(&mut self, scope: &Scope, allowance: &Allowance) -> Result<(), DirectoryError> {
-        if allowance.max_budget.is_some() || allowance.soft_budget.is_some() {
-            let window = self.window(allowance.budget_duration.as_deref())?;
-            let mut budget = Budget::new(scope.clone(), allowance.max_budget.unwrap_or(UNCAPPED), window);
-            budget.soft = allowance.soft_budget;
-            self.budgets.push(budget);
-        }
+        // Without a cap it is counted all the same: what is spent is shown of everybody.
+        let window = self.window(allowance.budget_duration.as_deref())?;
+        let mut budget = Budget::new(scope.clone(), allowance.max_budget.unwrap_or(Budget::UNCAPPED), window);
+        budget.soft = allowance.soft_budget;
+        self.budgets.push(budget);
         for (model, of_model) in &allowance.model_max_budget {
             let window = self.window(of_model.budget_duration.as_deref())?;
             let budget = Budget::new(scope.clone(), of_model.max_budget, window);
@@ -205,11 +228,12 @@ impl Rules<'_> {
 
 // ===== models =====
 
-/// The models of a list; `None` is all of them.
-fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool) -> Option<Vec<String>> {
+/// The models of a list, each once; `None` is all of them.
+fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool) -> Option<Arc<[Arc<str>]>> {
     if list.is_empty() {
         return None;
     }
+    let mut kept = HashSet::new();
     let mut allowed = Vec::new();
     for entry in list {
         let one = std::slice::from_ref(entry);
@@ -219,36 +243,17 @@ fn models(list: &[String], groups: &BTreeMap<String, Vec<String>>, in_team: bool
                 // Those of the team, with which they are compared next. Without a team, none.
                 "all-team-models" if in_team => return None,
                 "all-team-models" | "no-default-models" => {}
-                _ => allowed.push(model.clone()),
+                model if kept.insert(model) => allowed.push(model.into()),
+                _ => {}
             }
         }
     }
-    Some(allowed)
-}
-
-/// The models that are in both lists.
-fn both(one: Option<Vec<String>>, other: Option<Vec<String>>) -> Option<Vec<String>> {
-    let (Some(one), Some(other)) = (&one, &other) else { return one.or(other) };
-    let mut kept = HashSet::new();
-    let mut models = Vec::new();
-    for (list, by) in [(one, other), (other, one)] {
-        let (patterns, names): (Vec<_>, Vec<_>) = by.iter().partition(|entry| entry.ends_with('*'));
-        let names: HashSet<_> = names.into_iter().collect();
-        for entry in list {
-            let start = entry.strip_suffix('*').unwrap_or(entry);
-            let is_in = names.contains(entry)
-                || patterns.iter().any(|pattern| start.starts_with(pattern.trim_end_matches('*')));
-            if is_in && kept.insert(entry) {
-                models.push(entry.clone());
-            }
-        }
-    }
-    Some(models)
+    Some(allowed.into())
 }
 
 fn missing(what: &str) -> DirectoryError {
     DirectoryError::Other(format!("a {what} is named and not there"))
 }
 
-/// The cap of a budget that alerts only: more money than there is, and few enough dollars for a float.
-const UNCAPPED: Usd = Usd::dollars(1_000_000_000_000_000);
+/// The role of an administrator.
+const ADMIN: &str = "proxy_admin";

@@ -11,7 +11,7 @@ mod sqlite;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use ziggurat_auth::{KeyHash, KeyStore};
+use ziggurat_auth::{KeyHash, KeyStore, Owner};
 use ziggurat_core::{Clock, Usd};
 
 use super::{
@@ -66,6 +66,9 @@ suite! {
     lookup::whoever_is_blocked_blocks_the_key,
     lookup::templates_fill_what_is_not_stated,
     lookup::a_personal_key_has_its_users_rules_and_a_team_key_has_not,
+    lookup::what_has_no_cap_is_counted,
+    lookup::whoever_is_no_member_is_held_to_what_members_are,
+    lookup::whoever_a_token_names_has_the_rules_of_its_team_or_its_own,
     lookup::end_users_have_their_own_or_everybodys,
     lookup::a_window_that_nobody_can_read_does_not_open_the_gate,
 }

@@ -148,8 +148,11 @@ async fn blocking_regenerating_and_deleting_are_told_at_once() {
     assert_eq!(refusal(&answer).2, Some("new_key"));
     // A secret that was another's once is none again.
     let (_, other) = bench.key(json!({"rpm_limit": 1})).await;
-    let answer = bench.post("/key/regenerate", json!({"key": other, "new_key": secret})).await;
+    let answer =
+        bench.post("/key/regenerate", json!({"key": other, "new_key": secret, "rpm_limit": 7})).await;
     assert_eq!((refusal(&answer).0, refusal(&answer).2), (400, Some("key")));
+    // Nor is anything changed with it.
+    assert_eq!(bench.got(&format!("/key/info?key={other}")).await["info"]["rpm_limit"], 1);
 
     bench.told();
     let deleted = bench.done("/key/delete", json!({"keys": [custom, other]})).await;

@@ -2,8 +2,12 @@
 
 use ziggurat_core::{Budget, Limit, Measure, Scope, ScopeKind, Window};
 
-use super::{super::ModelBudget, *};
+use super::{
+    super::{Allowance, ModelBudget},
+    *,
+};
 
+/// Those that refuse or alert; what is counted only is for a test of its own.
 fn budgets(budgets: &[Budget]) -> Vec<String> {
     let one = |budget: &Budget| {
         let account = &budget.account;
@@ -12,7 +16,15 @@ fn budgets(budgets: &[Budget]) -> Vec<String> {
         let id = short(&account.scope);
         format!("{} {id}{models}: {}{soft} in {}", account.scope.kind, budget.cap, account.period)
     };
-    budgets.iter().map(one).collect()
+    budgets.iter().filter(|budget| budget.is_capped() || budget.soft.is_some()).map(one).collect()
+}
+
+fn counted(budgets: &[Budget]) -> Vec<String> {
+    let one = |budget: &Budget| {
+        let account = &budget.account;
+        format!("{} {} in {}", account.scope.kind, short(&account.scope), account.period)
+    };
+    budgets.iter().filter(|budget| !budget.is_capped()).map(one).collect()
 }
 
 fn limits(limits: &[Limit]) -> Vec<String> {
@@ -208,10 +220,15 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     directory.insert_user(user).await.unwrap();
     directory.insert_team(Team::new("t")).await.unwrap();
     let mut personal = key("sk-personal");
-    personal.user = some("u");
+    (personal.user, personal.admin) = (some("u"), true);
     directory.insert_key(personal).await.unwrap();
+    // One that was made as any other's is any other's, whatever its user becomes.
+    let mut plain = key("sk-plain");
+    plain.user = some("u");
+    directory.insert_key(plain).await.unwrap();
+    assert!(!directory.key(&hash("sk-plain")).await.unwrap().unwrap().admin);
     let mut shared = key("sk-team");
-    (shared.user, shared.team) = (some("u"), some("t"));
+    (shared.user, shared.team, shared.admin) = (some("u"), some("t"), true);
     directory.insert_key(shared).await.unwrap();
 
     let personal = directory.key(&hash("sk-personal")).await.unwrap().unwrap();
@@ -220,9 +237,28 @@ pub(super) async fn a_personal_key_has_its_users_rules_and_a_team_key_has_not(di
     assert_eq!(personal.principal.models.as_deref(), Some(&["gpt-4".into()][..]));
     assert!(personal.admin);
     let shared = directory.key(&hash("sk-team")).await.unwrap().unwrap();
-    assert_eq!((&*shared.principal.budgets, &*shared.principal.limits), (&[][..], &[][..]));
+    assert_eq!((budgets(&shared.principal.budgets).len(), &*shared.principal.limits), (0, &[][..]));
     assert_eq!(shared.principal.models, None);
     assert!(!shared.admin);
+    // Nor is one any longer whose user is none.
+    directory.update_user("u", set(|user: &mut User| user.role = some("internal_user"))).await.unwrap();
+    assert!(!directory.key(&hash("sk-personal")).await.unwrap().unwrap().admin);
+}
+
+pub(super) async fn whoever_is_no_member_is_held_to_what_members_are(directory: &Directory) {
+    let mut team = Team::new("t");
+    team.member_allowance = Some(Allowance { max_budget: Some(Usd::dollars(2)), ..Allowance::default() });
+    directory.insert_team(team).await.unwrap();
+    let mut key = key("sk-1");
+    (key.user, key.team) = (some("u"), some("t"));
+    directory.insert_key(key).await.unwrap();
+    let found = async || budgets(&directory.key(&hash("sk-1")).await.unwrap().unwrap().principal.budgets);
+    assert_eq!(found().await, ["member 1 t u: 2 in lifetime"]);
+    // What is said of a membership holds from then on, and is counted in the same account.
+    let mut member = Member::new("t", "u");
+    member.allowance.max_budget = Some(Usd::dollars(1));
+    directory.add_member(member).await.unwrap();
+    assert_eq!(found().await, ["member 1 t u: 1 in lifetime"]);
 }
 
 pub(super) async fn end_users_have_their_own_or_everybodys(directory: &Directory) {
@@ -282,4 +318,87 @@ pub(super) async fn a_window_that_nobody_can_read_does_not_open_the_gate(directo
         assert!(directory.customer("c").await.is_err());
         assert!(matches!(directory.get_budget("everybody").await, Ok(_) | Err(DirectoryError::Other(_))));
     }
+}
+
+pub(super) async fn whoever_a_token_names_has_the_rules_of_its_team_or_its_own(directory: &Directory) {
+    let of = |user: Option<&str>, teams: &[&str]| {
+        let teams: Vec<_> = teams.iter().map(|team| (*team).into()).collect();
+        Owner::new(user.map(Into::into), teams)
+    };
+    let nobody = directory.owner(&of(Some("ada"), &["acme", "other", "a\0b"])).await.unwrap();
+    assert_eq!(nobody, ziggurat_auth::KeyRecord::default());
+
+    let mut team = Team::new("acme");
+    team.organisation = some("org");
+    team.models = vec!["gpt-*".to_owned()];
+    team.allowance.max_budget = Some(Usd::dollars(50));
+    team.member_allowance = Some(Allowance::default());
+    team.member_allowance.as_mut().unwrap().max_budget = Some(Usd::dollars(2));
+    directory.insert_team(team).await.unwrap();
+    let mut user = User::new("ada");
+    (user.role, user.models) = (some("proxy_admin"), vec!["o3".to_owned()]);
+    user.allowance.rpm_limit = Some(3);
+    directory.insert_user(user).await.unwrap();
+
+    // In a team, it is a member, also one whom nobody has added; the first team that is known counts.
+    let record = directory.owner(&of(Some("ada"), &["unknown", "acme"])).await.unwrap();
+    let who = &record.principal;
+    assert_eq!(
+        (who.user.as_deref(), who.team.as_deref(), who.key.as_deref()),
+        (Some("ada"), Some("acme"), None)
+    );
+    assert_eq!(budgets(&who.budgets), ["member 4 acme ada: 2 in lifetime", "team acme: 50 in lifetime"]);
+    assert_eq!(limits(&who.limits), [""; 0]);
+    assert_eq!((who.may_use("gpt-4"), who.may_use("o3")), (true, false));
+    assert_eq!(who.organisation.as_deref(), Some("org"));
+    // Whether a token is an administrator's is not the directory's to say.
+    assert!(!record.admin && !record.blocked);
+    // Who is not known is not named.
+    let who = directory.owner(&of(Some("eve"), &["acme"])).await.unwrap().principal;
+    assert_eq!((who.user, who.team.as_deref()), (None, Some("acme")));
+    assert_eq!(budgets(&who.budgets), ["member 4 acme eve: 2 in lifetime", "team acme: 50 in lifetime"]);
+    // Without a team that is known, it is itself.
+    for teams in [&[][..], &["unknown"]] {
+        let who = directory.owner(&of(Some("ada"), teams)).await.unwrap().principal;
+        assert_eq!((who.user.as_deref(), who.team.as_deref()), (Some("ada"), None));
+        assert_eq!(limits(&who.limits), ["user ada: 3 requests"]);
+        assert_eq!((who.may_use("gpt-4"), who.may_use("o3")), (false, true));
+    }
+    directory.update_user("ada", set(|user: &mut User| user.blocked = true)).await.unwrap();
+    assert!(directory.owner(&of(Some("ada"), &["acme"])).await.unwrap().blocked);
+}
+
+pub(super) async fn what_has_no_cap_is_counted(directory: &Directory) {
+    let mut team = Team::new("t");
+    team.allowance.budget_duration = some("30d");
+    directory.insert_team(team).await.unwrap();
+    directory.insert_user(User::new("u")).await.unwrap();
+    directory.insert_customer(Customer::new("c")).await.unwrap();
+    directory.insert_budget(BudgetTemplate::new("everybody")).await.unwrap();
+    let id = |secret: &str| hash(secret).to_string()[..4].to_owned();
+    let (lone, personal, shared) = (key("sk-lone"), key("sk-personal"), key("sk-shared"));
+    directory.insert_key(lone).await.unwrap();
+    directory.insert_key(Key { user: some("u"), ..personal }).await.unwrap();
+    directory.insert_key(Key { user: some("u"), team: some("t"), ..shared }).await.unwrap();
+    let of = async |secret: &str| directory.key(&hash(secret)).await.unwrap().unwrap().principal.budgets;
+    let key = |secret: &str| format!("key {} in lifetime", id(secret));
+    assert_eq!(counted(&of("sk-lone").await), [key("sk-lone")]);
+    assert_eq!(counted(&of("sk-personal").await), [key("sk-personal"), "user u in lifetime".to_owned()]);
+    assert_eq!(
+        counted(&of("sk-shared").await),
+        [key("sk-shared"), "member 1 t u in lifetime".to_owned(), "team t in 1mo Europe/Berlin".to_owned()]
+    );
+    // A token has no key to be counted by; an end user is who is known.
+    let owner = Owner::new(Some("u".into()), vec!["t".into()]);
+    let owner = directory.owner(&owner).await.unwrap().principal;
+    assert_eq!(counted(&owner.budgets), ["member 1 t u in lifetime", "team t in 1mo Europe/Berlin"]);
+    let customer = directory.customer("c").await.unwrap().unwrap();
+    assert_eq!(counted(&customer.budgets), ["end_user c in lifetime"]);
+    // A cap comes in its place.
+    directory
+        .update_team("t", set(|team: &mut Team| team.allowance.max_budget = Some(Usd::ZERO)))
+        .await
+        .unwrap();
+    assert_eq!(counted(&of("sk-shared").await).len(), 2);
+    assert_eq!(budgets(&of("sk-shared").await), ["team t: 0 in 1mo Europe/Berlin"]);
 }

@@ -32,7 +32,7 @@ fn record(key_models: &[&str], team: Option<&[&str]>, user: Option<&[&str]>) -> 
 #[test]
 fn a_key_may_name_what_is_in_its_list_and_in_its_owners() {
     type Case<'a> = (&'a [&'a str], Option<&'a [&'a str]>, Option<&'a [&'a str]>, Option<&'a [&'a str]>);
-    let cases: [Case<'_>; 26] = [
+    let cases: [Case<'_>; 28] = [
         // Its own list, its team's, its user's; what it may name.
         (&[], None, None, None),
         (&["a"], None, None, Some(&["a"])),
@@ -43,6 +43,9 @@ fn a_key_may_name_what_is_in_its_list_and_in_its_owners() {
         (&["all-team-models"], None, None, Some(&[])),
         (&["cheap"], None, None, Some(&["mini", "nano-*"])),
         (&["open"], None, None, None),
+        (&["cheap", "mini", "cheap"], None, None, Some(&["mini", "nano-*"])),
+        // A pattern is what it begins with, stars too.
+        (&["ab"], Some(&["a**"]), None, Some(&[])),
         (&[], Some(&[]), None, None),
         (&[], Some(&["a", "b"]), None, Some(&["a", "b"])),
         (&["a", "c"], Some(&["a", "b"]), None, Some(&["a"])),

@@ -300,6 +300,27 @@ pub(super) async fn a_regenerated_key_keeps_its_account(directory: &Directory) {
     let taken = directory.regenerate(&old.hash, hash("sk-other"), "sk-...").await;
     assert_eq!(taken, Err(DirectoryError::Conflict("key")));
 
+    // What is changed with it is changed with it or not at all.
+    let both = directory.regenerate_with(&old.hash, hash("sk-both"), "sk-...", |key| {
+        (key.alias, key.team) = (some("changed"), some("nowhere"));
+        Ok(())
+    });
+    assert!(matches!(both.await, Err(DirectoryError::Invalid { field, .. }) if field == "team"));
+    assert_eq!(directory.get_key(&old.hash).await.unwrap().alias, old.alias);
+    assert_eq!(directory.get_key(&hash("sk-both")).await, Err(DirectoryError::NotFound));
+    let both = directory.regenerate_with(
+        &old.hash,
+        hash("sk-both"),
+        "sk-...",
+        set(|key: &mut Key| key.user = some("v")),
+    );
+    assert_eq!(both.await.unwrap().user, some("v"));
+    let filter = KeyFilter { user: some("v"), ..KeyFilter::default() };
+    assert_eq!(directory.list_keys(&filter, Page::default()).await.unwrap().total, 1);
+    directory
+        .regenerate_with(&hash("sk-both"), old.hash, &old.name, set(|key: &mut Key| key.user = None))
+        .await
+        .unwrap();
     let new = directory.regenerate(&old.hash, hash("sk-new"), "sk-...-new").await.unwrap();
     assert_eq!(
         (new.hash, &*new.name, &new.id, &new.alias),

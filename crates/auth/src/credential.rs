@@ -34,7 +34,7 @@ impl<'a> Credential<'a> {
     /// which of two a server believes.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, Denied> {
         let mut found = None;
-        for name in &HEADERS {
+        for name in those_in(headers) {
             for value in headers.get_all(name) {
                 let value = value.as_bytes();
                 let key = match (bearer(value), name == header::AUTHORIZATION) {
@@ -69,10 +69,22 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
+/// Where a head may hold a credential.
+fn those_in(headers: &HeaderMap) -> impl Iterator<Item = &'static HeaderName> {
+    HEADERS.iter().filter(|name| is_in(name, headers))
+}
+
+/// As `contains_key`, which hashes the name: a look at each of the few that there are is cheaper.
+fn is_in(name: &HeaderName, headers: &HeaderMap) -> bool {
+    headers.keys().any(|known| known == name)
+}
+
 /// Takes out of a head what may hold a credential.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in &HEADERS {
-        headers.remove(name);
+        if is_in(name, headers) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -97,7 +109,7 @@ const SCHEME: &[u8] = b"bearer ";
 const MAX_BYTES: usize = 16 << 10;
 
 /// Where callers put a credential: OpenAI's SDKs, Anthropic's, Azure's, Google's, LiteLLM's own.
-const HEADERS: [HeaderName; 5] = [
+static HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),

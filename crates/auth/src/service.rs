@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, request::Parts};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, Rejection};
@@ -69,83 +69,92 @@ impl<S: fmt::Debug> fmt::Debug for Auth<S> {
     }
 }
 
-async fn run<S, ResBody>(
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+fn run<S, ResBody>(
     mut inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     config: Arc<Config>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let (mut parts, body) = request.into_parts();
-    let dialect = Call::dialect_of(&parts);
-    let known = match config.part {
-        Part::Rights => known_already(&mut parts),
-        Part::Whole | Part::Head => match config.identify(&mut parts).await {
-            Ok(known) => known,
-            Err(rejection) => return Ok(rejection.into_response(dialect)),
-        },
-    };
-    let mut request = Request::from_parts(parts, body);
-    if let Some((identity, principal)) = known {
-        if config.part == Part::Head {
-            request.extensions_mut().insert(principal);
-            request.extensions_mut().insert(identity);
-        } else {
-            request = match config.admit(request, identity, principal).await {
-                Ok(admitted) => admitted,
-                Err(rejection) => return Ok(rejection.into_response(dialect)),
-            };
+    async move {
+        let known = match config.part {
+            Part::Rights => known_already(&mut request),
+            Part::Whole | Part::Head => match config.identify(&mut request).await {
+                Ok(known) => known,
+                Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
+            },
+        };
+        if let Some((identity, principal)) = known {
+            if config.part == Part::Head {
+                request.extensions_mut().insert(principal);
+                request.extensions_mut().insert(identity);
+            } else if let Err(rejection) = config.admit(&mut request, identity, principal).await {
+                return Ok(rejection.into_response(Call::dialect_of_request(&request)));
+            }
         }
+        Ok(inner.call(request).await?.map(Body::new))
     }
-    Ok(inner.call(request).await?.map(Body::new))
 }
 
 /// Who the other half of the layer has found; `None` for what is open to all.
-fn known_already(parts: &mut Parts) -> Option<(Identity, Principal)> {
-    Some((parts.extensions.remove()?, parts.extensions.remove()?))
+fn known_already(request: &mut Request<Body>) -> Option<(Identity, Principal)> {
+    Some((request.extensions_mut().remove()?, request.extensions_mut().remove()?))
 }
 
 // ===== impl Config =====
 
 impl Config {
     /// Who makes the request, by its head alone, if it may call that path; `None` for what is open to all.
-    async fn identify(&self, parts: &mut Parts) -> Result<Option<(Identity, Principal)>, Rejection> {
+    async fn identify(
+        &self,
+        request: &mut Request<Body>,
+    ) -> Result<Option<(Identity, Principal)>, Rejection> {
         // What stands there from outside is nobody's word, unless the host says that it is its own.
-        let given = parts.extensions.remove::<Principal>();
-        let identity = parts.extensions.remove::<Identity>();
+        let given = request.extensions_mut().remove::<Principal>();
+        let identity = request.extensions_mut().remove::<Identity>();
         let known = match given.filter(|_| self.trusts_principal) {
             Some(principal) => (identity.unwrap_or_else(|| Identity::from(principal.clone())), principal),
-            None if self.open.as_ref().is_some_and(|open| open(parts)) => return Ok(None),
+            None if self.is_open(request) => return Ok(None),
             None => {
-                let identity = self.believe(parts).await.map_err(refusal)?;
+                let identity = self.believe(request.headers_mut()).await.map_err(refusal)?;
                 let principal = identity.principal().clone();
                 (identity, principal)
             }
         };
-        self.check_route(parts, known.0.record())?;
+        self.check_route(request, known.0.record())?;
         Ok(Some(known))
     }
 
+    /// Whether anybody may make the request.
+    fn is_open(&self, request: &mut Request<Body>) -> bool {
+        let Some(open) = &self.open else { return false };
+        let (parts, body) = mem::take(request).into_parts();
+        let is_open = open(&parts);
+        *request = Request::from_parts(parts, body);
+        is_open
+    }
+
     /// Who presents the credential of a request.
-    async fn believe(&self, parts: &mut Parts) -> Result<Identity, Denied> {
-        let reply = self.auth.authenticate(&Credential::read(&parts.headers)?);
+    async fn believe(&self, headers: &mut HeaderMap) -> Result<Identity, Denied> {
+        let reply = self.auth.authenticate(&Credential::read(headers)?);
         let identity = reply.wait().await?.ok_or(Denied::Invalid)?;
         if self.keeps_credentials {
-            credential::hide(&mut parts.headers);
+            credential::hide(headers);
         } else {
-            credential::strip(&mut parts.headers);
+            credential::strip(headers);
         }
         Ok(identity)
     }
 
-    fn check_route(&self, parts: &Parts, record: &KeyRecord) -> Result<(), Rejection> {
-        let path = parts.uri.path();
-        let operation = match Call::operation_of(parts) {
+    fn check_route(&self, request: &Request<Body>, record: &KeyRecord) -> Result<(), Rejection> {
+        let path = request.uri().path();
+        let operation = match Call::operation_of_request(request) {
             // As a GET, whose body the server leaves out.
-            Operation::Other if parts.method == Method::HEAD => Operation::of_path(&Method::GET, path).0,
+            Operation::Other if request.method() == Method::HEAD => Operation::of_path(&Method::GET, path).0,
             operation => operation,
         };
         let route = Route::new(operation, path);
@@ -162,20 +171,20 @@ impl Config {
     /// Reads a call of a model, sees to it that the caller may make it, and says who that is.
     async fn admit(
         &self,
-        request: Request<Body>,
+        request: &mut Request<Body>,
         identity: Identity,
         mut principal: Principal,
-    ) -> Result<Request<Body>, Rejection> {
-        let (mut request, call) = Call::read(request, &self.request).await?;
+    ) -> Result<(), Rejection> {
+        let call = Call::attach(request, &self.request).await?;
         if matches!(call.operation(), Operation::Models | Operation::Other) {
             request.extensions_mut().insert(identity);
         } else {
-            let aliased = alias(&mut request, &call, &identity.record().aliases)?;
+            let aliased = alias(request, &call, &identity.record().aliases)?;
             may_use(&principal, aliased.as_ref().unwrap_or(&call), &call)?;
             with_customers(&mut principal, identity.record(), &call, &*self.auth).await?;
         }
         request.extensions_mut().insert(principal);
-        Ok(request)
+        Ok(())
     }
 }
 

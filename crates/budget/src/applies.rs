@@ -1,17 +1,20 @@
 //! Which budgets apply to a call.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use http::request::Parts;
+use http::Request;
 use smallvec::SmallVec;
-use ziggurat_core::{Account, Budget, Call, Cause, Principal, Rejection, Scope, ScopeKind, Target};
+use ziggurat_core::{Account, Body, Budget, Call, Cause, Principal, Rejection, Scope, ScopeKind, Target};
 
 use crate::layer::{Cap, Config};
+
+/// In place for as many as most calls have.
+pub(crate) type Budgets = SmallVec<[Budget; 5]>;
 
 /// The budgets of one call.
 pub(crate) struct Applying {
     /// Those of the call, whichever target answers it; the most specific first.
-    pub(crate) call: Arc<[Budget]>,
+    pub(crate) call: Budgets,
     /// Those that depend on the target: of the principal's, by deployment or provider.
     pub(crate) targets: Vec<Budget>,
 }
@@ -31,9 +34,11 @@ impl Applying {
 
 impl Config {
     /// The scopes that the host names, from the head alone.
-    pub(crate) fn named_scopes(&self, parts: &Parts) -> Result<Option<Vec<Scope>>, Rejection> {
+    pub(crate) fn named_scopes(&self, request: &mut Request<Body>) -> Result<Option<Vec<Scope>>, Rejection> {
         let Some(name) = &self.scopes else { return Ok(None) };
-        let scopes = name(parts);
+        let (parts, body) = mem::take(request).into_parts();
+        let scopes = name(&parts);
+        *request = Request::from_parts(parts, body);
         match scopes.is_empty() && !self.caps.is_empty() {
             true => Err(unnamed()),
             false => Ok(Some(scopes)),
@@ -47,8 +52,7 @@ impl Config {
         principal: Option<&Principal>,
         call: &Call,
     ) -> Result<Applying, Rejection> {
-        // In place for as many as most calls have.
-        let mut budgets = SmallVec::<[Budget; 8]>::new();
+        let mut budgets = Budgets::new();
         let mut targets = Vec::new();
         let model = call.model();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
@@ -98,10 +102,7 @@ impl Config {
         budgets.retain(|budget| budget.account.is_for(model));
         targets.retain(|budget| budget.account.is_for(model));
         budgets.sort_by_key(|budget| budget.account.scope.kind);
-        // An iterator of known length fills the slice in one allocation.
-        let (count, mut budgets) = (budgets.len(), budgets.into_iter());
-        let next = |_| budgets.next().expect("invariant: there are as many as were counted");
-        Ok(Applying { call: (0..count).map(next).collect(), targets })
+        Ok(Applying { call: budgets, targets })
     }
 
     /// What a scope may spend by the caps of its kind; its id is made only where there is one.

@@ -16,12 +16,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Budget, Clock};
+use ziggurat_core::{Budget, Clock, Usd};
 
 pub(crate) use self::entry::unix_seconds;
 use self::memory::Memory;
 use crate::{
     Alert, Balance, Charge, Claim, Held, HoldId, Journal, Recovered, Refused, Reply, Store, alert::Alerts,
+    applies::Budgets,
 };
 
 /// Where a [`BudgetLayer`](crate::BudgetLayer) counts what is spent and set aside. Clones share it.
@@ -157,8 +158,27 @@ impl Ledger {
     /// Sets aside as much as fits into every account, at most `claim.most` and at least `claim.least`; or nothing anywhere.
     pub fn reserve(&self, claim: Claim) -> Reply<Result<Held, Refused>> {
         match &self.0 {
-            Kind::Memory(memory) => Reply::Ready(memory.reserve(&claim)),
+            Kind::Memory(memory) => {
+                let Claim { id, call, budgets, least, most } = claim;
+                Reply::Ready(memory.reserve((id, call), budgets.iter().cloned(), least, most))
+            }
             Kind::Other { store, .. } => store.reserve(claim),
+        }
+    }
+
+    /// As [`Ledger::reserve`], for the whole of a call, with budgets that nobody else needs: in memory they are kept without a copy.
+    pub(crate) fn reserve_call(
+        &self,
+        id: HoldId,
+        budgets: Budgets,
+        least: Usd,
+        most: Usd,
+    ) -> Reply<Result<Held, Refused>> {
+        match &self.0 {
+            Kind::Memory(memory) => Reply::Ready(memory.reserve((id, id), budgets, least, most)),
+            Kind::Other { store, .. } => {
+                store.reserve(Claim::new(id, id, budgets.into_iter().collect(), least, most))
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use ziggurat_core::{Body, BoxError, Budget, Call, Plan, Principal, Rejection, Ta
 use ziggurat_meter::Reading;
 
 use crate::{
-    CLAMPED, Charge, Claim, Disconnect, Held, HoldId,
+    CLAMPED, Charge, Disconnect, Held, HoldId, Refused, Reply,
     applies::Applying,
     drain::DrainedBody,
     estimate::{Estimate, Output},
@@ -86,107 +86,143 @@ impl<S: fmt::Debug> fmt::Debug for Budgeted<S> {
     }
 }
 
-async fn run<S, ResBody>(
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+fn run<S, ResBody>(
     mut inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     config: Arc<Config>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
-    let dialect = Call::dialect_of(&parts);
-    let named = match config.named_scopes(&parts) {
-        Ok(named) => named,
-        Err(rejection) => {
-            // A service that was ready and is not called frees what it reserved.
-            drop(inner);
-            return Ok(rejection.into_response(dialect));
+    async move {
+        let named = match config.named_scopes(&mut request) {
+            Ok(named) => named,
+            Err(rejection) => {
+                // A service that was ready and is not called frees what it reserved.
+                drop(inner);
+                return Ok(rejection.into_response(Call::dialect_of_request(&request)));
+            }
+        };
+        let call = match Call::attach(&mut request, &config.request).await {
+            Ok(call) => call,
+            Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
+        };
+        if !call.operation().is_billed() {
+            return Ok(inner.call(request).await?.map(Body::new));
         }
-    };
-    let request = Request::from_parts(parts, body);
-    let (mut request, call) = match Call::read(request, &config.request).await {
-        Ok(read) => read,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
-    };
-    if !call.operation().is_billed() {
-        return Ok(inner.call(request).await?.map(Body::new));
-    }
-    let mut applying = match config.applying(named.as_deref(), request.extensions().get::<Principal>(), &call)
-    {
-        Ok(applying) => applying,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
-    };
-    if applying.is_empty(&config) && !config.report {
-        return Ok(inner.call(request).await?.map(Body::new));
-    }
-    let (tab, clamped) = match open(&config, &mut request, &call, &mut applying).await {
-        Ok(opened) => opened,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
-    };
-    let budgets = config.report.then(|| config.balances(&applying.call));
-    let subscriber = Arc::clone(&tab) as _;
-    let reading = Reading::from(config.max_response).ask_usage(config.ask_usage);
-    let mut response = ziggurat_meter::run(&mut inner, request, subscriber, reading).await?;
-    if let Some(cap) = clamped {
-        response.headers_mut().insert(CLAMPED, HeaderValue::from(cap));
-    }
-    let streamed = call.stream() && response.status().is_success();
-    if let Some(budgets) = budgets {
-        let charge = if streamed { None } else { tab.known_charge() };
-        response.extensions_mut().insert(Spending { charge, budgets });
-    }
-    Ok(match &config.disconnect {
-        Disconnect::Drain(drive) if streamed => {
-            response.map(|body| Body::new(DrainedBody::new(body, Arc::clone(drive))))
+        let applying = match config.applying(named.as_deref(), request.extensions().get::<Principal>(), &call)
+        {
+            Ok(applying) => applying,
+            Err(rejection) => return Ok(rejection.into_response(call.dialect())),
+        };
+        if applying.is_empty(&config) && !config.report {
+            return Ok(inner.call(request).await?.map(Body::new));
         }
-        _ => response,
-    })
+        let reported = config.report.then(|| applying.call.to_vec());
+        let (opening, reply) = match Opening::new(&config, &request, &call, applying) {
+            Ok(opening) => opening,
+            Err(rejection) => return Ok(rejection.into_response(call.dialect())),
+        };
+        let held = match reply {
+            Some(reply) => match reply.wait().await {
+                Ok(held) => Some(held),
+                Err(refused) => return Ok(rejection(&refused, config.refusal).into_response(call.dialect())),
+            },
+            None => None,
+        };
+        let (tab, clamped) = match opening.open(held, &config, &mut request, &call) {
+            Ok(opened) => opened,
+            Err(rejection) => return Ok(rejection.into_response(call.dialect())),
+        };
+        let budgets = reported.map(|budgets| config.balances(&budgets));
+        let subscriber = Arc::clone(&tab) as _;
+        let reading = Reading::from(config.max_response).ask_usage(config.ask_usage && call.stream());
+        let mut response = ziggurat_meter::run(&mut inner, request, subscriber, reading).await?;
+        if let Some(cap) = clamped {
+            response.headers_mut().insert(CLAMPED, HeaderValue::from(cap));
+        }
+        let streamed = call.stream() && response.status().is_success();
+        if let Some(budgets) = budgets {
+            let charge = if streamed { None } else { tab.known_charge() };
+            response.extensions_mut().insert(Spending { charge, budgets });
+        }
+        Ok(match &config.disconnect {
+            Disconnect::Drain(drive) if streamed => {
+                response.map(|body| Body::new(DrainedBody::new(body, Arc::clone(drive))))
+            }
+            _ => response,
+        })
+    }
 }
 
-/// Sets aside what a call may cost, and clamps its output where policy says so: then gives the cap in tokens.
-async fn open(
-    config: &Arc<Config>,
-    request: &mut Request<Body>,
-    call: &Call,
-    applying: &mut Applying,
-) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
-    let bounded = applying.is_bounded(config);
-    let mut by_target = Some(mem::take(&mut applying.targets));
-    if let (None, Some(target)) = (request.extensions().get::<Plan>(), request.extensions().get::<Target>()) {
-        // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.
-        let own = by_target.take().unwrap_or_default();
-        applying.call = applying.call.iter().cloned().chain(config.by_target(&own, target)).collect();
-    }
-    let mut estimate = Estimate::new(config, request, call, bounded)?;
-    let id = HoldId::unique(config.ledger.now());
-    let (least, most) = estimate.first_claim();
-    let held = match applying.call.is_empty() || most.is_zero() {
-        true => None,
-        false => {
-            let claim = Claim::new(id, id, Arc::clone(&applying.call), least, most);
-            let reserved = config.ledger.reserve(claim).wait().await;
-            Some(reserved.map_err(|refused| rejection(&refused, config.refusal))?)
+/// A call for which something is being set aside.
+struct Opening {
+    estimate: Estimate,
+    id: HoldId,
+    /// Whether a budget applies.
+    bounded: bool,
+    /// The budgets that depend on the target, where that is not known before.
+    by_target: Option<Vec<Budget>>,
+}
+
+// ===== impl Opening =====
+
+impl Opening {
+    /// Sets aside what a call may cost: gives the ledger's answer, or none where there is nothing to set aside.
+    #[expect(clippy::type_complexity, reason = "a pair and what may go wrong, taken apart at once")]
+    fn new(
+        config: &Config,
+        request: &Request<Body>,
+        call: &Call,
+        mut applying: Applying,
+    ) -> Result<(Self, Option<Reply<Result<Held, Refused>>>), Rejection> {
+        let bounded = applying.is_bounded(config);
+        let mut by_target = Some(mem::take(&mut applying.targets));
+        let extensions = request.extensions();
+        if let (None, Some(target)) = (extensions.get::<Plan>(), extensions.get::<Target>()) {
+            // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.
+            let own = by_target.take().unwrap_or_default();
+            applying.call.extend(config.by_target(&own, target));
         }
-    };
-    let clamped = match estimate.output {
-        Output::Clamp(most) => {
-            let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
-            estimate.output = Output::AtMost(cap);
-            bounded.then_some(cap)
-        }
-        _ => None,
-    };
-    if let Some(cap) = clamped
-        && let Err(rejection) = clamp(request, call, cap)
-    {
-        release(held);
-        return Err(rejection);
+        let estimate = Estimate::new(config, request, call, bounded)?;
+        let id = HoldId::unique(config.ledger.now());
+        let (least, most) = estimate.first_claim();
+        let reply = match applying.call.is_empty() || most.is_zero() {
+            true => None,
+            false => Some(config.ledger.reserve_call(id, applying.call, least, most)),
+        };
+        Ok((Self { estimate, id, bounded, by_target }, reply))
     }
-    Ok((Tab::new(Arc::clone(config), estimate, id, held, bounded, by_target), clamped))
+
+    /// Opens the tab, and clamps the output where policy says so: then gives the cap in tokens.
+    fn open(
+        self,
+        held: Option<Held>,
+        config: &Arc<Config>,
+        request: &mut Request<Body>,
+        call: &Call,
+    ) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
+        let Self { mut estimate, id, bounded, by_target } = self;
+        let clamped = match estimate.output {
+            Output::Clamp(most) => {
+                let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
+                estimate.output = Output::AtMost(cap);
+                bounded.then_some(cap)
+            }
+            _ => None,
+        };
+        if let Some(cap) = clamped
+            && let Err(rejection) = clamp(request, call, cap)
+        {
+            release(held);
+            return Err(rejection);
+        }
+        Ok((Tab::new(Arc::clone(config), estimate, id, held, bounded, by_target), clamped))
+    }
 }
 
 /// Writes a cap of the output into the request, under the name that its API has for it.

@@ -86,6 +86,16 @@ impl Tab {
         self.estimate.charge(&self.config, attempt)
     }
 
+    /// What an earlier attempt has come to; one that still runs, as where a second is made beside it, may come to all that `output`
+    /// allows.
+    fn charge_so_far(&self, attempt: &Attempt, output: u64) -> Usd {
+        let charge = self.charge(attempt).amount;
+        match attempt.outcome {
+            Some(_) => charge,
+            None => charge.max(self.estimate.worst_at(&self.config, attempt.target.as_deref(), output)),
+        }
+    }
+
     fn refuse(&self, refused: &Refused) -> Rejection {
         rejection(refused, self.config.refusal)
     }
@@ -146,7 +156,7 @@ impl Subscriber for Tab {
         let more = {
             let mut state = self.state();
             state.seen = 0;
-            state.earlier = earlier.iter().map(|attempt| self.charge(attempt).amount).sum();
+            state.earlier = earlier.iter().map(|attempt| self.charge_so_far(attempt, output.0)).sum();
             let spent = state.earlier;
             let need = Growth { least: spent + need.least, most: spent + need.most };
             state.call.as_ref().and_then(|held| need.beyond(held.amount))

@@ -174,7 +174,10 @@ impl Prices {
         }
         // `cost` alone takes a web search for one of the usual context.
         let search = |context| self.web_search(context, asked.tier);
-        let search = search(asked.search_context).max(search(SearchContext::Medium));
+        let search = match asked.web_searches {
+            0 => 0,
+            _ => search(asked.search_context).max(search(SearchContext::Medium)),
+        };
         let mut sum = Sum::new(self.discount);
         sum.add([(input_tokens, input), (output_tokens, output), (asked.web_searches, search)]);
         let none = Quantities { tier: asked.tier, ..Quantities::default() };

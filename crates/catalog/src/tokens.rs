@@ -59,6 +59,12 @@ pub trait CountTokens: Send + Sync + 'static {
     fn byte_limit(&self) -> usize {
         usize::MAX
     }
+
+    /// Names this way to count, where every counter of that name counts the same: a request is then counted once for all layers that
+    /// ask ([`count_input`]). None unless overridden.
+    fn name(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// About a token for three bytes of UTF-8, rounded up; never exact. The default, as it needs no vocabulary and hardly any time.
@@ -130,6 +136,10 @@ impl CountTokens for ByLength {
     fn count_escaped(&self, _model: &str, escaped: &str) -> Count {
         Count::estimate((escape::plain_len(escaped) as u64).div_ceil(BYTES_PER_TOKEN))
     }
+
+    fn name(&self) -> Option<&'static str> {
+        Some("by length")
+    }
 }
 
 impl CountTokens for AtMostBytes {
@@ -139,6 +149,10 @@ impl CountTokens for AtMostBytes {
 
     fn count_escaped(&self, _model: &str, escaped: &str) -> Count {
         Count::estimate(escape::plain_len(escaped) as u64)
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        Some("at most bytes")
     }
 }
 

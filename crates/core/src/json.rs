@@ -3,7 +3,7 @@
 //! The grammar is serde_json's business ([`Call::read`](crate::Call::read) runs it over every body); this walker adds what it
 //! leaves out when it skips a value (lone surrogates, depth) and finds the places where bytes are replaced.
 
-use std::{fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use memchr::memchr2;
 
@@ -337,6 +337,16 @@ pub fn key_is(raw: &str, name: &str) -> bool {
     plain.len() > name.len()
         && plain.bytes().any(|byte| byte == b'\\')
         && serde_json::from_str::<String>(raw).is_ok_and(|key| key == name)
+}
+
+/// A raw key without its quotes; escapes in it are read. To be matched against many names: for one, [`key_is`] is there.
+#[must_use]
+pub fn name_of(raw: &str) -> Cow<'_, str> {
+    let plain = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
+    match plain.contains('\\') {
+        false => Cow::Borrowed(plain),
+        true => serde_json::from_str(raw).map_or(Cow::Borrowed(plain), Cow::Owned),
+    }
 }
 
 /// Writes `text` as a JSON string, quotes included.

@@ -43,10 +43,11 @@ impl Principal {
     #[must_use]
     pub fn may_use(&self, model: &str) -> bool {
         self.models.as_deref().is_none_or(|allowed| {
-            allowed.iter().any(|entry| match entry.strip_suffix('*') {
-                Some(prefix) => model.starts_with(prefix),
-                None => **entry == *model,
-            })
+            // Names first: those of another length are not even looked at.
+            allowed.iter().any(|entry| **entry == *model)
+                || allowed
+                    .iter()
+                    .any(|entry| entry.strip_suffix('*').is_some_and(|prefix| model.starts_with(prefix)))
         })
     }
 

@@ -12,10 +12,13 @@ pub enum Reply<T> {
 
 impl<T> Reply<T> {
     /// The answer, when it is there.
-    pub async fn wait(self) -> T {
-        match self {
-            Self::Ready(answer) => answer,
-            Self::Later(answer) => answer.await,
+    #[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+    pub fn wait(self) -> impl Future<Output = T> {
+        async move {
+            match self {
+                Self::Ready(answer) => answer,
+                Self::Later(answer) => answer.await,
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ impl Counter {
     pub(crate) const fn large(&self) -> u64 {
         match self {
             Self::ByLength | Self::AtMostBytes => 256 << 10,
-            // 64 KiB of prose take 1.3 ms, letters at random five times that; a limit and a budget count each.
+            // 64 KiB of prose take 1.3 ms, letters at random five times that.
             #[cfg(feature = "tiktoken")]
             Self::Exact(..) => 16 << 10,
         }
@@ -79,6 +79,15 @@ impl CountTokens for Counter {
 
     fn byte_limit(&self) -> usize {
         self.inner("").0.byte_limit()
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        match self {
+            // It knows what stands behind aliases: a process has one config.
+            #[cfg(feature = "tiktoken")]
+            Self::Exact(..) => Some("exact, by config"),
+            _ => self.inner("").0.name(),
+        }
     }
 }
 

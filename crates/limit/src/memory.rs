@@ -53,6 +53,8 @@ struct Place {
     measure: Measure,
     window: Window,
     amount: u64,
+    /// How much it came to, once that is known to be something else.
+    actual: u64,
     held: Held,
 }
 
@@ -104,23 +106,23 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// One place for each ask; those of a scope beside each other share the work of its name.
+    /// One place for each ask. Those of a scope beside each other share the work of its name, as those of one window do.
     fn places(&self, asks: &[Ask], list: &mut List) {
         let mut last: Option<(&Scope, Fingerprint)> = None;
-        list.extend(asks.iter().map(|Ask { limit, amount }| {
+        for (at, Ask { limit, amount }) in asks.iter().enumerate() {
             let scope = &limit.account.scope;
             let known =
                 last.filter(|(known, _)| known.kind == scope.kind && Arc::ptr_eq(&known.id, &scope.id));
             let (_, key) = *last.insert(known.unwrap_or_else(|| (scope, self.0.fingerprints.of(scope))));
-            self.place(key, limit, *amount)
-        }));
+            let known = asks[..at].iter().position(|earlier| is_named_as(&earlier.limit, limit));
+            let name = known.map_or_else(|| self.name(limit), |earlier| list[earlier].name);
+            list.push(Place::new(key, name, limit, *amount));
+        }
     }
 
-    fn place(&self, scope: Fingerprint, limit: &Limit, amount: u64) -> Place {
-        let window = Window::new(limit.per);
-        let (account, measure) = (&limit.account, limit.measure);
-        let name = self.0.names.hash_one((&account.models, &account.period, measure, window));
-        Place { scope, name, measure, window, amount, held: Held::Nothing }
+    fn name(&self, limit: &Limit) -> Name {
+        let account = &limit.account;
+        self.0.names.hash_one((&account.models, &account.period, limit.measure, Window::new(limit.per)))
     }
 
     fn lock<'p>(&self, places: impl IntoIterator<Item = &'p Place>, now: SystemTime) -> Scopes<'_> {
@@ -193,7 +195,7 @@ impl Store for MemoryStore {
     }
 
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level> {
-        let place = self.place(self.0.fingerprints.of(&limit.account.scope), limit, 0);
+        let place = Place::new(self.0.fingerprints.of(&limit.account.scope), self.name(limit), limit, 0);
         let mut scopes = self.lock([&place], now);
         Some(place.level(limit, &mut scopes, nanos(now)))
     }
@@ -228,6 +230,11 @@ impl Idle for Counters {
 // ===== impl Place =====
 
 impl Place {
+    fn new(scope: Fingerprint, name: Name, limit: &Limit, amount: u64) -> Self {
+        let window = Window::new(limit.per);
+        Self { scope, name, measure: limit.measure, window, amount, actual: amount, held: Held::Nothing }
+    }
+
     /// Counts it where it fits, and tells where the limit stands then.
     fn take(&mut self, counters: &mut Counters, limit: &Limit, now: Nanos) -> Result<Level, Why> {
         let counter = counters.entry(self.name, now);
@@ -275,20 +282,15 @@ impl Place {
         Level::new(limit, limit.most.saturating_sub(used), reset)
     }
 
-    /// What is to be corrected, if anything is: how much it is instead.
-    fn correction(&self, used: &Used) -> Option<u64> {
-        used.of(self.measure).filter(|&actual| actual != self.amount)
-    }
-
-    fn correct(&self, counters: &mut Counters, actual: u64, now: Nanos) {
-        let Held::Used(spot) = self.held else { return };
-        if actual < self.amount {
+    /// Counts what was used in the place of what was estimated.
+    fn correct(&self, counters: &mut Counters, spot: Spot, now: Nanos) {
+        if self.actual < self.amount {
             if let Some(counter) = counters.get(self.name) {
-                counter.give_back(self.amount - actual, spot, self.window, now);
+                counter.give_back(self.amount - self.actual, spot, self.window, now);
             }
         } else {
             // It was forgotten if the call ran longer than the window.
-            counters.entry(self.name, now).add(actual - self.amount, self.window, now);
+            counters.entry(self.name, now).add(self.actual - self.amount, self.window, now);
         }
     }
 }
@@ -309,8 +311,14 @@ impl Ticket for Places {
 
     fn settle(mut self: Box<Self>, used: Used, now: SystemTime) {
         let Self { store, list } = &mut *self;
-        let changes =
-            |place: &&Place| matches!(place.held, Held::Running) || place.correction(&used).is_some();
+        for place in list.iter_mut().filter(|place| matches!(place.held, Held::Used(_))) {
+            match used.of(place.measure) {
+                Some(actual) if actual != place.amount => place.actual = actual,
+                // It stays as it is counted.
+                _ => place.held = Held::Nothing,
+            }
+        }
+        let changes = |place: &&Place| !matches!(place.held, Held::Nothing);
         if !list.iter().any(|place| changes(&place)) {
             return;
         }
@@ -329,11 +337,10 @@ impl Ticket for Places {
                 },
             };
             for place in of_scope {
-                if let Held::Running = place.held {
-                    place.held = Held::Nothing;
-                    counters.entry(place.name, at).leave();
-                } else if let Some(actual) = place.correction(&used) {
-                    place.correct(counters, actual, at);
+                match std::mem::replace(&mut place.held, Held::Nothing) {
+                    Held::Nothing => {}
+                    Held::Running => counters.entry(place.name, at).leave(),
+                    Held::Used(spot) => place.correct(counters, spot, at),
                 }
             }
         }
@@ -344,6 +351,15 @@ impl Drop for Places {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Whether two limits have what a [`Name`] stands for in common.
+fn is_named_as(one: &Limit, other: &Limit) -> bool {
+    let (account, of_other) = (&one.account, &other.account);
+    one.measure == other.measure
+        && one.per == other.per
+        && account.period == of_other.period
+        && account.models == of_other.models
 }
 
 #[cfg(test)]

@@ -139,16 +139,7 @@ impl Text {
     }
 
     fn number(&mut self, number: u64) {
-        let (mut digits, mut first, mut rest) = ([0; 20], 20, number);
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.put(&digits[first..]);
+        self.put(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// As Go writes durations and OpenAI its resets: `120ms`, `1s`, `6m0s`, `1h0m0s`; in whole milliseconds, rounded up, and without
@@ -191,13 +182,13 @@ impl Text {
 /// More than two pairs of numbers of 20 digits and two durations of 24 letters are.
 const MOST_TEXT: usize = 160;
 
-const REQUESTS: [HeaderName; 3] = [
+static REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-reset-requests"),
 ];
 
-const TOKENS: [HeaderName; 3] = [
+static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-tokens"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),

@@ -1,10 +1,10 @@
 //! Which limits a call is under.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use http::{Extensions, request::Parts};
+use http::{Extensions, Request, request::Parts};
 use smallvec::SmallVec;
-use ziggurat_core::{Call, Limit, Principal, Scope, ScopeKind, Target};
+use ziggurat_core::{Body, Call, Limit, Principal, Scope, ScopeKind, Target};
 
 use crate::{Ask, layer::Config};
 
@@ -30,10 +30,14 @@ struct Gathered<'a> {
 
 impl Config {
     /// The scopes that the host's closures name.
-    pub(crate) fn scopes_of(&self, parts: &Parts) -> Vec<Scope> {
+    pub(crate) fn scopes_of(&self, request: &mut Request<Body>) -> Vec<Scope> {
         let mut scopes = Vec::new();
-        for name in &self.scopes {
-            name(parts, &mut scopes);
+        if !self.scopes.is_empty() {
+            let (parts, body) = mem::take(request).into_parts();
+            for name in &self.scopes {
+                name(&parts, &mut scopes);
+            }
+            *request = Request::from_parts(parts, body);
         }
         scopes
     }

@@ -74,96 +74,105 @@ impl<S: fmt::Debug> fmt::Debug for Limited<S> {
     }
 }
 
-async fn run<S, ResBody>(
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+fn run<S, ResBody>(
     mut inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     config: Arc<Config>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: 'static,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
-    let dialect = Call::dialect_of(&parts);
-    let named = config.scopes_of(&parts);
-    let read = Call::read(Request::from_parts(parts, body), &config.request).await;
-    let (request, call) = match read {
-        Ok(read) => read,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
-    };
-    let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
-        return Ok(inner.call(request).await?.map(Body::new));
-    };
-    let Taken { quota, ticket, .. } = match reply.wait().await {
-        Ok(taken) => taken,
-        Err(refused) => return Ok(config.refuse(&refused, dialect)),
-    };
-    let answer = match estimate {
-        Some(estimate) => corrected(&mut inner, request, ticket, estimate, &config).await,
-        None => counted(&mut inner, request, ticket, &quota, &config).await,
-    };
-    let mut response = answer?;
-    config.tell(&quota, &mut response);
-    Ok(response)
+    async move {
+        let named = config.scopes_of(&mut request);
+        let call = match Call::attach(&mut request, &config.request).await {
+            Ok(call) => call,
+            Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
+        };
+        let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
+            return Ok(inner.call(request).await?.map(Body::new));
+        };
+        let Taken { quota, ticket, .. } = match reply.wait().await {
+            Ok(taken) => taken,
+            Err(refused) => return Ok(config.refuse(&refused, call.dialect())),
+        };
+        let mut response = match estimate {
+            Some(estimate) => {
+                // What it came to is known at its end, from its meter.
+                let corrected = Corrected::new(&request, ticket, estimate.input, &config);
+                let held = Arc::clone(&corrected.held) as _;
+                let answer = ziggurat_meter::run(&mut inner, request, held, config.max_response).await;
+                corrected.answered(answer?, call.stream())
+            }
+            None => {
+                // Nothing of its answer needs to be known but its end.
+                let counted = Counted::new(&request, ticket, &quota);
+                counted.answered(inner.call(request).await?.map(Body::new), &config)
+            }
+        };
+        config.tell(&quota, &mut response);
+        Ok(response)
+    }
 }
 
-/// A call whose tokens are limited: what it came to is known at its end, from its [`Meter`].
-async fn corrected<S, ResBody>(
-    inner: &mut S,
-    request: Request<Body>,
-    ticket: Box<dyn Ticket>,
-    estimate: Estimate,
-    config: &Config,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<ResBody>>,
-    S::Error: 'static,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
-{
-    let target = request.extensions().get().filter(|_| config.per_attempt).cloned();
-    let stream = Call::of(&request).is_some_and(Call::stream);
-    let held = Arc::new(Held::new(ticket, estimate.input, target, config.clock.clone()));
-    // Where an outer layer ends the call, this one may be an attempt of several: its own end is that of its body.
-    let in_body = request.extensions().get::<Meter>().map(|meter| InBody::new(&held, meter));
-    let response = ziggurat_meter::run(inner, request, Arc::clone(&held) as _, config.max_response).await?;
-    if response.extensions().get::<Rejection>().is_some() {
-        held.answered(Answered::Refused);
-    } else if response.status().is_success() && !stream {
-        held.answered(Answered::Whole);
-    }
-    Ok(match in_body {
-        Some(in_body) => response.map(|body| body.guarded(in_body)),
-        None => response,
-    })
+/// A call whose tokens are limited.
+struct Corrected {
+    held: Arc<Held>,
+    /// Where an outer layer ends the call, this one may be an attempt of several: its own end is that of its body.
+    in_body: Option<InBody>,
 }
 
-/// A call whose tokens are not limited: nothing of its answer needs to be known but its end.
-async fn counted<S, ResBody>(
-    inner: &mut S,
-    request: Request<Body>,
+/// A call whose tokens are not limited.
+struct Counted {
     ticket: Box<dyn Ticket>,
-    quota: &Quota,
-    config: &Config,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<ResBody>>,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
-{
-    let meter = request.extensions().get::<Meter>().cloned();
-    let response = inner.call(request).await?.map(Body::new);
-    let refused = response.extensions().get::<Rejection>().is_some();
-    if refused && !meter.is_some_and(|meter| meter.attempts().iter().any(|attempt| attempt.sent)) {
-        ticket.settle(Used::new(0, None), config.clock.now());
-        return Ok(response);
+    meter: Option<Meter>,
+    /// Whether it counts among the calls that run.
+    runs: bool,
+}
+
+// ===== impl Corrected =====
+
+impl Corrected {
+    fn new(request: &Request<Body>, ticket: Box<dyn Ticket>, input: u64, config: &Config) -> Self {
+        let target = request.extensions().get().filter(|_| config.per_attempt).cloned();
+        let held = Arc::new(Held::new(ticket, input, target, config.clock.clone()));
+        let in_body = request.extensions().get::<Meter>().map(|meter| InBody::new(&held, meter));
+        Self { held, in_body }
     }
-    Ok(match quota.concurrency {
-        Some(_) => response.map(|body| body.guarded(ticket)),
-        None => response,
-    })
+
+    fn answered(self, response: Response<Body>, stream: bool) -> Response<Body> {
+        if response.extensions().get::<Rejection>().is_some() {
+            self.held.answered(Answered::Refused);
+        } else if response.status().is_success() && !stream {
+            self.held.answered(Answered::Whole);
+        }
+        match self.in_body {
+            Some(in_body) => response.map(|body| body.guarded(in_body)),
+            None => response,
+        }
+    }
+}
+
+// ===== impl Counted =====
+
+impl Counted {
+    fn new(request: &Request<Body>, ticket: Box<dyn Ticket>, quota: &Quota) -> Self {
+        let meter = request.extensions().get::<Meter>().cloned();
+        Self { ticket, meter, runs: quota.concurrency.is_some() }
+    }
+
+    fn answered(self, response: Response<Body>, config: &Config) -> Response<Body> {
+        let Self { ticket, meter, runs } = self;
+        let refused = response.extensions().get::<Rejection>().is_some();
+        if refused && !meter.is_some_and(|meter| meter.attempts().iter().any(|attempt| attempt.sent)) {
+            ticket.settle(Used::new(0, None), config.clock.now());
+            return response;
+        }
+        if runs { response.map(|body| body.guarded(ticket)) } else { response }
+    }
 }
 
 // ===== impl Config =====

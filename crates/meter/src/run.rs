@@ -1,9 +1,9 @@
 //! A call with a subscriber, from its request to the end of its response.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, header, response::Parts};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
@@ -13,8 +13,8 @@ use ziggurat_core::{
 use ziggurat_dialect::{decode_answer_error, decode_response};
 
 use crate::{
-    MeteredBody, Options, Peeked, asks_for_usage, feed_error, feed_response, no_answer, options_with_usage,
-    peek, unreadable,
+    Broken, MeteredBody, Options, Peeked, asks_for_usage, feed_error, feed_response, no_answer,
+    options_with_usage, peek, unreadable,
 };
 
 /// How [`run`] reads an answer.
@@ -54,12 +54,12 @@ impl From<usize> for Reading {
 ///
 /// # Errors
 /// Those of `inner`.
-pub async fn run<S, ResBody>(
+pub fn run<S, ResBody>(
     inner: &mut S,
-    mut request: Request<Body>,
+    request: Request<Body>,
     subscriber: Arc<dyn Subscriber>,
     reading: impl Into<Reading>,
-) -> Result<Response<Body>, S::Error>
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: 'static,
@@ -67,70 +67,100 @@ where
     ResBody::Error: Into<BoxError>,
 {
     let reading = reading.into();
-    let (meter, end) = Meter::join(&mut request);
-    meter.subscribe(subscriber);
-    if reading.ask_usage {
-        ask_for_usage(&mut request, &meter);
-    }
-    // Whoever made the meter reads the answer and ends the call.
-    let Some(end) = end else { return Ok(inner.call(request).await?.map(Body::new)) };
-    let call = Call::of(&request)
-        .filter(|call| matches!(call.operation(), Operation::Chat | Operation::Messages))
-        .cloned();
-    if call.is_some() {
-        // What is to be read must not come compressed.
-        request.headers_mut().remove(header::ACCEPT_ENCODING);
-    }
-    let mut presumed = meter.presume();
-    let mut response = match inner.call(request).await {
-        Ok(response) => response.map(Body::new),
-        Err(error) => {
-            feed_error(&mut presumed, &error);
-            return Err(error);
+    // One block, which keeps what it captures once: every `async fn` would keep it twice, in the future of every call.
+    async move {
+        let mut request = request;
+        let (meter, end) = Meter::join(&mut request);
+        meter.subscribe(subscriber);
+        if reading.ask_usage {
+            ask_for_usage(&mut request, &meter);
         }
-    };
-    presumed.answered(response.status());
-    if response.extensions().get::<Rejection>().is_some() {
-        // Refused by a layer of ours: what was tried before that, it has recorded itself.
-        presumed.withdraw();
-        return Ok(response.map(|body| body.guarded(end)));
+        // Whoever made the meter reads the answer and ends the call.
+        let Some(end) = end else { return Ok(inner.call(request).await?.map(Body::new)) };
+        let call = call_to_read(&mut request);
+        let mut handle = meter.presume();
+        let mut response = match inner.call(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(error) => {
+                feed_error(&mut handle, &error);
+                return Err(error);
+            }
+        };
+        handle.answered(response.status());
+        if response.extensions().get::<Rejection>().is_some() {
+            // Refused by a layer of ours: what was tried before that, it has recorded itself.
+            handle.withdraw();
+            return Ok(response.map(|body| body.guarded(end)));
+        }
+        if response.extensions_mut().insert(Metered).is_some() {
+            return Ok(response.map(|body| body.guarded(end)));
+        }
+        let success = response.status().is_success();
+        let call = call.filter(|_| success && !response.headers().contains_key(header::CONTENT_ENCODING));
+        let Some(call) = call else {
+            handle.end(if success { Outcome::Complete } else { Outcome::Failed });
+            return Ok(response.map(|body| body.guarded(end)));
+        };
+        Ok(read_answer(response, call, handle, meter, reading.max_response, Some(end)).await)
     }
-    if response.extensions_mut().insert(Metered).is_some() {
-        return Ok(response.map(|body| body.guarded(end)));
-    }
-    let success = response.status().is_success();
-    let call = call.filter(|_| success && !response.headers().contains_key(header::CONTENT_ENCODING));
-    let Some(call) = call else {
-        presumed.end(if success { Outcome::Complete } else { Outcome::Failed });
-        return Ok(response.map(|body| body.guarded(end)));
-    };
-    Ok(read_answer(response, &call, presumed, &meter, reading.max_response, Some(end)).await)
 }
 
 /// Reads an answer of success, for a layer that has opened its attempt and found that no inner layer feeds it: a stream as it passes, a
 /// whole one, of at most `limit` bytes, once it is collected. `end`, if it is given, ends the call with the answer.
-pub async fn read_answer(
+pub fn read_answer(
     response: Response<Body>,
-    call: &Call,
+    call: Call,
     mut handle: AttemptHandle,
-    meter: &Meter,
+    meter: Meter,
     limit: usize,
     end: Option<CallEnd>,
+) -> impl Future<Output = Response<Body>> {
+    async move {
+        let (parts, body) = response.into_parts();
+        let body = match peek(body).await {
+            Ok(Peeked::Events(body)) => return streamed(parts, body, &call, handle, (&meter, end)),
+            // Half an event, or nothing: the caller, who waits for events, is told so by one.
+            Ok(Peeked::Neither(body)) if call.stream() => {
+                return streamed(parts, body, &call, handle, (&meter, end));
+            }
+            Ok(Peeked::Neither(body) | Peeked::Other(body)) => body,
+            Err(broken) => return unread(broken, handle, call.dialect()),
+        };
+        let bytes = match body.collect_within(limit).await {
+            Ok(bytes) => bytes,
+            Err(error) => return unread(unreadable(&error), handle, call.dialect()),
+        };
+        let outcome = feed_whole(&mut handle, call.dialect(), &bytes);
+        if let Err(rejection) = handle.progress().await {
+            handle.failed(rejection.problem());
+            handle.end(Outcome::Stopped);
+            return rejection.into_response(call.dialect());
+        }
+        handle.end(outcome);
+        let body = Body::from(bytes);
+        Response::from_parts(parts, if let Some(end) = end { body.guarded(end) } else { body })
+    }
+}
+
+/// The call whose answer can be read; it is asked to come as it is.
+fn call_to_read(request: &mut Request<Body>) -> Option<Call> {
+    let call = Call::of(request)?.clone();
+    if !matches!(call.operation(), Operation::Chat | Operation::Messages) {
+        return None;
+    }
+    // What is to be read must not come compressed.
+    request.headers_mut().remove(header::ACCEPT_ENCODING);
+    Some(call)
+}
+
+/// An answer that is read as it passes.
+fn streamed(
+    mut parts: Parts,
+    body: Body,
+    call: &Call,
+    handle: AttemptHandle,
+    (meter, end): (&Meter, Option<CallEnd>),
 ) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    let body = match peek(body).await {
-        Ok(Peeked::Events(body)) => body,
-        // Half an event, or nothing: the caller, who waits for events, is told so by one.
-        Ok(Peeked::Neither(body)) if call.stream() => body,
-        Ok(Peeked::Neither(body) | Peeked::Other(body)) => {
-            return read_whole(Response::from_parts(parts, body), call.dialect(), handle, limit, end).await;
-        }
-        Err(broken) => {
-            handle.failed(&broken.problem);
-            handle.end(broken.outcome);
-            return broken.into_response(call.dialect());
-        }
-    };
     parts.headers.remove(header::CONTENT_LENGTH);
     let mut options = Options::new(call.dialect());
     options.choices = call.n();
@@ -140,6 +170,25 @@ pub async fn read_answer(
         body = body.ends(end);
     }
     Response::from_parts(parts, Body::new(body))
+}
+
+/// What is told in the place of an answer that broke.
+fn unread(broken: Broken, mut handle: AttemptHandle, dialect: Dialect) -> Response<Body> {
+    handle.failed(&broken.problem);
+    handle.end(broken.outcome);
+    broken.into_response(dialect)
+}
+
+/// Records what a whole answer says of itself.
+fn feed_whole(handle: &mut AttemptHandle, dialect: Dialect, bytes: &[u8]) -> Outcome {
+    let decoded = std::str::from_utf8(bytes).ok().and_then(|text| decode_response(dialect, text).ok());
+    match decoded {
+        Some(response) => feed_response(handle, &response),
+        None => {
+            handle.failed(&decode_answer_error(bytes).unwrap_or_else(no_answer));
+            Outcome::Failed
+        }
+    }
 }
 
 /// Asks for the usage of a stream of OpenAI's API, where the caller does not.
@@ -153,39 +202,4 @@ fn ask_for_usage(request: &mut Request<Body>, meter: &Meter) {
     if Call::replace(request, bytes).is_ok() {
         meter.withhold_usage();
     }
-}
-
-async fn read_whole(
-    response: Response<Body>,
-    dialect: Dialect,
-    mut handle: AttemptHandle,
-    limit: usize,
-    end: Option<CallEnd>,
-) -> Response<Body> {
-    let (parts, body) = response.into_parts();
-    let bytes = match body.collect_within(limit).await {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let broken = unreadable(&error);
-            handle.failed(&broken.problem);
-            handle.end(broken.outcome);
-            return broken.into_response(dialect);
-        }
-    };
-    let decoded = std::str::from_utf8(&bytes).ok().and_then(|text| decode_response(dialect, text).ok());
-    let outcome = match decoded {
-        Some(response) => feed_response(&mut handle, &response),
-        None => {
-            handle.failed(&decode_answer_error(&bytes).unwrap_or_else(no_answer));
-            Outcome::Failed
-        }
-    };
-    if let Err(rejection) = handle.progress().await {
-        handle.failed(rejection.problem());
-        handle.end(Outcome::Stopped);
-        return rejection.into_response(dialect);
-    }
-    handle.end(outcome);
-    let body = Body::from(bytes);
-    Response::from_parts(parts, if let Some(end) = end { body.guarded(end) } else { body })
 }

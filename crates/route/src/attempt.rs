@@ -261,7 +261,8 @@ impl Asked {
             handle.end(Outcome::Complete);
             return response;
         }
-        read_answer(response, &self.call, handle, &self.meter, self.config.max_response, None).await
+        let (call, meter) = (self.call.clone(), self.meter.clone());
+        read_answer(response, call, handle, meter, self.config.max_response, None).await
     }
 }
 

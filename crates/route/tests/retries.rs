@@ -237,10 +237,14 @@ async fn a_caller_can_lower_retries_and_timeouts_and_raise_neither() {
 #[tokio::test(start_paused = true)]
 async fn the_deadline_holds_wherever_the_time_goes() {
     let late = |time| Act::After(time, Box::new(Act::Stalls(vec![role(), says("x")])));
+    let bytes = answer("Hello").chars().map(String::from).collect();
+    let words = std::iter::once(role()).chain((0..99).map(|_| says("x"))).collect();
     for (act, stream) in [
         (Act::Hangs, false),
         (Act::Hangs, true),
         (Act::Stalls(vec!["{".to_owned()]), false),
+        (Act::Drips(SECOND / 2, bytes), false),
+        (Act::Drips(SECOND * 3 / 10, words), true),
         (late(SECOND), true),
         (late(SECOND * 5 / 3), true),
     ] {

@@ -8,7 +8,7 @@ use super::{
     Mutex,
     memory::{Ending, Lines, Memory},
 };
-use crate::{Charge, Claim, Flags, Hold, HoldId, Refused, Reply, Slot};
+use crate::{Charge, Flags, Hold, HoldId, Refused, Reply, Slot};
 
 /// Held until it is settled, or dropped.
 pub(super) struct MemoryHold {
@@ -31,13 +31,13 @@ struct Amount {
 impl MemoryHold {
     pub(super) fn new(
         memory: Arc<Memory>,
-        claim: &Claim,
+        (id, call): (HoldId, HoldId),
         lines: Lines,
         amount: Usd,
         slot: Option<Slot>,
     ) -> Self {
         let held = Mutex::new(Amount { amount, slot, ended: false });
-        Self { memory, id: claim.id, call: claim.call, lines, held }
+        Self { memory, id, call, lines, held }
     }
 
     /// Ends it, once, with the charge for what was held.

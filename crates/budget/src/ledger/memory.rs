@@ -12,8 +12,7 @@ use super::{
     Mutex, entry::Entry, entry::Seen, hold::MemoryHold, recovered::Pending, unreconciled::Unreconciled,
 };
 use crate::{
-    Alert, Balance, Charge, Claim, Held, HoldId, Journal, OpenHold, Posting, Recovered, Refused, Slot,
-    alert::Alerts,
+    Alert, Balance, Charge, Held, HoldId, Journal, OpenHold, Posting, Recovered, Refused, Slot, alert::Alerts,
 };
 
 /// How a ledger is set up, and its state, made when it is first used.
@@ -37,19 +36,15 @@ pub(super) struct State {
 /// An account of a claim: named once, however many budgets count in it.
 pub(super) struct Line {
     pub(super) key: Fingerprint,
-    /// The place of its first budget in the claim.
-    budget: usize,
-    /// The smallest cap.
-    cap: Usd,
-    soft: Option<Usd>,
+    /// Its first budget in the claim, with the smallest cap of all of them.
+    budget: Budget,
     /// What it was posted under at last.
     bucket: i64,
 }
 
 /// The accounts of a claim, in place for as many as most claims have.
 pub(super) struct Lines {
-    budgets: Arc<[Budget]>,
-    list: SmallVec<[Line; 6]>,
+    list: SmallVec<[Line; 5]>,
     /// As they are written down, where there is a journal.
     written: Vec<Arc<Account>>,
 }
@@ -99,15 +94,21 @@ impl Memory {
     }
 
     /// Sets aside what fits, in every account or in none.
-    pub(super) fn reserve(self: &Arc<Self>, claim: &Claim) -> Result<Held, Refused> {
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        (id, call): (HoldId, HoldId),
+        budgets: impl IntoIterator<Item = Budget>,
+        least: Usd,
+        most: Usd,
+    ) -> Result<Held, Refused> {
         let now = self.clock.now();
-        let mut lines = self.lines(&claim.budgets);
+        let mut lines = self.lines(budgets);
         let state = self.state();
-        self.expire_due(&lines.iter(), now);
+        self.expire_due(&lines.list, now);
         let mut locked = state.accounts.lock(lines.keys(), now);
-        let amount = self.fit(&mut locked, &lines, claim.least, claim.most, now)?;
+        let amount = self.fit(&mut locked, &lines, least, most, now)?;
         open(&mut locked, &lines, amount, now)?;
-        let slot = match self.write_open(claim, &mut lines, amount, now) {
+        let slot = match self.write_open((id, call), &mut lines, amount, now) {
             Ok(slot) => slot,
             Err(refused) => {
                 undo(&mut locked, &lines.list, amount);
@@ -115,7 +116,7 @@ impl Memory {
             }
         };
         drop(locked);
-        let hold = MemoryHold::new(Arc::clone(self), claim, lines, amount, slot);
+        let hold = MemoryHold::new(Arc::clone(self), (id, call), lines, amount, slot);
         Ok(Held { amount, hold: Box::new(hold) })
     }
 
@@ -129,7 +130,7 @@ impl Memory {
         most: Usd,
     ) -> Result<Usd, Refused> {
         let now = self.clock.now();
-        self.expire_due(&lines.iter(), now);
+        self.expire_due(&lines.list, now);
         let mut locked = self.state().accounts.lock(lines.keys(), now);
         // A hold is one number, and stays one.
         let most = most.min(Usd::MAX.saturating_sub(held));
@@ -149,11 +150,10 @@ impl Memory {
         let mut alerts = Vec::new();
         let mut locked = self.state().accounts.lock(lines.keys(), now);
         for line in &mut lines.list {
-            let budget = &lines.budgets[line.budget];
             let entry = kept(&mut locked, line.key);
-            entry.advance(&budget.window, now);
+            entry.advance(&line.budget.window, now);
             line.bucket = entry.close(ending.held, ending.charge.amount, now);
-            self.note_alerts(entry, (line, &budget.account), now, &mut alerts);
+            self.note_alerts(entry, &line.budget, now, &mut alerts);
         }
         self.write_close(ending, now, || lines.posted());
         drop(locked);
@@ -182,12 +182,12 @@ impl Memory {
 
     pub(super) fn balance(&self, budget: &Budget) -> Balance {
         let now = self.clock.now();
-        let line = Line::new(self.key(&budget.account), 0, budget);
-        self.expire_due(&[(&line, budget)].into_iter(), now);
+        let line = Line::new(self.key(&budget.account), budget.clone());
+        self.expire_due(std::slice::from_ref(&line), now);
         let mut locked = self.state().accounts.lock([line.key], now);
         let mut fresh = Entry::default();
         let entry = locked.get(line.key).unwrap_or(&mut fresh);
-        self.look(entry, &line, &budget.window, now);
+        self.look(entry, budget, now);
         entry.balance()
     }
 
@@ -196,16 +196,16 @@ impl Memory {
     }
 
     /// The accounts of some budgets, each once, in their order.
-    fn lines(&self, budgets: &Arc<[Budget]>) -> Lines {
-        let mut list = SmallVec::<[Line; 6]>::new();
-        for (at, budget) in budgets.iter().enumerate() {
+    fn lines(&self, budgets: impl IntoIterator<Item = Budget>) -> Lines {
+        let mut lines = Lines { list: SmallVec::new(), written: Vec::new() };
+        for budget in budgets {
             let key = self.key(&budget.account);
-            match list.iter_mut().find(|line| line.key == key) {
-                Some(line) => line.join(budget),
-                None => list.push(Line::new(key, at, budget)),
+            match lines.list.iter_mut().find(|line| line.key == key) {
+                Some(line) => line.join(&budget),
+                None => lines.list.push(Line::new(key, budget)),
             }
         }
-        Lines { budgets: Arc::clone(budgets), list, written: Vec::new() }
+        lines
     }
 
     /// How much fits into every account.
@@ -219,20 +219,20 @@ impl Memory {
     ) -> Result<Usd, Refused> {
         let least = least.min(most);
         let mut amount = most;
-        for (line, budget) in lines.iter() {
-            let room = match locked.get(line.key) {
+        for Line { key, budget, .. } in &lines.list {
+            let room = match locked.get(*key) {
                 Some(entry) => {
-                    self.look(entry, line, &budget.window, now);
-                    entry.room(line.cap)
+                    self.look(entry, budget, now);
+                    entry.room(budget.cap)
                 }
-                None => line.cap,
+                None => budget.cap,
             };
             if room < least {
                 let mut fresh = Entry::default();
-                let entry = locked.get(line.key).unwrap_or(&mut fresh);
+                let entry = locked.get(*key).unwrap_or(&mut fresh);
                 entry.advance(&budget.window, now);
                 let (account, balance) = (Arc::new(budget.account.clone()), entry.balance());
-                return Err(Refused::Exceeded { account, cap: line.cap, balance });
+                return Err(Refused::Exceeded { account, cap: budget.cap, balance });
             }
             amount = amount.min(room);
         }
@@ -240,41 +240,41 @@ impl Memory {
     }
 
     /// Brings an account up to date.
-    fn look(&self, entry: &mut Entry, line: &Line, window: &Window, now: SystemTime) {
-        let seen = entry.advance(window, now);
+    fn look(&self, entry: &mut Entry, budget: &Budget, now: SystemTime) {
+        let seen = entry.advance(&budget.window, now);
         if let (Seen::Recovered, Some(alerts)) = (seen, &self.alerts) {
             // The earlier process told of these.
-            entry.tell(alerts.reached(line.cap, line.soft, entry.spent()), now);
+            entry.tell(alerts.reached(budget.cap, budget.soft, entry.spent()), now);
         }
     }
 
     fn note_alerts(
         &self,
         entry: &mut Entry,
-        (line, account): (&Line, &Account),
+        Budget { account, cap, soft, .. }: &Budget,
         now: SystemTime,
         noted: &mut Vec<Alert>,
     ) {
         let Some(alerts) = &self.alerts else { return };
         let spent = entry.spent();
-        let news = entry.tell(alerts.reached(line.cap, line.soft, spent), now);
+        let news = entry.tell(alerts.reached(*cap, *soft, spent), now);
         if news != 0 {
-            noted.extend(alerts.of(news, account, line.cap, line.soft, spent));
+            noted.extend(alerts.of(news, account, *cap, *soft, spent));
         }
     }
 
     fn write_open(
         &self,
-        claim: &Claim,
+        (id, call): (HoldId, HoldId),
         lines: &mut Lines,
         amount: Usd,
         now: SystemTime,
     ) -> Result<Option<Slot>, Refused> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        let written = lines.iter().map(|(_, budget)| Arc::new(budget.account.clone()));
+        let written = lines.list.iter().map(|line| Arc::new(line.budget.account.clone()));
         lines.written = written.collect();
         let expires_at = now.checked_add(self.hold_ttl).unwrap_or(now);
-        let hold = OpenHold { id: claim.id, call: claim.call, accounts: &lines.written, amount, expires_at };
+        let hold = OpenHold { id, call, accounts: &lines.written, amount, expires_at };
         match journal.open(&hold) {
             Ok(slot) => Ok(Some(slot)),
             Err(_) => Err(Refused::Unavailable("the journal has no room for another reservation")),
@@ -282,18 +282,14 @@ impl Memory {
     }
 
     /// Posts the recovered holds that have expired, now that these accounts are looked at.
-    fn expire_due<'l>(
-        &self,
-        lines: &(impl Iterator<Item = (&'l Line, &'l Budget)> + Clone),
-        now: SystemTime,
-    ) {
+    fn expire_due(&self, lines: &[Line], now: SystemTime) {
         let pending = &self.state().pending;
         if pending.is_empty() {
             return;
         }
         pending.learn(|key| {
-            let known = lines.clone().find(|(line, _)| line.key == key);
-            known.map(|(_, budget)| budget.window.clone())
+            let known = lines.iter().find(|line| line.key == key);
+            known.map(|line| line.budget.window.clone())
         });
         if pending.is_due(now) {
             self.expire(now);
@@ -329,34 +325,30 @@ impl State {
 // ===== impl Lines =====
 
 impl Lines {
-    /// The accounts, and a budget of each.
-    fn iter(&self) -> impl Iterator<Item = (&Line, &Budget)> + Clone {
-        self.list.iter().map(|line| (line, &self.budgets[line.budget]))
-    }
-
     fn keys(&self) -> impl Iterator<Item = Fingerprint> {
         self.list.iter().map(|line| line.key)
     }
 
     fn posted(&self) -> Vec<Posted> {
-        let posted = |(at, (line, budget)): (usize, (&Line, &Budget))| {
+        let posted = |(at, Line { key, budget, bucket }): (usize, &Line)| {
             let account = self.written.get(at).cloned().unwrap_or_else(|| budget.account.clone().into());
-            Posted { key: line.key, account, window: budget.window.clone(), bucket: line.bucket }
+            Posted { key: *key, account, window: budget.window.clone(), bucket: *bucket }
         };
-        self.iter().enumerate().map(posted).collect()
+        self.list.iter().enumerate().map(posted).collect()
     }
 }
 
 // ===== impl Line =====
 
 impl Line {
-    const fn new(key: Fingerprint, at: usize, budget: &Budget) -> Self {
-        Self { key, budget: at, cap: budget.cap, soft: budget.soft, bucket: 0 }
+    const fn new(key: Fingerprint, budget: Budget) -> Self {
+        Self { key, budget, bucket: 0 }
     }
 
-    fn join(&mut self, budget: &Budget) {
-        self.cap = self.cap.min(budget.cap);
-        self.soft = match (self.soft, budget.soft) {
+    fn join(&mut self, other: &Budget) {
+        let budget = &mut self.budget;
+        budget.cap = budget.cap.min(other.cap);
+        budget.soft = match (budget.soft, other.soft) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
@@ -373,7 +365,7 @@ impl Posted {
 
 /// Opens a hold in every account, or in none when there is no room for one.
 fn open(locked: &mut Accounts<'_>, lines: &Lines, amount: Usd, now: SystemTime) -> Result<(), Refused> {
-    for (at, (line, budget)) in lines.iter().enumerate() {
+    for (at, line) in lines.list.iter().enumerate() {
         if let Some(entry) = locked.get(line.key) {
             entry.open(amount);
             continue;
@@ -381,7 +373,7 @@ fn open(locked: &mut Accounts<'_>, lines: &Lines, amount: Usd, now: SystemTime) 
         // Making room evicts idle accounts: also of this claim, those in which nothing was opened yet.
         match locked.entry(line.key) {
             Ok(entry) => {
-                entry.advance(&budget.window, now);
+                entry.advance(&line.budget.window, now);
                 entry.open(amount);
             }
             Err(_) => {

@@ -2,7 +2,7 @@
 
 use ziggurat_core::{
     Call, Dialect, Operation,
-    json::{Cursor, Fault, key_is},
+    json::{Cursor, Fault, key_is, name_of},
 };
 
 use super::{ByLength, Count, CountTokens, escape, models};
@@ -15,7 +15,7 @@ use super::{ByLength, Count, CountTokens, escape, models};
 /// count nothing. What is exact: prompts and embeddings whose texts are; conversations of plain strings with the models whose frame
 /// OpenAI has published ([`TOKENS_PER_MESSAGE`]).
 ///
-/// Walks the body once; a counter that reads slowly is asked for its [`CountTokens::byte_limit`] and not more.
+/// Walks the body once, and for counters that have a [`CountTokens::name`] once a [`Call`]; a counter that reads slowly is asked for its [`CountTokens::byte_limit`] and not more.
 ///
 /// # Example
 /// ```
@@ -32,7 +32,14 @@ use super::{ByLength, Count, CountTokens, escape, models};
 /// ```
 #[must_use]
 pub fn count_input(call: &Call, counter: &dyn CountTokens) -> Count {
-    count(call.operation(), call.dialect(), call.model().unwrap_or_default(), call.text(), counter)
+    let model = call.model().unwrap_or_default();
+    let count = || count(call.operation(), call.dialect(), model, call.text(), counter);
+    let Some(name) = counter.name() else { return count() };
+    let (tokens, exact) = call.input_tokens(name, || {
+        let Count { tokens, exact } = count();
+        (tokens, exact)
+    });
+    Count { tokens, exact }
 }
 
 /// As [`count_input`], on any text.
@@ -105,17 +112,14 @@ impl<'a> Walk<'a> {
     }
 
     fn chat(&mut self, dialect: Dialect, key: &str, cursor: &mut Cursor<'a>) -> Walked {
-        let is_one_of = |names: &[&str]| names.iter().any(|name| key_is(key, name));
-        if key_is(key, "messages") {
-            cursor.array(|_, cursor| self.message(cursor))
-        } else if dialect == Dialect::Anthropic && key_is(key, "system") {
-            self.message_of(cursor)
-        } else if is_one_of(&["tools", "functions"]) {
-            self.tools(dialect, cursor)
-        } else if is_one_of(&["response_format", "output_format", "output_config"]) && cursor.peek() != b'n' {
-            self.json(cursor)
-        } else {
-            Ok(())
+        match &*name_of(key) {
+            "messages" => cursor.array(|_, cursor| self.message(cursor)),
+            "system" if dialect == Dialect::Anthropic => self.message_of(cursor),
+            "tools" | "functions" => self.tools(dialect, cursor),
+            "response_format" | "output_format" | "output_config" if cursor.peek() != b'n' => {
+                self.json(cursor)
+            }
+            _ => Ok(()),
         }
     }
 

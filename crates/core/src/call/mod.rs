@@ -4,7 +4,12 @@ mod edit;
 mod head;
 mod shape;
 
-use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header, request::Parts};
@@ -29,6 +34,8 @@ struct Inner {
     head: Head,
     /// Where the path, not the body, names the model.
     path_model: Option<String>,
+    /// The input tokens, and by whom they were counted.
+    input: OnceLock<(&'static str, (u64, bool))>,
 }
 
 /// What method, path and extensions say of a request; the model is the path's, decoded.
@@ -75,21 +82,27 @@ impl Call {
         B::Error: Into<BoxError>,
     {
         let mut request = request.map(Body::new);
-        if let Some(call) = Self::of(&request) {
-            let call = call.clone();
-            return Ok((request, call));
+        let call = Self::attach(&mut request, limits).await?;
+        Ok((request, call))
+    }
+
+    /// As [`Call::read`], in place: what there is of the request stays where it is, as its head does for an answer to one that is refused
+    /// ([`Call::dialect_of_request`]).
+    ///
+    /// # Errors
+    /// As [`Call::read`]; the request is then left without a `Call`, and may be without its body.
+    pub async fn attach(request: &mut Request<Body>, limits: &Limits) -> Result<Self, Rejection> {
+        if let Some(call) = Self::of(request) {
+            return Ok(call.clone());
         }
         let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
         if !operation.takes_json() {
-            let call = Self::assemble(&request, None)?;
+            let call = Self::assemble(request, None)?;
             request.extensions_mut().insert(call.clone());
-            return Ok((request, call));
+            return Ok(call);
         }
-        let mut request = Self::collect(request, limits).await?;
-        let bytes = request.body_mut().as_bytes().cloned().unwrap_or_default();
-        *request.body_mut() = Body::empty();
-        let call = Self::replace(&mut request, bytes)?;
-        Ok((request, call))
+        let bytes = Self::bytes(request, limits).await?;
+        Self::replace(request, bytes)
     }
 
     /// The part of [`Call::read`] that waits: checks the headers and collects a JSON body under the limit, and looks at none of it yet. For
@@ -97,15 +110,18 @@ impl Call {
     ///
     /// # Errors
     /// A [`Rejection`] for its content type, its length, or its early end.
-    pub async fn collect(request: Request<Body>, limits: &Limits) -> Result<Request<Body>, Rejection> {
+    pub async fn collect(mut request: Request<Body>, limits: &Limits) -> Result<Request<Body>, Rejection> {
         let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
-        if !operation.takes_json() || Self::of(&request).is_some() {
-            return Ok(request);
+        if operation.takes_json() && Self::of(&request).is_none() {
+            *request.body_mut() = Self::bytes(&mut request, limits).await?.into();
         }
+        Ok(request)
+    }
+
+    /// Takes the body out of the request, all of it.
+    async fn bytes(request: &mut Request<Body>, limits: &Limits) -> Result<Bytes, Rejection> {
         check_headers(request.headers(), limits)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body.collect_within(limits.body).await.map_err(refuse_body)?;
-        Ok(Request::from_parts(parts, Body::from(bytes)))
+        std::mem::take(request.body_mut()).collect_within(limits.body).await.map_err(refuse_body)
     }
 
     /// The attached call, when it still counts: when its bytes are the body's own and the request still means the same (a router
@@ -146,10 +162,22 @@ impl Call {
         classify(&parts.method, parts.uri.path(), &parts.extensions).1
     }
 
+    /// As [`Call::dialect_of`], of a request.
+    #[must_use]
+    pub fn dialect_of_request<B>(request: &Request<B>) -> Dialect {
+        classify(request.method(), request.uri().path(), request.extensions()).1
+    }
+
     /// What this request asks for, known before its body is read.
     #[must_use]
     pub fn operation_of(parts: &Parts) -> Operation {
         classify(&parts.method, parts.uri.path(), &parts.extensions).0
+    }
+
+    /// As [`Call::operation_of`], of a request.
+    #[must_use]
+    pub fn operation_of_request<B>(request: &Request<B>) -> Operation {
+        classify(request.method(), request.uri().path(), request.extensions()).0
     }
 
     /// What is asked for.
@@ -253,6 +281,19 @@ impl Call {
         std::str::from_utf8(self.body()).unwrap_or_default()
     }
 
+    /// How many input tokens the call has and whether that is exact, as `count` says: asked once for all layers that count by the same
+    /// `counter`, a name that stands for one way to count. Kept is the count of the first name that comes.
+    pub fn input_tokens(&self, counter: &'static str, count: impl FnOnce() -> (u64, bool)) -> (u64, bool) {
+        if let Some(&(by, tokens)) = self.0.input.get()
+            && by == counter
+        {
+            return tokens;
+        }
+        let tokens = count();
+        let _kept = self.0.input.set((counter, tokens));
+        tokens
+    }
+
     /// Starts a change of top-level fields that leaves every other byte as it is.
     pub fn edit(&self) -> Edit<'_> {
         Edit::new(self)
@@ -300,7 +341,7 @@ impl Call {
             None => Head::default(),
         };
         let path_model = path_model.map(Cow::into_owned);
-        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model })))
+        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model, input: OnceLock::new() })))
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod meter;
 pub(crate) mod sse;
+pub(crate) mod stack;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,8 +18,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use ziggurat_core::{Body, BoxError, Dialect, Served, Target};
@@ -37,6 +39,8 @@ pub(crate) enum Act {
     Breaks(Vec<String>),
     /// Streams these chunks, then says nothing any more.
     Stalls(Vec<String>),
+    /// Streams these chunks, each after a while, then ends.
+    Drips(Duration, Vec<String>),
     /// Does so after a while.
     After(Duration, Box<Act>),
     /// Never answers.
@@ -104,6 +108,16 @@ impl Upstream {
     }
 }
 
+/// Becomes true when it is dropped.
+#[derive(Default)]
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn act(
     act: Act,
     streams: &Streams,
@@ -131,6 +145,20 @@ fn act(
             Act::Stream(chunks) => stream(chunks, None),
             Act::Breaks(chunks) => stream(chunks, Some(Step::reset())),
             Act::Stalls(chunks) => stream(chunks, Some(Step::Stall)),
+            Act::Drips(time, chunks) => {
+                let dropped = Dropped::default();
+                streams.lock().expect("is sound").push(Arc::clone(&dropped.0));
+                let drip = move |(mut chunks, held): (std::vec::IntoIter<String>, Dropped)| async move {
+                    sleep(time).await;
+                    let frame = Frame::data(Bytes::from(chunks.next()?));
+                    Some((Ok::<_, BoxError>(frame), (chunks, held)))
+                };
+                let drips = futures_util::stream::unfold((chunks.into_iter(), dropped), drip);
+                let mut response = Response::new(Body::new(StreamBody::new(Box::pin(drips))));
+                let kind = HeaderValue::from_static("text/event-stream");
+                response.headers_mut().insert("content-type", kind);
+                Ok(response)
+            }
             Act::After(time, then) => {
                 sleep(time).await;
                 self::act(*then, &streams).await

@@ -10,6 +10,7 @@ use crate::{
     config::{Config, routing::Shadow},
     groups::Groups,
     guards::Guards,
+    options,
 };
 
 pub(crate) fn layer(config: &Config, groups: &Groups) -> RouteLayer {
@@ -50,6 +51,8 @@ pub(crate) fn shadows(config: &Arc<Config>, guards: &Guards) -> Vec<ShadowLayer>
         let (config, group) = (Arc::clone(config), shadow.group.clone());
         ShadowLayer::new(shadow.to.as_str(), principal, compare, guards.behind())
             .share(f64::from(shadow.share.get()) / 10_000.0)
+            // A caller's own fallbacks are for what that caller may use.
+            .leave_out(options::FIELDS)
             .when(move |call| {
                 let model = call.model().unwrap_or_default();
                 config.aliased(model).unwrap_or(model) == group

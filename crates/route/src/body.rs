@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use ziggurat_core::{Body, BoxError, CallEnd, Cause, Dialect, Problem};
+use ziggurat_core::{Body, BoxError, CallEnd, Cause, Dialect, Outcome, Problem};
 
 use crate::{
     attempt::Answer,
@@ -33,6 +33,8 @@ pub(crate) struct RoutedBody {
     /// Absent once it is told.
     score: Option<Score>,
     timer: Option<Running>,
+    /// Which of the timeouts has ended it.
+    fired: Option<Timer>,
     dialect: Dialect,
     /// Ends the call: dropped last.
     end: Option<CallEnd>,
@@ -60,7 +62,8 @@ impl RoutedBody {
     ) -> (http::response::Parts, Self) {
         let Answer { head, frames, body, watched, whole } = answer;
         let timer = Running::start(idle, whole);
-        let mut this = Self { frames, inner: Some(body), watched, score: Some(score), timer, dialect, end };
+        let (inner, score) = (Some(body), Some(score));
+        let mut this = Self { frames, inner, watched, score, timer, fired: None, dialect, end };
         this.settle();
         (head, this)
     }
@@ -75,6 +78,19 @@ impl RoutedBody {
         }
     }
 
+    /// Why its provider has failed, if that is how it ended.
+    pub(crate) fn failure(&self) -> Option<Cause> {
+        match self.fired {
+            Some(Timer::Total) => None,
+            Some(_) => Some(Cause::Timeout),
+            None => {
+                let attempt = self.watched.ended()?;
+                let failed = matches!(attempt.outcome, Some(Outcome::Failed | Outcome::Truncated));
+                failed.then(|| attempt.problem.map_or(Cause::Upstream, |problem| problem.cause))
+            }
+        }
+    }
+
     fn finish(&mut self) {
         self.inner = None;
         self.timer = None;
@@ -84,6 +100,7 @@ impl RoutedBody {
     }
 
     fn late(&mut self, fires: &Fires) -> Frame<Bytes> {
+        self.fired = Some(fires.timer);
         if fires.timer != Timer::Total
             && let Some(score) = self.score.take()
         {

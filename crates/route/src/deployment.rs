@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) cooldown: Option<Cooldown>,
     pub(crate) max_parallel: Option<u64>,
     pub(crate) prefill: bool,
+    pub(crate) marks_prefix: bool,
     pub(crate) half_life: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) probed: bool,
@@ -58,6 +59,7 @@ impl Deployment {
             cooldown: None,
             max_parallel: None,
             prefill: false,
+            marks_prefix: false,
             half_life: Duration::from_secs(60),
             timeouts: Timeouts::none(),
             probed: true,
@@ -126,6 +128,12 @@ impl Deployment {
         self.change(|settings| settings.prefill = prefill)
     }
 
+    /// Says that it wants that beginning marked with `"prefix": true`, as Mistral and DeepSeek do. Its callers speak OpenAI's dialect.
+    #[must_use]
+    pub fn mark_prefix(self, marks: bool) -> Self {
+        self.change(|settings| settings.marks_prefix = marks)
+    }
+
     /// Sets the time after which a call counts half in the mean latency. A minute by default.
     #[must_use]
     pub fn half_life(self, time: Duration) -> Self {
@@ -166,6 +174,12 @@ impl Deployment {
     #[must_use]
     pub fn can_prefill(&self) -> bool {
         self.0.settings.prefill
+    }
+
+    /// Whether it wants that beginning marked.
+    #[must_use]
+    pub fn marks_prefix(&self) -> bool {
+        self.0.settings.marks_prefix
     }
 
     /// How many tokens of input it takes, if that is known.

@@ -46,4 +46,16 @@ pub enum Event<'a> {
         /// The deployment's id.
         deployment: &'a str,
     },
+    /// A stream has failed behind its first content, and another deployment goes on with it.
+    #[non_exhaustive]
+    Continued {
+        /// The model group of the one that goes on.
+        group: &'a str,
+        /// The id of the deployment that has failed.
+        from: &'a str,
+        /// The id of the one that goes on.
+        to: &'a str,
+        /// Why.
+        cause: Cause,
+    },
 }

@@ -50,6 +50,7 @@ pub struct Group {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    continues: bool,
     family: Option<Arc<str>>,
 }
 
@@ -65,6 +66,7 @@ pub struct GroupBuilder {
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
+    continues: bool,
     family: Option<Arc<str>>,
     shared: Option<(Arc<dyn SharedCooldowns>, Clock)>,
 }
@@ -149,6 +151,7 @@ impl Group {
             tags: TagRules::default(),
             timeouts: Timeouts::none(),
             hedge_after: None,
+            continues: false,
             family: None,
             shared: None,
         }
@@ -194,6 +197,12 @@ impl Group {
     #[must_use]
     pub fn hedge_after(&self) -> Option<Duration> {
         self.hedge_after
+    }
+
+    /// Whether another deployment goes on with a stream that has failed behind its first content.
+    #[must_use]
+    pub fn continues_streams(&self) -> bool {
+        self.continues
     }
 
     /// The wildcard that its name was found by, if it was.
@@ -286,6 +295,16 @@ impl GroupBuilder {
         self
     }
 
+    /// Lets another deployment go on with a stream that has failed behind its first content, by giving it the text so far as the beginning
+    /// of its answer: one of this group, or of its general fallbacks, that can do that ([`Deployment::prefill`]). Only plain text is gone
+    /// on with, and not where the prompt or a policy is to blame. The caller gets one answer, by its first id; a comment marks the place,
+    /// and [`Event::Continued`](crate::Event::Continued) tells of it. Each attempt is paid for; usage in the stream is that of the last, which
+    /// counts the text so far as input. It counts as a retry in the retry budget. Never by default.
+    pub fn continue_streams(mut self, continues: bool) -> Self {
+        self.continues = continues;
+        self
+    }
+
     /// Tells other nodes of deployments that cool down, by this clock.
     pub fn share(mut self, with: Arc<dyn SharedCooldowns>, clock: Clock) -> Self {
         self.shared = Some((with, clock));
@@ -317,6 +336,7 @@ impl GroupBuilder {
             tags: self.tags,
             timeouts: self.timeouts,
             hedge_after: self.hedge_after,
+            continues: self.continues,
             family: self.family,
         }))
     }

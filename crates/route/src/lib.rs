@@ -3,6 +3,7 @@
 mod affinity;
 mod attempt;
 mod body;
+mod continued;
 mod deployment;
 mod event;
 mod group;

@@ -58,7 +58,7 @@ use crate::{layer::random, random::unit};
 /// Inside auth, which says who calls; outside [`PlanLayer`](crate::PlanLayer), limit, redact, cache, budget and route, which the mirrored
 /// call passes as one of its own: by another model's name, and by the shadow's own [`Principal`]. Of the original's extensions it has what
 /// its path means ([`Operation`], [`Dialect`]) and nothing else, and of its body no `user` and no `metadata`: no account of the caller's is
-/// charged for it, and no tag of the caller's routes it.
+/// charged for it, and no tag of the caller's routes it. Several of these layers may stand around each other: no shadow is mirrored.
 ///
 /// # Streaming
 /// Both answers pass as they come. The caller's is copied on its way, up to a bound; the shadow's is read by the [`Mirror`] that the host
@@ -79,6 +79,7 @@ struct Config {
     principal: Principal,
     share: f64,
     when: Arc<dyn Fn(&Call) -> bool + Send + Sync>,
+    left_out: Arc<[&'static str]>,
     request: Limits,
     max_body: usize,
     timeout: Duration,
@@ -110,6 +111,10 @@ pub struct ShadowCounts {
 #[must_use = "it calls the shadow only while it is polled"]
 pub struct Mirror(Pin<Box<dyn Future<Output = ()> + Send>>);
 
+/// Request extension: what is asked is a shadow already, and has none of its own.
+#[derive(Clone, Copy)]
+struct IsShadow;
+
 /// The service of [`ShadowLayer`].
 #[derive(Clone)]
 pub struct Shadow<S> {
@@ -134,6 +139,7 @@ impl ShadowLayer {
             principal,
             share: 1.0,
             when: Arc::new(|_| true),
+            left_out: ["user", "metadata"].into(),
             request: Limits::default(),
             max_body: MAX_BODY,
             timeout: TIMEOUT,
@@ -157,6 +163,14 @@ impl ShadowLayer {
     #[must_use]
     pub fn when(mut self, mirrors: impl Fn(&Call) -> bool + Send + Sync + 'static) -> Self {
         self.config.when = Arc::new(mirrors);
+        self
+    }
+
+    /// Leaves these top-level fields out of what the shadow is asked, too: what a caller says there of its own way, such as other fallbacks,
+    /// is not the shadow's.
+    #[must_use]
+    pub fn leave_out(mut self, fields: impl IntoIterator<Item = &'static str>) -> Self {
+        self.config.left_out = self.config.left_out.iter().copied().chain(fields).collect();
         self
     }
 
@@ -246,7 +260,8 @@ where
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         let request = request.map(Body::new);
-        let drawn = unit((self.config.random)()) < self.config.share;
+        let is_shadow = request.extensions().get::<IsShadow>().is_some();
+        let drawn = !is_shadow && unit((self.config.random)()) < self.config.share;
         if !drawn {
             return Box::pin(async move { Ok(inner.call(request).await?.map(Body::new)) });
         }
@@ -386,8 +401,10 @@ impl Config {
             shadow.extensions_mut().insert(*dialect);
         }
         shadow.extensions_mut().insert(self.principal.clone());
+        shadow.extensions_mut().insert(IsShadow);
         // Who the end user is, and by what tags, is the caller's.
-        let edit = call.edit().set_string(Field::Model, &self.to).remove(&["user"]).remove(&["metadata"]);
+        let edit = call.edit().set_string(Field::Model, &self.to);
+        let edit = self.left_out.iter().fold(edit, |edit, field| edit.remove(&[field]));
         let call = Call::replace(&mut shadow, edit.finish()).ok()?;
         (call.model() == Some(&*self.to)).then_some(shadow)
     }

@@ -1,5 +1,7 @@
 //! A call, from its first attempt to the one that answers, or to the last.
 
+mod resume;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -10,10 +12,12 @@ use tokio::time::{Instant, sleep};
 use tower_service::Service;
 use ziggurat_core::{Body, BoxError, CallEnd, Cause, Metered, Problem, Rejection, Served, Target};
 
+use self::resume::Done;
 use crate::{
     Affinity, Ask, Course, Event, Group, List, Permit, Picked,
     attempt::{Answer, Asked, Failure, Kind},
     body::{RoutedBody, Told},
+    continued::can_continue,
     score::Score,
     timeouts::{Fires, Timeouts, Timer},
 };
@@ -63,7 +67,8 @@ type Tried = SmallVec<[usize; 4]>;
 
 impl<S, ResBody> Story<S>
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
     S::Error: Into<BoxError>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
@@ -78,7 +83,7 @@ where
         while let Some(group) = groups.last().cloned() {
             let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
             let failure = match self.ask_group(&group, others, total).await {
-                Ok(answered) => return self.answer(answered),
+                Ok(answered) => return self.answer(answered, total),
                 Err(failure) => failure,
             };
             let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
@@ -100,7 +105,7 @@ where
             let first = Arc::clone(self.course.first());
             self.tally.fallbacks = 0;
             match self.ask_group(&first, false, total).await {
-                Ok(answered) => return self.answer(answered),
+                Ok(answered) => return self.answer(answered, total),
                 Err(failure) => told = Some(the_one_to_tell(told, failure)),
             }
         }
@@ -294,15 +299,24 @@ where
         (self.asked.config.report)(event);
     }
 
-    fn answer(self, answered: Answered) -> Told {
+    fn answer(mut self, answered: Answered, total: Option<Fires>) -> Told {
         let Answered { answer, score, idle } = answered;
         score.group().retry_budget().deposit(Instant::now());
         let served = self.served(score.target().clone(), score.group());
         let mut response = match self.asked.is_followed() {
             true => {
-                let dialect = self.asked.call.dialect();
-                let (head, body) = RoutedBody::new(answer, score, idle, dialect, self.end);
-                Response::from_parts(head, Body::new(body))
+                let (dialect, end) = (self.asked.call.dialect(), self.end.take());
+                let goes_on = score.group().continues_streams() && can_continue(&self.asked.call);
+                match goes_on.then(|| Done::of(&score, total)) {
+                    Some(done) => {
+                        let (head, body) = RoutedBody::new(answer, score, idle, dialect, None);
+                        Response::from_parts(head, Body::new(self.continued(body, done, end)))
+                    }
+                    None => {
+                        let (head, body) = RoutedBody::new(answer, score, idle, dialect, end);
+                        Response::from_parts(head, Body::new(body))
+                    }
+                }
             }
             false => {
                 match answer.watched.ended() {

@@ -162,6 +162,7 @@ async fn an_error_of_the_inner_service_is_the_shadows_own() {
 #[tokio::test]
 async fn the_shadow_is_asked_as_one_of_its_own() {
     let (layer, mut compared) = shadow();
+    let layer = layer.leave_out(["fallbacks"]);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let service = around_answer(&layer, move |request| {
@@ -181,7 +182,7 @@ async fn the_shadow_is_asked_as_one_of_its_own() {
         noted.lock().unwrap().push((body, key.to_string(), own));
         Ok(Response::new("Hello".into()))
     });
-    let body = r#"{"model":"g","user":"u","n":1,"metadata":{"tags":["t"]},"messages":[{"role":"user","content":"Hi"}]}"#;
+    let body = r#"{"model":"g","user":"u","fallbacks":["x"],"n":1,"metadata":{"tags":["t"]},"messages":[{"role":"user","content":"Hi"}]}"#;
     let mut request = Request::post("/v1/chat/completions")
         .header("content-length", body.len())
         .body(Body::from(body))
@@ -203,6 +204,31 @@ async fn the_shadow_is_asked_as_one_of_its_own() {
     let shadow = r#"{"model":"h","n":1,"messages":[{"role":"user","content":"Hi"}]}"#;
     assert_eq!(seen[1], (shadow.to_owned(), "shadow".to_owned(), [false; 6]));
     assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn a_shadow_has_no_shadow() {
+    let (layer, mut compared) = shadow();
+    let inner = ShadowLayer::new(
+        "i",
+        principal("other"),
+        |_| {},
+        |mirror| {
+            tokio::spawn(mirror);
+        },
+    );
+    let models = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&models);
+    let answer = service_fn(move |request: Request<Body>| {
+        noted.lock().unwrap().push(model(&request));
+        async { Ok::<_, BoxError>(Response::new(Body::from("Hello"))) }
+    });
+    layer.layer(inner.layer(answer)).oneshot(request("g", false)).await.unwrap();
+    compared.recv().await.unwrap();
+    tokio::task::yield_now().await;
+    models.lock().unwrap().sort_unstable();
+    assert_eq!(*models.lock().unwrap(), ["g", "h", "i"]);
+    assert_eq!((layer.counts().mirrored, inner.counts().mirrored), (1, 1));
 }
 
 #[tokio::test]

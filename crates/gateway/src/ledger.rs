@@ -200,7 +200,8 @@ fn in_memory(spending: &Spending) -> Ledger {
     }
 }
 
-fn set_up<B: Backend>(mut remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
+fn set_up<B: Backend>(remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
+    let mut remote = remote.on_alert(ALERT_PERCENTS, tell);
     if let Some(deadline) = deadline {
         remote = remote.deadline(deadline);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use ziggurat_budget::{
     Balance, Charge, Claim, HoldId, Refused,
-    remote::{Backend, Granted, Settlement},
+    remote::{Backend, Granted, Mark, Settlement, Told},
 };
 use ziggurat_core::{Asked, Away, Budget, Usd, Window};
 
@@ -44,6 +44,7 @@ pub struct Standing {
 
 script!(RESERVE = "budgets/money.lua", "budgets/account.lua", "budgets/reserve.lua");
 script!(SETTLE = "budgets/money.lua", "budgets/account.lua", "budgets/settle.lua");
+script!(TELL = "budgets/money.lua", "budgets/account.lua", "budgets/tell.lua");
 script!(EXPIRE = "budgets/money.lua", "budgets/account.lua", "budgets/expire.lua");
 script!(BALANCES = "budgets/money.lua", "budgets/account.lua", "budgets/balances.lua");
 script!(RENEW = "budgets/money.lua", "budgets/renew.lua");
@@ -82,8 +83,9 @@ impl Budgets {
         read_reserved(&answer, claim, &lines).ok_or_else(unexpected)
     }
 
-    async fn try_settle(&self, batch: &[Settlement]) -> Result<(), Away> {
+    async fn try_settle(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
         let now = self.0.now();
+        let mut spent = Vec::new();
         for batch in batch.chunks(BATCH) {
             let lines: Vec<_> = batch.iter().map(|settlement| Lines::new(&settlement.budgets, now)).collect();
             let mut keys = vec![self.expiries()];
@@ -101,9 +103,30 @@ impl Budgets {
                 call.arg(dollars).arg(pico).arg(lines.list.len());
                 lines.write(&mut call);
             }
-            call.send::<()>(&self.0.link).await?;
+            let answer: Vec<i64> = call.send(&self.0.link).await?;
+            let mut amounts = answer.chunks(2).map(read_amount);
+            for lines in &lines {
+                let of_line: Option<Vec<_>> = amounts.by_ref().take(lines.list.len()).collect();
+                let of_line = of_line.filter(|all| all.len() == lines.list.len()).ok_or_else(unexpected)?;
+                spent.extend(lines.of_budget.iter().map(|at| of_line[*at]));
+            }
         }
-        Ok(())
+        Ok(spent)
+    }
+
+    async fn try_tell(&self, marks: &[Mark]) -> Result<Vec<Told>, Away> {
+        let now = self.0.now();
+        let accounts = marks.iter().map(|mark| self.0.names.of("a", &names::account(&mark.budget.account)));
+        let mut call = TELL.call(accounts.collect::<Vec<_>>().into_iter());
+        call.arg(self.0.given_time());
+        for mark in marks {
+            write_window(&window(&mark.budget.window, now), &mut call);
+            let (dollars, pico) = parts(mark.amount);
+            call.arg(mark.kind()).arg(dollars).arg(pico).arg(hex(mark.by));
+        }
+        let answer: Vec<i64> = call.send(&self.0.link).await?;
+        let told: Option<Vec<_>> = answer.chunks(4).map(read_told).collect();
+        told.filter(|told| told.len() == marks.len()).ok_or_else(unexpected)
     }
 
     async fn try_renew(&self, holds: &[HoldId], ttl: Duration) -> Result<(), Away> {
@@ -184,8 +207,12 @@ impl Backend for Budgets {
         Box::pin(self.try_reserve(claim, ttl, "extend"))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         Box::pin(self.try_settle(batch))
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        Box::pin(self.try_tell(marks))
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {
@@ -223,9 +250,11 @@ struct Line {
     cap: Usd,
     /// The first of them.
     budget: usize,
-    /// How its spending is forgotten, as the scripts read it.
-    window: (&'static str, [i64; 4]),
+    window: WindowArgs,
 }
+
+/// How spending is forgotten, as the scripts read it.
+type WindowArgs = (&'static str, [i64; 4]);
 
 // ===== impl Lines =====
 
@@ -249,16 +278,18 @@ impl Lines {
 
     fn write(&self, call: &mut Call) {
         for line in &self.list {
-            let (kind, numbers) = line.window;
-            call.arg(&line.name).arg(kind);
-            for number in numbers {
-                call.arg(number);
-            }
+            call.arg(&line.name);
+            write_window(&line.window, call);
         }
     }
 }
 
-fn window(window: &Window, now: SystemTime) -> (&'static str, [i64; 4]) {
+fn write_window((kind, numbers): &WindowArgs, call: &mut Call) {
+    call.arg(*kind);
+    numbers.iter().for_each(|number| _ = call.arg(*number));
+}
+
+fn window(window: &Window, now: SystemTime) -> WindowArgs {
     match window {
         Window::Rolling(span) => {
             let slice = micros(*span).div_ceil(SLICES).clamp(1, LONGEST_SLICE);
@@ -316,14 +347,24 @@ fn read_amount(values: &[i64]) -> Option<Usd> {
     Some(amount(u64::try_from(*dollars).ok()?, u64::try_from(*pico).ok()?))
 }
 
+fn read_told(values: &[i64]) -> Option<Told> {
+    let (spent, again_at) = (read_amount(values.get(1..3)?)?, read_time(*values.get(3)?));
+    Some(match values[0] {
+        1 => Told::Now { spent, again_at },
+        0 => Told::Before { again_at },
+        _ => Told::Below,
+    })
+}
+
 fn balance(spent: Usd, held: Usd, resets_at: i64) -> Balance {
     let mut balance = Balance::default();
-    (balance.spent, balance.held) = (spent, held);
-    // No window ends before the epoch: it is how the scripts say that none does.
-    balance.resets_at = u64::try_from(resets_at)
-        .ok()
-        .and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)));
+    (balance.spent, balance.held, balance.resets_at) = (spent, held, read_time(resets_at));
     balance
+}
+
+/// No window ends before the epoch: it is how the scripts say that none does.
+fn read_time(at: i64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(at).ok()?))
 }
 
 fn hex(id: HoldId) -> String {

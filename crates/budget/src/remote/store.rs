@@ -14,8 +14,9 @@ use super::{
     Backend, Settlement,
     hold::{Asking, Queued},
     known::Known,
+    watch::Watch,
 };
-use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
+use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::Alerts};
 
 /// Keeps holds and postings on another machine, that several nodes share: one round trip a reservation under a deadline, and none that is
 /// waited for when a call ends. Cheap to clone; clones are one. For [`Ledger::new`](crate::Ledger::new).
@@ -42,6 +43,7 @@ pub(super) struct Inner<B> {
     pub(super) link: Arc<Link<Queued>>,
     pub(super) hold_ttl: Duration,
     pub(super) known: Known,
+    watch: Option<Watch>,
     /// Holds that are, or may be, open there.
     open: Mutex<HashSet<HoldId>>,
 }
@@ -57,6 +59,7 @@ impl<B: Backend> Remote<B> {
             link: Arc::new(Link::new("budgets")),
             hold_ttl: HOLD_TTL,
             known: Known::new(),
+            watch: None,
             open: Mutex::default(),
         }))
     }
@@ -96,6 +99,25 @@ impl<B: Backend> Remote<B> {
     #[must_use]
     pub fn capacity(self, reservations: usize) -> Self {
         self.change_link(|link| link.set_capacity(reservations))
+    }
+
+    /// Tells when an account's spending reaches its soft amount, or so many percent of its cap, as [`Ledger::on_alert`] does: once for each
+    /// in a window, by the process whose settlement reached it. `deliver` is called by the worker. All that share a ledger tell of the same
+    /// percents. What the machine posts itself, as it does with holds that have expired, is told with the account's next settlement. What
+    /// was told is not told again in that window when it is reached again; but a cap or a soft amount that was raised since is. Of a
+    /// process that dies as it is about to tell, nobody tells.
+    ///
+    /// [`Ledger::on_alert`]: crate::Ledger::on_alert
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn on_alert(
+        self,
+        percents: impl IntoIterator<Item = u8>,
+        deliver: impl Fn(&Alert) + Send + Sync + 'static,
+    ) -> Self {
+        self.change(|inner| inner.watch = Some(Watch::new(Alerts::new(percents, deliver))))
     }
 
     /// Sets the clock; the system's unless set.
@@ -239,6 +261,17 @@ impl<B: Backend> Inner<B> {
         }
     }
 
+    /// Asks the machine what is to be told, and tells it.
+    async fn tell(&self) -> Result<(), Away> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let marks = watch.due();
+        if !marks.is_empty() {
+            let told = self.backend.tell(&marks).await?;
+            watch.answered(marks, &told, self.link.clock().now());
+        }
+        Ok(())
+    }
+
     /// A reservation by the policy. It keeps its id: if the machine has made it after all, it ends with the same settlement.
     fn reserve_away(&self, asking: Asking<B>) -> Result<Held, Refused> {
         let claim = asking.claim();
@@ -254,7 +287,13 @@ impl<B: Backend> Work for Inner<B> {
     fn settle<'a>(&'a self, batch: &'a [Queued]) -> Asked<'a, ()> {
         Box::pin(async move {
             let batch: Vec<Settlement> = batch.iter().map(|queued| queued.settlement.clone()).collect();
-            self.backend.settle(&batch).await
+            let spent = self.backend.settle(&batch).await?;
+            if let Some(watch) = &self.watch {
+                watch.note(&batch, &spent, self.link.clock().now());
+            }
+            // It has been posted all the same: what is not told now is told later.
+            let _later = self.tell().await;
+            Ok(())
         })
     }
 
@@ -274,7 +313,10 @@ impl<B: Backend> Work for Inner<B> {
     }
 
     fn keep(&self) -> Asked<'_, ()> {
-        Box::pin(async move { self.backend.expire().await.map(|_| ()) })
+        Box::pin(async move {
+            self.backend.expire().await?;
+            self.tell().await
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 use ziggurat_budget::{
     Balance, Charge, Claim, Flags, Held, HoldId, Refused, Store,
-    remote::{Backend, Granted, Remote, Settlement},
+    remote::{Backend, Granted, Mark, Remote, Settlement, Told},
 };
 use ziggurat_core::{Account, Asked, Away, Budget, Scope, Usd, Window};
 
@@ -71,6 +71,7 @@ pub(crate) struct State {
     pub(crate) renewals: usize,
     accounts: HashMap<Account, (Usd, Usd)>,
     holds: HashMap<HoldId, Hold>,
+    told: HashMap<(Account, u8), (Usd, HoldId)>,
 }
 
 enum Hold {
@@ -81,8 +82,8 @@ enum Hold {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let (accounts, holds) = Default::default();
-        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, accounts, holds };
+        let (accounts, holds, told) = Default::default();
+        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, accounts, holds, told };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -202,6 +203,23 @@ impl State {
         self.holds.insert(settlement.id, Hold::Ended(settlement.charge));
     }
 
+    fn tell(&mut self, mark: &Mark) -> Told {
+        let spent = self.balances(std::slice::from_ref(&mark.budget))[0].spent;
+        if spent < mark.amount {
+            return Told::Below;
+        }
+        let key = (mark.budget.account.clone(), mark.kind());
+        match self.told.get(&key) {
+            Some((amount, by)) if mark.amount < *amount || (mark.amount == *amount && mark.by != *by) => {
+                Told::Before { again_at: None }
+            }
+            _ => {
+                self.told.insert(key, (mark.amount, mark.by));
+                Told::Now { spent, again_at: None }
+            }
+        }
+    }
+
     fn expire(&mut self) -> usize {
         let (now, mut expired) = (Instant::now(), 0);
         for hold in self.holds.values_mut() {
@@ -233,9 +251,18 @@ impl Backend for Machine {
         self.act(move |state| state.extend(&claim))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         let batch = batch.to_vec();
-        self.act(move |state| batch.iter().for_each(|settlement| state.settle(settlement)))
+        self.act(move |state| {
+            batch.iter().for_each(|settlement| state.settle(settlement));
+            let budgets = batch.iter().flat_map(|settlement| settlement.budgets.iter().cloned());
+            state.balances(&budgets.collect::<Vec<_>>()).iter().map(|balance| balance.spent).collect()
+        })
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        let marks = marks.to_vec();
+        self.act(move |state| marks.iter().map(|mark| state.tell(mark)).collect())
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {

@@ -12,9 +12,9 @@ use std::{
 use sqlx::{Row, postgres::PgRow, query};
 use ziggurat_budget::{
     Balance, Claim, HoldId, Refused,
-    remote::{Backend, Granted, Settlement},
+    remote::{Backend, Granted, Mark, Settlement, Told},
 };
-use ziggurat_core::{Asked, Away, Budget, Clock};
+use ziggurat_core::{Asked, Away, Budget, Clock, Usd};
 
 use super::{
     Pool,
@@ -141,14 +141,16 @@ impl PostgresLedger {
         decision(&row, &accounts, &places).map_err(|error| away(&error))
     }
 
-    async fn settle_some(&self, batch: &[Settlement]) -> Result<(), Away> {
+    async fn settle_some(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
         let mut accounts = Accounts::default();
         let mut rows = Rows::default();
         let mut seen = HashSet::new();
         for settlement in batch.iter().filter(|settlement| seen.insert(settlement.id)) {
             rows.push(settlement, &mut accounts);
         }
-        self.ask(&accounts, async |periods| {
+        let budgets = batch.iter().flat_map(|settlement| &*settlement.budgets);
+        let places: Vec<usize> = budgets.map(|budget| accounts.add(budget)).collect();
+        let row = self.ask(&accounts, async |periods| {
             let statement = || {
                 query(SETTLE)
                     .bind(&accounts.keys)
@@ -163,9 +165,33 @@ impl PostgresLedger {
                     .bind(self.told())
             };
             self.pool.row(Repeat::Same, statement).await
-        })
-        .await
-        .map(drop)
+        });
+        let spent: Option<Vec<String>> = row.await?.try_get(2).map_err(|error| away(&error))?;
+        let spent = spent.unwrap_or_default();
+        let of = |place: usize| spent.get(place).map_or(Usd::ZERO, |digits| usd(digits));
+        Ok(places.into_iter().map(of).collect())
+    }
+
+    async fn tell_some(&self, marks: &[Mark]) -> Result<Vec<Told>, Away> {
+        let mut accounts = Accounts::default();
+        let places: Vec<i64> = marks.iter().map(|mark| accounts.add(&mark.budget) as i64 + 1).collect();
+        let kinds: Vec<i32> = marks.iter().map(|mark| mark.kind().into()).collect();
+        let amounts: Vec<String> = marks.iter().map(|mark| pico(mark.amount)).collect();
+        let holds: Vec<Vec<u8>> = marks.iter().map(|mark| bytes(mark.by).to_vec()).collect();
+        let row = self.ask(&accounts, async |periods| {
+            let statement = || {
+                query(TELL)
+                    .bind(&accounts.keys)
+                    .bind(&periods)
+                    .bind(&places)
+                    .bind(&kinds)
+                    .bind(&amounts)
+                    .bind(&holds)
+                    .bind(self.told())
+            };
+            self.pool.row(Repeat::Same, statement).await
+        });
+        told(&row.await?).map_err(|error| away(&error))
     }
 }
 
@@ -178,13 +204,18 @@ impl Backend for PostgresLedger {
         Box::pin(self.decide(claim, ttl, true))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         Box::pin(async move {
+            let mut spent = Vec::new();
             for some in batch.chunks(PORTION) {
-                self.settle_some(some).await?;
+                spent.append(&mut self.settle_some(some).await?);
             }
-            Ok(())
+            Ok(spent)
         })
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        Box::pin(self.tell_some(marks))
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {
@@ -312,6 +343,19 @@ fn standing(row: &PgRow) -> Result<Vec<Balance>, sqlx::Error> {
     Ok(rows.map(balance).collect())
 }
 
+fn told(row: &PgRow) -> Result<Vec<Told>, sqlx::Error> {
+    let tells: Option<Vec<i32>> = row.try_get(2)?;
+    let spent: Option<Vec<String>> = row.try_get(3)?;
+    let again: Option<Vec<Option<i64>>> = row.try_get(4)?;
+    let rows = tells.iter().flatten().zip(spent.iter().flatten()).zip(again.iter().flatten());
+    let told = |((tell, spent), again): ((&i32, &String), &Option<i64>)| match tell {
+        1 => Told::Now { spent: usd(spent), again_at: again.map(time_of) },
+        0 => Told::Before { again_at: again.map(time_of) },
+        _ => Told::Below,
+    };
+    Ok(rows.map(told).collect())
+}
+
 fn in_order(standing: &[Balance], places: &[usize]) -> Vec<Balance> {
     places.iter().map(|place| standing.get(*place).copied().unwrap_or_default()).collect()
 }
@@ -328,8 +372,11 @@ fn span(time: Duration) -> i64 {
 const RESERVE: &str = "SELECT verdict, clock, spents::text[], helds::text[], resets, granted::text, refused \
      FROM ziggurat_reserve($1, $2, $3, $4, $5::text[]::numeric[], $6::text::numeric, $7::text::numeric, $8, $9, $10)";
 
-const SETTLE: &str = "SELECT verdict, clock \
+const SETTLE: &str = "SELECT verdict, clock, spents::text[] \
      FROM ziggurat_settle($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9, $10)";
+
+const TELL: &str = "SELECT verdict, clock, tells, spents::text[], again \
+     FROM ziggurat_tell($1, $2, $3, $4, $5::text[]::numeric[], $6, $7)";
 
 const BALANCES: &str =
     "SELECT verdict, clock, spents::text[], helds::text[], resets FROM ziggurat_balances($1, $2, $3)";

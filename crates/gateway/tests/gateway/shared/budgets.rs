@@ -102,6 +102,37 @@ async fn on_postgres(server: &Postgres) -> Option<Standing> {
     Some(Standing { spent: total.amount, held: total.held, unreconciled: total.unreconciled })
 }
 
+/// Two gateways that share a budget tell of what is spent once, whichever reaches it.
+async fn told(store: &Store) {
+    let upstream = Paid::start(Gate::Open).await;
+    let both = gateways(2, &upstream, &store.sections("")).await;
+    let body = body("paid", false, Some(100));
+    let (one, other) = tokio::join!(calls(both[0].addr, 25, &body), calls(both[1].addr, 25, &body));
+    assert_eq!(statuses(&one.into_iter().chain(other).collect::<Vec<_>>()), [(200, 50)]);
+    store.becomes(Standing::spent(Usd::dollars(1))).await;
+    let mut lines = Vec::new();
+    for gateway in both {
+        // It posts, and tells, before it ends.
+        lines.extend(gateway.stop().await.stderr.lines().map(str::to_owned));
+    }
+    for percent in ["80 %", "100 %"] {
+        let of = format!("{percent} of the budget of $1");
+        assert_eq!(lines.iter().filter(|line| line.contains(&of)).count(), 1, "{percent}: {lines:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_spent_over_redis_is_told_once() {
+    let Some(server) = RedisServer::start() else { return };
+    told(&Store::Redis(server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_spent_over_postgres_is_told_once() {
+    let Some(server) = Postgres::start() else { return };
+    told(&Store::Postgres(server)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_of_two_hundred_calls_fit_over_redis() {
     let Some(server) = RedisServer::start() else { return };

@@ -75,7 +75,10 @@ impl Keeper {
                 let mut options = postgres::Options::default();
                 if let Some(deadline) = stores.deadline {
                     // What is waited for longer may take longer.
-                    options = options.acquire_timeout(deadline).statement_timeout(deadline * 2);
+                    options = options
+                        .acquire_timeout(deadline)
+                        .statement_timeout(deadline * 2)
+                        .lock_timeout(deadline);
                 }
                 let pool = postgres::connect(url.expose(), options)
                     .await

@@ -3,8 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -189,10 +191,12 @@ impl<T> Link<T> {
         asked: impl Future<Output = Result<R, Away>>,
     ) -> Result<R, Away> {
         let start = Instant::now();
-        let answer = match timeout(time, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Away::new(format!("no answer within {time:?}"))),
+        let mut asked = pin!(asked);
+        let answer = match timeout(time, &mut asked).await {
+            Ok(answer) => Some(answer),
+            Err(_) => look_again(asked).await,
         };
+        let answer = answer.unwrap_or_else(|| Err(Away::new(format!("no answer within {time:?}"))));
         match &answer {
             // What nobody waited for says nothing when it took longer than callers wait. One that is away is back when the worker has
             // found it: a single answer that was on its way does not say so.
@@ -227,6 +231,19 @@ impl<T> fmt::Debug for Link<T> {
     }
 }
 
+/// An answer that has arrived, where this process was too busy to see it in time: a store is not away because of that. Costs as long as it
+/// takes to turn to all that is to be done here, a few times.
+async fn look_again<R>(mut asked: Pin<&mut impl Future<Output = R>>) -> Option<R> {
+    for _ in 0..LOOKS {
+        tokio::task::yield_now().await;
+        let answer = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx))).await;
+        if let Poll::Ready(answer) = answer {
+            return Some(answer);
+        }
+    }
+    None
+}
+
 // ===== impl Slot =====
 
 impl<T> Slot<T> {
@@ -258,5 +275,43 @@ impl<T> fmt::Debug for Slot<T> {
 /// Unless set.
 const DEADLINE: Duration = Duration::from_millis(50);
 
+/// How often is looked for an answer after the deadline: the socket, the task that reads it, whoever that wakes, and the same for the
+/// question before it.
+const LOOKS: usize = 8;
+
 /// Unless set.
 const CAPACITY: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        join,
+        sync::oneshot,
+        task::yield_now,
+        time::{advance, pause},
+    };
+
+    use super::*;
+
+    /// Asks for what comes after the deadline, when so many others have had their turn.
+    async fn ask_behind(others: usize) -> Result<u8, Away> {
+        let (link, (tell, told)) = (Link::<()>::new("things"), oneshot::channel());
+        let asked = link.ask(async { told.await.map_err(|_| Away::new("gone")) });
+        let busy = async {
+            advance(DEADLINE * 3).await;
+            for _ in 0..others {
+                yield_now().await;
+            }
+            let _gone = tell.send(7);
+        };
+        join!(asked, busy).0
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_this_process_was_too_busy_to_see_counts() {
+        pause();
+        assert_eq!(ask_behind(0).await, Ok(7));
+        assert_eq!(ask_behind(LOOKS - 2).await, Ok(7));
+        assert_eq!(ask_behind(LOOKS * 3).await, Err(Away::new("no answer within 50ms")));
+    }
+}

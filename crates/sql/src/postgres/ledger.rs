@@ -19,6 +19,8 @@ use ziggurat_core::{Asked, Away, Budget, Clock, Usd};
 use super::{
     Pool,
     accounts::{Accounts, pico, usd},
+    decide::{How, Question},
+    group::Group,
     statement::{Repeat, away},
 };
 use crate::{
@@ -28,13 +30,16 @@ use crate::{
 
 /// A ledger that several nodes share, in a PostgreSQL database.
 ///
-/// Every decision is one call of a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
-/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once. Clones share the pool.
+/// Decisions are made by a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
+/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once. While one statement decides
+/// on an account, whoever needs that account waits, and the next statement decides on all of them, one after the other. Clones share the
+/// pool and the wait.
 #[derive(Clone, Debug)]
 pub struct PostgresLedger {
     pub(super) pool: Pool,
     /// Tests tell the time; else the server does.
     clock: Option<Clock>,
+    group: Group,
     /// By how many microseconds the server's clock was ahead of ours, when that mattered last.
     ahead: Arc<AtomicI64>,
 }
@@ -55,7 +60,7 @@ impl PostgresLedger {
     /// A ledger in a database. Pools of one database share it.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, clock: None, ahead: Arc::default() }
+        Self { pool, clock: None, group: Group::default(), ahead: Arc::default() }
     }
 
     /// Goes by this clock in the place of the server's: for tests, as clocks of nodes differ.
@@ -77,7 +82,11 @@ impl PostgresLedger {
     }
 
     /// Asks until it is answered: once, unless accounts are new or our clock is in another period than the server's.
-    async fn ask<F>(&self, accounts: &Accounts<'_>, ask: impl Fn(Vec<i64>) -> F) -> Result<PgRow, Away>
+    pub(super) async fn ask<F>(
+        &self,
+        accounts: &Accounts<'_>,
+        ask: impl Fn(Vec<i64>) -> F,
+    ) -> Result<PgRow, Away>
     where
         F: Future<Output = Result<PgRow, Away>>,
     {
@@ -96,49 +105,7 @@ impl PostgresLedger {
     }
 
     async fn make(&self, accounts: &Accounts<'_>) -> Result<(), Away> {
-        let names = accounts.names();
-        let statement = || {
-            query("SELECT 1 FROM ziggurat_accounts($1, $2, $3, $4, $5, $6)")
-                .bind(&accounts.keys)
-                .bind(&names.kinds)
-                .bind(&names.scopes)
-                .bind(&names.models)
-                .bind(&names.periods)
-                .bind(&names.slices)
-        };
-        self.pool.row(Repeat::Same, statement).await.map(drop)
-    }
-
-    async fn decide(
-        &self,
-        claim: &Claim,
-        ttl: Duration,
-        extend: bool,
-    ) -> Result<Result<Granted, Refused>, Away> {
-        let mut accounts = Accounts::default();
-        let places: Vec<usize> = claim.budgets.iter().map(|budget| accounts.add(budget)).collect();
-        let (id, call) = (bytes(claim.id), bytes(claim.call));
-        let (caps, least, most) = (accounts.caps(), pico(claim.least), pico(claim.most));
-        let repeat = if extend { Repeat::Never } else { Repeat::Same };
-        let row = self
-            .ask(&accounts, async |periods| {
-                let statement = || {
-                    query(RESERVE)
-                        .bind(&id[..])
-                        .bind(&call[..])
-                        .bind(&accounts.keys)
-                        .bind(&periods)
-                        .bind(&caps)
-                        .bind(&least)
-                        .bind(&most)
-                        .bind(span(ttl))
-                        .bind(extend)
-                        .bind(self.told())
-                };
-                self.pool.row(repeat, statement).await
-            })
-            .await?;
-        decision(&row, &accounts, &places).map_err(|error| away(&error))
+        self.pool.row(Repeat::Same, || accounts.make()).await.map(drop)
     }
 
     async fn settle_some(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
@@ -197,11 +164,11 @@ impl PostgresLedger {
 
 impl Backend for PostgresLedger {
     fn reserve<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
-        Box::pin(self.decide(claim, ttl, false))
+        Box::pin(self.group.decide(self, Question::new(claim, ttl, How::Reserve)))
     }
 
     fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
-        Box::pin(self.decide(claim, ttl, true))
+        Box::pin(self.group.decide(self, Question::new(claim, ttl, How::Extend)))
     }
 
     fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
@@ -308,27 +275,6 @@ fn verdict(row: PgRow) -> Result<Verdict, Away> {
     }
 }
 
-fn decision(
-    row: &PgRow,
-    accounts: &Accounts<'_>,
-    places: &[usize],
-) -> Result<Result<Granted, Refused>, sqlx::Error> {
-    match row.try_get::<&str, _>(0)? {
-        "ended" => return Ok(Err(Refused::Unavailable("the reservation has ended"))),
-        "exceeded" => {}
-        _ => {
-            let amount = usd(row.try_get(5)?);
-            return Ok(Ok(Granted::new(amount, in_order(&standing(row)?, places))));
-        }
-    }
-    let number = usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or_default().saturating_sub(1);
-    let balance = standing(row)?.get(number).copied().unwrap_or_default();
-    Ok(Err(match accounts.budget(number) {
-        Some((account, cap)) => Refused::Exceeded { account: Arc::new(account.clone()), cap, balance },
-        None => Refused::Unavailable("the database refused an account that was not asked for"),
-    }))
-}
-
 /// What accounts stand at, from the columns behind the verdict and the time.
 fn standing(row: &PgRow) -> Result<Vec<Balance>, sqlx::Error> {
     let spent: Option<Vec<String>> = row.try_get(2)?;
@@ -360,17 +306,14 @@ fn in_order(standing: &[Balance], places: &[usize]) -> Vec<Balance> {
     places.iter().map(|place| standing.get(*place).copied().unwrap_or_default()).collect()
 }
 
-fn bytes(id: HoldId) -> [u8; 16] {
+pub(super) fn bytes(id: HoldId) -> [u8; 16] {
     id.0.to_be_bytes()
 }
 
-fn span(time: Duration) -> i64 {
+pub(super) fn span(time: Duration) -> i64 {
     // As long as it is, it ends before the numbers do.
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(CENTURY)
 }
-
-const RESERVE: &str = "SELECT verdict, clock, spents::text[], helds::text[], resets, granted::text, refused \
-     FROM ziggurat_reserve($1, $2, $3, $4, $5::text[]::numeric[], $6::text::numeric, $7::text::numeric, $8, $9, $10)";
 
 const SETTLE: &str = "SELECT verdict, clock, spents::text[] \
      FROM ziggurat_settle($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9, $10)";

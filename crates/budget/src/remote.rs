@@ -27,6 +27,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Sets aside more under an id that is reserved: at most `claim.most` and at least `claim.least` on top.
     fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>>;
 
+    /// Holds under each id `claim.most` at least, whatever fits, until `ttl` has passed without a renewal: a process gave it while the machine
+    /// was away. One that has ended, or was posted as unreconciled, stays as it is.
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()>;
+
     /// Ends holds: posts what was charged, frees the rest. One that is open or posted as unreconciled ends with this charge in the place
     /// of what was posted; one that has ended stays as it is; one that is not known is posted, and has ended with it. Never fails because of
     /// what is in the batch: it is sent again until it has arrived. Gives what is spent in each account after it, also when it is repeated:

@@ -269,6 +269,58 @@ async fn what_is_to_be_told_is_told_once_whatever_is_lost_on_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_given_without_the_machine_is_held_there_before_it_decides_again() {
+    for policy in [OnAway::Allow, TWO] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(policy);
+        let _worker = tokio::spawn(store.run());
+        let budget = of("t", 100);
+        let before = held(&store, claim(&budget, 10, 10)).await;
+        lose(&machine, &store).await;
+        let own = held(&store, claim(&budget, 30, 30)).await;
+        assert_eq!(before.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+        assert_eq!(own.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(10)), "{policy:?}");
+        machine.set(Mode::Answers);
+        while !store.is_here() {
+            sleep(MS).await;
+        }
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(50)), "{policy:?}");
+        // Another node finds it there, and what is given from now on is the machine's to give.
+        let other = Remote::new(machine.clone());
+        assert!(matches!(reserve(&other, claim(&budget, 51, 51)).await.0, Err(Refused::Exceeded { .. })));
+        held(&other, claim(&budget, 44, 44)).await.hold.settle(Charge::new(cents(44)));
+        other.flush().await;
+        assert!(matches!(own.hold.extend(cents(7), cents(9)).wait().await, Err(Refused::Exceeded { .. })));
+        assert_eq!(own.hold.extend(cents(1), cents(9)).wait().await.ok(), Some(cents(6)));
+        before.hold.settle(Charge::new(cents(1)));
+        own.hold.settle(Charge::new(cents(2)));
+        store.flush().await;
+        assert_eq!(machine.account(&budget), (cents(47), Usd::ZERO), "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_call_was_given_without_an_answer_is_held_there_within_a_second() {
+    for mode in [Mode::Lost, Mode::Mute, Mode::Late(100 * MS)] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(TWO);
+        let _worker = tokio::spawn(store.run());
+        let budget = of("t", 100);
+        held(&store, claim(&budget, 1, 1)).await.hold.settle(Charge::new(Usd::ZERO));
+        store.flush().await;
+        machine.set(mode);
+        let own = held(&store, claim(&budget, 20, 20)).await;
+        machine.set(Mode::Answers);
+        sleep(1000 * MS).await;
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(20)), "{mode:?}");
+        own.hold.settle(Charge::new(cents(3)));
+        store.flush().await;
+        assert_eq!(machine.account(&budget), (cents(3), Usd::ZERO), "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_or_goes_on_by_policy_when_the_ledger_is_away() {
     for (policy, more) in [(OnAway::Deny, None), (OnAway::Allow, Some(cents(80))), (TWO, Some(cents(45)))] {
         let machine = Machine::new();

@@ -43,6 +43,7 @@ pub struct Standing {
 }
 
 script!(RESERVE = "budgets/money.lua", "budgets/account.lua", "budgets/reserve.lua");
+script!(ADOPT = "budgets/money.lua", "budgets/account.lua", "budgets/adopt.lua");
 script!(SETTLE = "budgets/money.lua", "budgets/account.lua", "budgets/settle.lua");
 script!(TELL = "budgets/money.lua", "budgets/account.lua", "budgets/tell.lua");
 script!(EXPIRE = "budgets/money.lua", "budgets/account.lua", "budgets/expire.lua");
@@ -81,6 +82,28 @@ impl Budgets {
         lines.write(&mut call);
         let answer: Vec<i64> = call.send(&self.0.link).await?;
         read_reserved(&answer, claim, &lines).ok_or_else(unexpected)
+    }
+
+    async fn try_adopt(&self, claims: &[Claim], ttl: Duration) -> Result<(), Away> {
+        let now = self.0.now();
+        for claims in claims.chunks(BATCH) {
+            let lines: Vec<_> = claims.iter().map(|claim| Lines::new(&claim.budgets, now)).collect();
+            let mut keys = vec![self.expiries()];
+            for (claim, lines) in claims.iter().zip(&lines) {
+                keys.extend([self.hold(claim.id), self.ended(claim.id)]);
+                keys.extend(lines.list.iter().map(|line| self.account(line)));
+            }
+            let mut call = ADOPT.call(keys.into_iter());
+            call.arg(self.0.given_time()).arg(micros(ttl));
+            for (claim, lines) in claims.iter().zip(&lines) {
+                let (dollars, pico) = parts(claim.most);
+                call.arg(hex(claim.id)).arg(&claim.id.0.to_be_bytes()).arg(dollars).arg(pico);
+                call.arg(lines.list.len());
+                lines.write(&mut call);
+            }
+            call.send::<()>(&self.0.link).await?;
+        }
+        Ok(())
     }
 
     async fn try_settle(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
@@ -205,6 +228,10 @@ impl Backend for Budgets {
 
     fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
         Box::pin(self.try_reserve(claim, ttl, "extend"))
+    }
+
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
+        Box::pin(self.try_adopt(claims, ttl))
     }
 
     fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {

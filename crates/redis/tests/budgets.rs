@@ -258,6 +258,35 @@ async fn run(ledger: &Budgets, script: &Script, steps: Vec<Step>) {
     }
 }
 
+#[tokio::test]
+async fn what_was_given_elsewhere_is_held_whatever_fits() {
+    let Some(server) = RedisServer::start() else { return };
+    let script = Script::default();
+    let ledger = connect(&server, "t", &script);
+    let budgets = [lifetime("a", Usd::dollars(1)), hourly("b", Usd::dollars(1))];
+    let of = |id, amount| claim(id, &budgets, Usd::cents(amount), Usd::cents(amount));
+    reserve(&ledger, &of(1, 60)).await.expect("fits");
+    settle(&ledger, &of(4, 0), Charge::new(Usd::ZERO)).await;
+    for _ in 0..2 {
+        // One that is there, two that are not, and one that has ended.
+        let all = [of(1, 70), of(2, 50), of(3, 0), of(4, 9), of(1, 10)];
+        ledger.adopt(&all, TTL).await.expect("the server is there");
+        for budget in &budgets {
+            assert_eq!(cents(&ledger, budget).await, (0, 120, 0));
+        }
+    }
+    assert!(matches!(reserve(&ledger, &of(5, 1)).await, Err(Refused::Exceeded { .. })));
+    settle(&ledger, &of(1, 70), Charge::new(Usd::cents(30))).await;
+    settle(&ledger, &of(3, 0), Charge::new(Usd::cents(1))).await;
+    script.set(601);
+    assert_eq!(ledger.expire().await, Ok(1));
+    // Posted as unreconciled, it stays as it is.
+    ledger.adopt(&[of(2, 90)], TTL).await.expect("the server is there");
+    for budget in &budgets {
+        assert_eq!(cents(&ledger, budget).await, (81, 0, 50));
+    }
+}
+
 /// Of each of some marks (80 percent of that many cents, by that hold) what is to be done.
 async fn tell(ledger: &Budgets, budget: &Budget, marks: &[(u64, u128)]) -> Vec<Told> {
     let mark = |(cents, by): &(u64, u128)| {

@@ -1,10 +1,10 @@
 //! The store: what stands between the layer and a ledger on another machine.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use ziggurat_core::{Asked, Away, Budget, Clock, Link, OnAway, Usd, Work};
 
 use super::{
     Backend, Settlement,
-    hold::{Asking, Queued},
+    hold::{Asking, Open, Queued},
     known::Known,
     watch::Watch,
 };
@@ -26,19 +26,25 @@ use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::A
 ///
 /// # When the machine is away
 /// After three calls in a row without an answer it is known to be away, and callers are answered at once by [`Remote::on_away`]; so is the
-/// call that ran into the deadline, and a stream that has to set aside more. What was set aside by this process alone stays with it, and is
-/// posted when the machine is back.
+/// call that ran into the deadline, and a stream that has to set aside more. When the machine is back it is told first of all what was set
+/// aside by this process alone and is still open, and holds that from then on, whatever fits; what has ended meanwhile is posted.
 ///
 /// With [`OnAway::Deny`] all is refused. With [`OnAway::Allow`] all passes. With [`OnAway::Local`] an account has in this process what was
 /// left of it when the machine last spoke of it, divided by so many nodes: once, until the machine speaks of it again. So it does not
 /// grow with the number of absences, nor when a window ends meanwhile. An account of which this process has heard nothing has nothing.
 ///
+/// So what is spent and held in an account exceeds its cap by at most what processes gave without the machine: with `Local`, for each of
+/// them its part of what was left when it last heard, and all together what was left, where all heard the same. Nothing that the machine
+/// decides adds to that once a process has told it, which is before that process, but not before others, asks it again; what is given in
+/// the round trip in between is told with the next, within a second. A hold that the machine itself had made and that expired there
+/// meanwhile stays posted with what it had then, until it is settled.
+///
 /// # Limits
 /// At most [`Remote::capacity`] reservations are open or on their way to be posted; more are refused as [`Refused::Unavailable`], under
 /// every policy: nothing that was spent is lost as long as the process lives. Where the last 100,000 accounts stand is remembered.
-pub struct Remote<B>(Arc<Inner<B>>);
+pub struct Remote<B: Backend>(Arc<Inner<B>>);
 
-pub(super) struct Inner<B> {
+pub(super) struct Inner<B: Backend> {
     pub(super) backend: B,
     pub(super) link: Arc<Link<Queued>>,
     pub(super) hold_ttl: Duration,
@@ -46,6 +52,8 @@ pub(super) struct Inner<B> {
     watch: Option<Watch>,
     /// Holds that are, or may be, open there.
     open: Mutex<HashSet<HoldId>>,
+    /// Holds of which the machine does not know all that was set aside.
+    untold: Mutex<HashMap<HoldId, Weak<Open<B>>>>,
 }
 
 // ===== impl Remote =====
@@ -61,6 +69,7 @@ impl<B: Backend> Remote<B> {
             known: Known::new(),
             watch: None,
             open: Mutex::default(),
+            untold: Mutex::default(),
         }))
     }
 
@@ -204,13 +213,13 @@ impl<B: Backend> Store for Remote<B> {
     }
 }
 
-impl<B> Clone for Remote<B> {
+impl<B: Backend> Clone for Remote<B> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<B> fmt::Debug for Remote<B> {
+impl<B: Backend> fmt::Debug for Remote<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("link", &self.0.link).finish_non_exhaustive()
     }
@@ -239,6 +248,22 @@ impl<B: Backend> Inner<B> {
     pub(super) fn open(&self) -> MutexGuard<'_, HashSet<HoldId>> {
         // Nothing panics while it is held.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn untold(&self) -> MutexGuard<'_, HashMap<HoldId, Weak<Open<B>>>> {
+        // Nothing panics while it is held.
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the machine hold what was set aside without it.
+    async fn adopt(&self) -> Result<(), Away> {
+        let untold: Vec<_> = self.untold().values().filter_map(Weak::upgrade).collect();
+        for some in untold.chunks(MOST_ADOPTED) {
+            let (claims, then): (Vec<_>, Vec<_>) = some.iter().map(|open| open.to_adopt()).unzip();
+            self.backend.adopt(&claims, self.hold_ttl).await?;
+            some.iter().zip(then).for_each(|(open, then)| open.adopted(then));
+        }
+        Ok(())
     }
 
     /// What the policy gives: how much, and whether it is of this process's share.
@@ -309,16 +334,24 @@ impl<B: Backend> Work for Inner<B> {
     }
 
     fn renew<'a>(&'a self, batch: &'a [HoldId]) -> Asked<'a, ()> {
-        self.backend.renew(batch, self.hold_ttl)
+        Box::pin(async move {
+            // Before anything else is decided there: what it does not know of it would give away again.
+            self.adopt().await?;
+            self.backend.renew(batch, self.hold_ttl).await
+        })
     }
 
     fn keep(&self) -> Asked<'_, ()> {
         Box::pin(async move {
+            self.adopt().await?;
             self.backend.expire().await?;
             self.tell().await
         })
     }
 }
+
+/// Holds that are adopted in one round trip.
+const MOST_ADOPTED: usize = 128;
 
 const SET_UP: &str = "a store is set up before it is cloned or used";
 

@@ -187,6 +187,21 @@ impl State {
         Ok(Granted::new(more, self.balances(&claim.budgets)))
     }
 
+    fn adopt(&mut self, claim: &Claim, ttl: Duration) {
+        let until = Instant::now() + ttl;
+        let had = match self.holds.get(&claim.id) {
+            None => Usd::ZERO,
+            Some(Hold::Open { amount, .. }) => *amount,
+            Some(Hold::Expired { .. } | Hold::Ended(_)) => return,
+        };
+        let more = claim.most.saturating_sub(had);
+        for budget in &*claim.budgets {
+            self.accounts.entry(budget.account.clone()).or_default().1 += more;
+        }
+        let budgets = Arc::clone(&claim.budgets);
+        self.holds.insert(claim.id, Hold::Open { amount: had + more, budgets, until });
+    }
+
     fn settle(&mut self, settlement: &Settlement) {
         let (mut free, mut unpost) = (Usd::ZERO, Usd::ZERO);
         match self.holds.get(&settlement.id) {
@@ -249,6 +264,11 @@ impl Backend for Machine {
     fn extend<'a>(&'a self, claim: &'a Claim, _ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
         let claim = claim.clone();
         self.act(move |state| state.extend(&claim))
+    }
+
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
+        let claims = claims.to_vec();
+        self.act(move |state| claims.iter().for_each(|claim| state.adopt(claim, ttl)))
     }
 
     fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {

@@ -37,6 +37,8 @@ pub(super) enum How {
     Reserve = 0,
     /// To set aside more under one that is open. To do it twice is not to do it once.
     Extend = 1,
+    /// To hold what was set aside elsewhere.
+    Adopt = 2,
 }
 
 pub(super) type Decision = Result<Granted, Refused>;

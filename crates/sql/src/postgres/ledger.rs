@@ -171,6 +171,14 @@ impl Backend for PostgresLedger {
         Box::pin(self.group.decide(self, Question::new(claim, ttl, How::Extend)))
     }
 
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
+        Box::pin(async move {
+            let questions: Vec<_> =
+                claims.iter().map(|claim| Question::new(claim, ttl, How::Adopt)).collect();
+            self.decide(&questions).await.map(drop)
+        })
+    }
+
     fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         Box::pin(async move {
             let mut spent = Vec::new();

@@ -31,6 +31,33 @@ async fn timed(server: &Postgres) -> (PostgresLedger, Arc<AtomicU64>) {
     (ledger(&server.url()).await.clock(clock), seconds)
 }
 
+#[tokio::test]
+async fn what_was_given_elsewhere_is_held_whatever_fits() {
+    let Some(server) = Postgres::start() else { return };
+    let (ledger, seconds) = timed(&server).await;
+    let budgets = [dollar("a"), dollar("b")];
+    let of = |id, amount| claim(id, &budgets, Usd::cents(amount));
+    ledger.reserve(&of(1, 60), TTL).await.expect("answers").expect("fits");
+    ledger.settle(&[settlement(4, &budgets, Charge::new(Usd::ZERO))]).await.expect("answers");
+    for _ in 0..2 {
+        // One that is there, two that are not, and one that has ended.
+        ledger.adopt(&[of(1, 70), of(2, 50), of(3, 0), of(4, 9), of(1, 10)], TTL).await.expect("answers");
+        for budget in &budgets {
+            assert_eq!(cents(&ledger, budget).await, (0, 120));
+        }
+    }
+    assert!(ledger.reserve(&of(5, 1), TTL).await.expect("answers").is_err());
+    ledger.settle(&[settlement(1, &budgets, Charge::new(Usd::cents(30)))]).await.expect("answers");
+    ledger.settle(&[settlement(3, &budgets, Charge::new(Usd::cents(1)))]).await.expect("answers");
+    seconds.fetch_add(601, Relaxed);
+    assert_eq!(ledger.expire().await.expect("answers"), 1);
+    // Posted as unreconciled, it stays as it is.
+    ledger.adopt(&[of(2, 90)], TTL).await.expect("answers");
+    for budget in &budgets {
+        assert_eq!(cents(&ledger, budget).await, (81, 0));
+    }
+}
+
 /// Of each of some marks (80 percent of that many cents, by that hold) what is to be done.
 async fn tell(ledger: &PostgresLedger, budget: &Budget, marks: &[(u64, u128)]) -> Vec<Told> {
     let mark = |(cents, by): &(u64, u128)| {

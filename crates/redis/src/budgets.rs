@@ -46,6 +46,8 @@ script!(RESERVE = "budgets/money.lua", "budgets/account.lua", "budgets/reserve.l
 script!(ADOPT = "budgets/money.lua", "budgets/account.lua", "budgets/adopt.lua");
 script!(SETTLE = "budgets/money.lua", "budgets/account.lua", "budgets/settle.lua");
 script!(TELL = "budgets/money.lua", "budgets/account.lua", "budgets/tell.lua");
+script!(DUE = "budgets/money.lua", "budgets/due.lua");
+script!(LINES = "budgets/lines.lua");
 script!(EXPIRE = "budgets/money.lua", "budgets/account.lua", "budgets/expire.lua");
 script!(BALANCES = "budgets/money.lua", "budgets/account.lua", "budgets/balances.lua");
 script!(RENEW = "budgets/money.lua", "budgets/renew.lua");
@@ -162,19 +164,39 @@ impl Budgets {
         Ok(())
     }
 
+    /// Asks first what is due and where it is: a script names all keys that it looks at, so that it does all or nothing while a Cluster moves
+    /// them.
     async fn try_expire(&self) -> Result<usize, Away> {
         let mut all = 0;
         for _ in 0..MOST_PORTIONS {
-            let mut call = EXPIRE.call([self.expiries()].into_iter());
-            call.arg(self.0.given_time()).arg(self.remember());
-            call.arg(self.0.names.of("h", "")).arg(self.0.names.of("a", "")).arg(PORTION);
-            let expired: usize = call.send(&self.0.link).await?;
-            all += expired;
-            if expired < PORTION {
+            let mut call = DUE.call([self.expiries()].into_iter());
+            let due: Vec<String> = call.arg(self.0.given_time()).arg(PORTION).send(&self.0.link).await?;
+            if due.is_empty() {
+                break;
+            }
+            all += self.expire_some(&due).await?;
+            if due.len() < PORTION {
                 break;
             }
         }
         Ok(all)
+    }
+
+    async fn expire_some(&self, due: &[String]) -> Result<usize, Away> {
+        let holds: Vec<String> = due.iter().map(|hex| self.0.names.of("h", hex)).collect();
+        let lines: Vec<String> = LINES.call(holds.iter()).send(&self.0.link).await?;
+        if lines.len() != due.len() {
+            return Err(unexpected());
+        }
+        let mut keys = vec![self.expiries()];
+        for (hold, lines) in holds.into_iter().zip(&lines) {
+            keys.push(hold);
+            keys.extend(lines.split_whitespace().step_by(6).map(|name| self.0.names.of("a", name)));
+        }
+        let mut call = EXPIRE.call(keys.into_iter());
+        call.arg(self.0.given_time()).arg(self.remember());
+        due.iter().zip(&lines).for_each(|(hex, lines)| _ = call.arg(hex).arg(lines));
+        call.send(&self.0.link).await
     }
 
     async fn try_standings(&self, budgets: &[Budget]) -> Result<Vec<Standing>, Away> {
@@ -207,9 +229,10 @@ impl Budgets {
         self.0.names.of("h", &hex(id))
     }
 
-    /// The ids that have ended, of those that were made in the same hour.
+    /// The ids that have ended, of those that were made in the same second: all of them are forgotten at once, and the server does nothing
+    /// else meanwhile.
     fn ended(&self, id: HoldId) -> String {
-        self.0.names.of("e", &((id.0 >> 72) / MICROS_PER_HOUR).to_string())
+        self.0.names.of("e", &((id.0 >> 72) / MICROS_PER_SECOND).to_string())
     }
 
     fn account(&self, line: &Line) -> String {
@@ -404,12 +427,12 @@ const SLICES: u64 = 64;
 /// In microseconds: the time and a window's length together stay below 2^53.
 const LONGEST_SLICE: u64 = 70_000_000_000_000;
 
-const MICROS_PER_HOUR: u128 = 3_600_000_000;
+const MICROS_PER_SECOND: u128 = 1_000_000;
 
 /// Holds that are settled in one step of the server's, which is about a millisecond long, and the same for what takes less of it.
 const BATCH: usize = 32;
 const RENEW_BATCH: usize = 512;
 
-/// Holds that expire in one step, and steps in one call.
+/// Holds that expire in one step, and the most steps in one call.
 const PORTION: usize = 32;
-const MOST_PORTIONS: usize = 200;
+const MOST_PORTIONS: usize = 8;

@@ -475,11 +475,29 @@ async fn an_id_that_ended_before_it_was_reserved_is_refused() {
     settle(&ledger, &lost, Charge::new(Usd::cents(7))).await;
     assert_eq!(cents(&ledger, &budget).await, (7, 0, 0));
     // It is known for a day at least.
-    let hour =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after the epoch").as_secs() / 3600;
-    let ttl = server.command(&["TTL", &format!("{{ziggurat}}:e:{hour}")]);
+    let second = (gone.id.0 >> 72) / 1_000_000;
+    let ttl = server.command(&["TTL", &format!("{{ziggurat}}:e:{second}")]);
     let ttl: u64 = ttl[1..].lines().next().expect("a line").parse().expect("a number");
     assert!(ttl > 24 * 3600, "{ttl}");
+}
+
+/// What is forgotten at once is what one second ended, at 100 calls a second no more than 100.
+#[tokio::test]
+async fn ended_ids_are_forgotten_a_few_at_a_time() {
+    let Some(server) = RedisServer::start() else { return };
+    let ledger = connect(&server, "p", &Script::default());
+    let budgets: Arc<[Budget]> = [lifetime("a", Usd::dollars(1))].into();
+    let ended = |number: u32| {
+        let id = HoldId::unique(start() + Duration::from_millis(10) * number);
+        Settlement::new(id, id, Arc::clone(&budgets), Charge::new(Usd::ZERO), start())
+    };
+    ledger.settle(&(0..1000).map(ended).collect::<Vec<_>>()).await.expect("the server is there");
+    let keys = server.command(&["KEYS", "{p}:e:*"]);
+    let keys: Vec<_> = keys.lines().filter(|line| line.starts_with("{p}")).collect();
+    assert_eq!(keys.len(), 10);
+    for key in keys {
+        assert!(server.command(&["SCARD", key]).starts_with(":100\r\n"), "{key}");
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, 
 use crate::{
     Credential, Denied, Identity, KeyRecord, credential,
     layer::{Config, Part},
-    rights::{alias, may_use, with_customer},
+    rights::{alias, may_use, waited, with_customer},
     routes::Route,
 };
 
@@ -132,7 +132,7 @@ impl Config {
     /// Who presents the credential of a request.
     async fn believe(&self, parts: &mut Parts) -> Result<Identity, Denied> {
         let reply = self.auth.authenticate(&Credential::read(&parts.headers)?);
-        let identity = reply.wait().await?.ok_or(Denied::Invalid)?;
+        let identity = waited(&mut parts.extensions, reply).await?.ok_or(Denied::Invalid)?;
         if self.keeps_credentials {
             credential::hide(&mut parts.headers);
         } else {
@@ -172,7 +172,7 @@ impl Config {
         } else {
             let aliased = alias(&mut request, &call, &identity.record().aliases)?;
             may_use(&principal, aliased.as_ref().unwrap_or(&call), &call)?;
-            with_customer(&mut principal, &call, &*self.auth).await?;
+            with_customer(request.extensions_mut(), &mut principal, &call, &*self.auth).await?;
         }
         request.extensions_mut().insert(principal);
         Ok(request)

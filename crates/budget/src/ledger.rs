@@ -154,6 +154,11 @@ impl Ledger {
         }
     }
 
+    /// Whether it may be on another machine, so that a call may have to wait for it.
+    pub(crate) const fn may_wait(&self) -> bool {
+        matches!(self.0, Kind::Other { .. })
+    }
+
     /// Sets aside as much as fits into every account, at most `claim.most` and at least `claim.least`; or nothing anywhere.
     pub fn reserve(&self, claim: Claim) -> Reply<Result<Held, Refused>> {
         match &self.0 {

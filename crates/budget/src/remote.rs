@@ -42,11 +42,12 @@ pub trait Backend: Send + Sync + 'static {
     /// same, as it may not have heard.
     fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>>;
 
-    /// Keeps open holds from expiring for another `ttl`. One that is not open stays as it is.
+    /// Keeps open holds from expiring for another `ttl`. One that is not open stays as it is: this is also asked, of a hold that nobody has,
+    /// to see whether the machine answers.
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()>;
 
-    /// Posts the holds that have expired as unreconciled, in full. Gives how many there were. Also asked to see whether the machine
-    /// answers: one round trip, also when there are none.
+    /// Posts holds that have expired as unreconciled, in full: as many as the machine posts in a moment. Gives how many; none when there are
+    /// none.
     fn expire(&self) -> Asked<'_, usize>;
 
     /// What is spent and set aside in the accounts of these budgets now.

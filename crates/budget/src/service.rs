@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Budget, Call, Plan, Principal, Rejection, Target, Usd};
+use ziggurat_core::{Body, BoxError, Budget, Call, Patience, Plan, Principal, Rejection, Target, Usd};
 use ziggurat_meter::Reading;
 
 use crate::{
@@ -164,10 +164,12 @@ async fn open(
     let mut estimate = Estimate::new(config, request, call, bounded)?;
     let id = HoldId::unique(config.ledger.now());
     let (least, most) = estimate.first_claim();
+    let patience = config.ledger.may_wait().then(|| Patience::of(request.extensions_mut()));
     let held = match applying.call.is_empty() || most.is_zero() {
         true => None,
         false => {
-            let claim = Claim::new(id, id, Arc::clone(&applying.call), least, most);
+            let claim =
+                Claim::new(id, id, Arc::clone(&applying.call), least, most).patience(patience.clone());
             let reserved = config.ledger.reserve(claim).wait().await;
             Some(reserved.map_err(|refused| rejection(&refused, config.refusal))?)
         }
@@ -186,7 +188,7 @@ async fn open(
         release(held);
         return Err(rejection);
     }
-    Ok((Tab::new(Arc::clone(config), estimate, id, held, bounded, by_target), clamped))
+    Ok((Tab::new(Arc::clone(config), estimate, (id, patience), held, bounded, by_target), clamped))
 }
 
 /// Writes a cap of the output into the request, under the name that its API has for it.

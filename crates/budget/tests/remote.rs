@@ -321,6 +321,28 @@ async fn what_one_call_was_given_without_an_answer_is_held_there_within_a_second
 }
 
 #[tokio::test(start_paused = true)]
+async fn whether_it_is_back_is_not_asked_by_posting_all_that_has_expired() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone());
+    let _worker = tokio::spawn(store.run());
+    let backlog = |set: Option<usize>| {
+        let mut state = machine.0.lock().expect("is sound");
+        set.map_or(state.backlog, |steps| std::mem::replace(&mut state.backlog, steps))
+    };
+    lose(&machine, &store).await;
+    // Each step takes as long as a caller would wait.
+    backlog(Some(100));
+    machine.set(Mode::Late(30 * MS));
+    while !store.is_here() {
+        sleep(MS).await;
+    }
+    assert_eq!(backlog(None), 100);
+    // And then a few in a second.
+    sleep(1500 * MS).await;
+    assert_eq!(backlog(None), 96);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_or_goes_on_by_policy_when_the_ledger_is_away() {
     for (policy, more) in [(OnAway::Deny, None), (OnAway::Allow, Some(cents(80))), (TWO, Some(cents(45)))] {
         let machine = Machine::new();

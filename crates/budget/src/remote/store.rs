@@ -228,7 +228,8 @@ impl<B: Backend> fmt::Debug for Remote<B> {
 /// Asks the machine. What is dropped on the way is released there, as it may have been set aside.
 async fn reserve<B: Backend>(inner: Arc<Inner<B>>, mut asking: Asking<B>) -> Result<Held, Refused> {
     let claim = asking.sent();
-    match inner.link.ask(inner.backend.reserve(&claim, inner.hold_ttl)).await {
+    let patience = claim.patience.clone().unwrap_or_default();
+    match inner.link.ask_within(&patience, inner.backend.reserve(&claim, inner.hold_ttl)).await {
         Ok(Ok(granted)) => {
             inner.known.note(&claim.budgets, &granted.balances, inner.link.clock().now());
             Ok(asking.held(granted.amount, Usd::ZERO, false))
@@ -341,14 +342,29 @@ impl<B: Backend> Work for Inner<B> {
         })
     }
 
+    fn probe(&self) -> Asked<'_, ()> {
+        self.backend.renew(&[NOBODY], self.hold_ttl)
+    }
+
     fn keep(&self) -> Asked<'_, ()> {
         Box::pin(async move {
             self.adopt().await?;
-            self.backend.expire().await?;
+            // What is left for the next second leaves as little room as it did.
+            for _ in 0..MOST_EXPIRIES {
+                if self.backend.expire().await? == 0 {
+                    break;
+                }
+            }
             self.tell().await
         })
     }
 }
+
+/// Steps of what expires in a second.
+const MOST_EXPIRIES: usize = 4;
+
+/// A hold that nobody has.
+const NOBODY: HoldId = HoldId(0);
 
 /// Holds that are adopted in one round trip.
 const MOST_ADOPTED: usize = 128;

@@ -69,6 +69,8 @@ pub(crate) struct State {
     /// Round trips that were begun.
     pub(crate) asked: usize,
     pub(crate) renewals: usize,
+    /// How many steps it would take to post what has expired.
+    pub(crate) backlog: usize,
     accounts: HashMap<Account, (Usd, Usd)>,
     holds: HashMap<HoldId, Hold>,
     told: HashMap<(Account, u8), (Usd, HoldId)>,
@@ -83,7 +85,7 @@ enum Hold {
 impl Machine {
     pub(crate) fn new() -> Self {
         let (accounts, holds, told) = Default::default();
-        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, accounts, holds, told };
+        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, backlog: 0, accounts, holds, told };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -236,6 +238,10 @@ impl State {
     }
 
     fn expire(&mut self) -> usize {
+        if self.backlog > 0 {
+            self.backlog -= 1;
+            return 1;
+        }
         let (now, mut expired) = (Instant::now(), 0);
         for hold in self.holds.values_mut() {
             let Hold::Open { amount, budgets, until } = hold else { continue };

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Away, Clock, OnAway, PROBE_EVERY, Presence};
+use crate::{Away, Clock, OnAway, PROBE_EVERY, Patience, Presence};
 
 /// What a process keeps of a store on another machine: whether it is there, and the settlements that are on their way to it.
 ///
@@ -151,6 +151,22 @@ impl<T> Link<T> {
         self.within(self.deadline, true, asked).await
     }
 
+    /// As [`Link::ask`], and no longer than a call's patience lasts. That a store did not answer in less than half of its time is not held
+    /// against it.
+    ///
+    /// # Errors
+    /// [`Away`] when none came in time, or the store failed.
+    pub async fn ask_within<R>(
+        &self,
+        patience: &Patience,
+        asked: impl Future<Output = Result<R, Away>>,
+    ) -> Result<R, Away> {
+        let (start, time) = (Instant::now(), patience.left(self.deadline));
+        let answer = self.within(time, true, asked).await;
+        patience.waited(start.elapsed());
+        answer
+    }
+
     /// As [`Link::ask`], for what nobody waits for.
     pub(super) async fn keep(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
         self.within(self.patience(), true, asked).await
@@ -196,12 +212,14 @@ impl<T> Link<T> {
             Ok(answer) => Some(answer),
             Err(_) => look_again(asked).await,
         };
+        let hasty = answer.is_none() && time * 2 < self.deadline;
         let answer = answer.unwrap_or_else(|| Err(Away::new(format!("no answer within {time:?}"))));
         match &answer {
             // What nobody waited for says nothing when it took longer than callers wait. One that is away is back when the worker has
             // found it: a single answer that was on its way does not say so.
             Ok(_) if tells && self.is_here() && start.elapsed() <= self.deadline => self.found(),
             Ok(_) => {}
+            Err(_) if hasty => {}
             Err(why) => self.failed(start, why),
         }
         answer

@@ -205,17 +205,10 @@ impl Backend for PostgresLedger {
 
     fn expire(&self) -> Asked<'_, usize> {
         Box::pin(async move {
-            let mut expired = 0;
-            loop {
-                let portion = PORTION as i32;
-                let statement = || query("SELECT ziggurat_expire($1, $2)").bind(portion).bind(self.told());
-                let row = self.pool.row(Repeat::Same, statement).await?;
-                let many: i32 = row.try_get(0).map_err(|error| away(&error))?;
-                expired += usize::try_from(many).unwrap_or_default();
-                if many < portion {
-                    return Ok(expired);
-                }
-            }
+            let statement = || query("SELECT ziggurat_expire($1, $2)").bind(EXPIRED).bind(self.told());
+            let row = self.pool.row(Repeat::Same, statement).await?;
+            let many: i32 = row.try_get(0).map_err(|error| away(&error))?;
+            Ok(usize::try_from(many).unwrap_or_default())
         })
     }
 
@@ -337,6 +330,9 @@ const ROUNDS: usize = 5;
 
 /// How many holds one statement ends.
 const PORTION: usize = 500;
+
+/// How many holds one statement posts that have expired.
+const EXPIRED: i32 = 250;
 
 /// In microseconds.
 const CENTURY: i64 = 3_155_760_000_000_000;

@@ -1,10 +1,12 @@
 //! Which models a caller may use, and for whom.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::{Method, Request, Uri, uri::PathAndQuery};
+use http::{Extensions, Method, Request, Uri, uri::PathAndQuery};
+use tokio::time::Instant;
 use ziggurat_core::{
-    Body, Budget, Call, Cause, Field, Limit, Operation, Principal, Problem, Rejection, ScopeKind,
+    Body, Budget, Call, Cause, Field, Limit, Operation, Patience, Principal, Problem, Rejection, Reply,
+    ScopeKind,
 };
 
 use crate::{Authenticate, CustomerRecord, KeyRecord, service::refusal};
@@ -77,8 +79,23 @@ pub(crate) fn may_use(principal: &Principal, call: &Call, asked: &Call) -> Resul
     Err(Problem::new(Cause::PermissionDenied, message).param("model").into())
 }
 
+/// Waits for an answer that comes later: that is what stores behind have less for this call. Where the keys of tokens are fetched it takes
+/// longer, once, and is not theirs to pay.
+pub(crate) async fn waited<T>(extensions: &mut Extensions, reply: Reply<T>) -> T {
+    match reply {
+        Reply::Ready(answer) => answer,
+        Reply::Later(answer) => {
+            let (patience, start) = (Patience::of(extensions), Instant::now());
+            let answer = answer.await;
+            patience.waited(start.elapsed().min(LOOK_UP));
+            answer
+        }
+    }
+}
+
 /// Adds what applies to the end users whom a caller is for, and whom its call names, to what applies to the caller.
 pub(crate) async fn with_customers(
+    extensions: &mut Extensions,
     principal: &mut Principal,
     caller: &KeyRecord,
     call: &Call,
@@ -86,15 +103,16 @@ pub(crate) async fn with_customers(
 ) -> Result<(), Rejection> {
     let own = caller.end_user.as_deref();
     if let Some(id) = own {
-        with_customer(principal, id, auth).await?;
+        with_customer(extensions, principal, id, auth).await?;
     }
     match call.end_user().filter(|id| !id.is_empty() && Some(&**id) != own) {
-        Some(id) => with_customer(principal, &id, auth).await,
+        Some(id) => with_customer(extensions, principal, &id, auth).await,
         None => Ok(()),
     }
 }
 
 async fn with_customer(
+    extensions: &mut Extensions,
     principal: &mut Principal,
     id: &str,
     auth: &dyn Authenticate,
@@ -103,7 +121,7 @@ async fn with_customer(
         let message = format!("the end user's id holds control characters or more than {MAX_ID_BYTES} bytes");
         return Err(Problem::new(Cause::InvalidRequest, message).param("user").into());
     }
-    let known = auth.customer(id).wait().await.map_err(refusal)?;
+    let known = waited(extensions, auth.customer(id)).await.map_err(refusal)?;
     let Some(customer) = known else { return Ok(()) };
     if customer.blocked {
         return Err(Problem::new(Cause::PermissionDenied, "this end user is blocked").param("user").into());
@@ -131,6 +149,9 @@ fn inserted<T: Clone>(own: &[T], added: &[T], kind: impl Fn(&T) -> ScopeKind) ->
 
 /// Characters of a model's name that are told.
 const SHOWN_CHARS: usize = 200;
+
+/// The most that one look-up takes of a call's patience.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// Longest id of an end user in bytes.
 const MAX_ID_BYTES: usize = 1024;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, Rejection};
@@ -18,7 +18,7 @@ use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, 
 use crate::{
     Credential, Denied, Identity, KeyRecord, credential,
     layer::{Config, Part},
-    rights::{alias, may_use, with_customers},
+    rights::{alias, may_use, waited, with_customers},
     routes::Route,
 };
 
@@ -120,7 +120,7 @@ impl Config {
             Some(principal) => (identity.unwrap_or_else(|| Identity::from(principal.clone())), principal),
             None if self.is_open(request) => return Ok(None),
             None => {
-                let identity = self.believe(request.headers_mut()).await.map_err(refusal)?;
+                let identity = self.believe(request).await.map_err(refusal)?;
                 let principal = identity.principal().clone();
                 (identity, principal)
             }
@@ -139,9 +139,10 @@ impl Config {
     }
 
     /// Who presents the credential of a request.
-    async fn believe(&self, headers: &mut HeaderMap) -> Result<Identity, Denied> {
-        let reply = self.auth.authenticate(&Credential::read(headers)?);
-        let identity = reply.wait().await?.ok_or(Denied::Invalid)?;
+    async fn believe(&self, request: &mut Request<Body>) -> Result<Identity, Denied> {
+        let reply = self.auth.authenticate(&Credential::read(request.headers())?);
+        let identity = waited(request.extensions_mut(), reply).await?.ok_or(Denied::Invalid)?;
+        let headers = request.headers_mut();
         if self.keeps_credentials {
             credential::hide(headers);
         } else {
@@ -181,7 +182,8 @@ impl Config {
         } else {
             let aliased = alias(request, &call, &identity.record().aliases)?;
             may_use(&principal, aliased.as_ref().unwrap_or(&call), &call)?;
-            with_customers(&mut principal, identity.record(), &call, &*self.auth).await?;
+            let extensions = request.extensions_mut();
+            with_customers(extensions, &mut principal, identity.record(), &call, &*self.auth).await?;
         }
         request.extensions_mut().insert(principal);
         Ok(())

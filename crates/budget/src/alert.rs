@@ -71,13 +71,23 @@ impl Alerts {
         soft: Option<Usd>,
         spent: Usd,
     ) -> impl Iterator<Item = Alert> {
-        let amounts = self.amounts(cap, soft).enumerate();
-        amounts.filter(move |(bit, _)| news & 1 << bit != 0).map(move |(_, (_, crossed))| Alert {
+        self.amounts_of(news, cap, soft).map(move |(_, crossed)| Alert {
             account: account.clone(),
             cap,
             spent,
             crossed,
         })
+    }
+
+    /// The amounts of these bits.
+    pub(crate) fn amounts_of(
+        &self,
+        bits: Told,
+        cap: Usd,
+        soft: Option<Usd>,
+    ) -> impl Iterator<Item = (Usd, Crossed)> {
+        let amounts = self.amounts(cap, soft).enumerate();
+        amounts.filter(move |(bit, _)| bits & 1 << bit != 0).map(|(_, amount)| amount)
     }
 
     pub(crate) fn deliver(&self, alerts: &[Alert]) {

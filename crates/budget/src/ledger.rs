@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Budget, Clock, Usd};
+use ziggurat_core::{Budget, Clock, Patience, Usd};
 
 pub(crate) use self::entry::unix_seconds;
 use self::memory::Memory;
@@ -155,11 +155,16 @@ impl Ledger {
         }
     }
 
+    /// Whether it may be on another machine, so that a call may have to wait for it.
+    pub(crate) const fn may_wait(&self) -> bool {
+        matches!(self.0, Kind::Other { .. })
+    }
+
     /// Sets aside as much as fits into every account, at most `claim.most` and at least `claim.least`; or nothing anywhere.
     pub fn reserve(&self, claim: Claim) -> Reply<Result<Held, Refused>> {
         match &self.0 {
             Kind::Memory(memory) => {
-                let Claim { id, call, budgets, least, most } = claim;
+                let Claim { id, call, budgets, least, most, .. } = claim;
                 Reply::Ready(memory.reserve((id, call), budgets.iter().cloned(), least, most))
             }
             Kind::Other { store, .. } => store.reserve(claim),
@@ -171,13 +176,14 @@ impl Ledger {
         &self,
         id: HoldId,
         budgets: Budgets,
-        least: Usd,
-        most: Usd,
+        (least, most): (Usd, Usd),
+        patience: Option<Patience>,
     ) -> Reply<Result<Held, Refused>> {
         match &self.0 {
             Kind::Memory(memory) => Reply::Ready(memory.reserve((id, id), budgets, least, most)),
             Kind::Other { store, .. } => {
-                store.reserve(Claim::new(id, id, budgets.into_iter().collect(), least, most))
+                let claim = Claim::new(id, id, budgets.into_iter().collect(), least, most);
+                store.reserve(claim.patience(patience))
             }
         }
     }

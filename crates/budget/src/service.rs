@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Budget, Call, Plan, Principal, Rejection, Target, Usd};
+use ziggurat_core::{Body, BoxError, Budget, Call, Patience, Plan, Principal, Rejection, Target, Usd};
 use ziggurat_meter::Reading;
 
 use crate::{
@@ -123,7 +123,7 @@ where
             return Ok(inner.call(request).await?.map(Body::new));
         }
         let reported = config.report.then(|| applying.call.to_vec());
-        let (opening, reply) = match Opening::new(&config, &request, &call, applying) {
+        let (opening, reply) = match Opening::new(&config, &mut request, &call, applying) {
             Ok(opening) => opening,
             Err(rejection) => return Ok(rejection.into_response(call.dialect())),
         };
@@ -163,6 +163,8 @@ where
 struct Opening {
     estimate: Estimate,
     id: HoldId,
+    /// How long stores may still be waited for.
+    patience: Option<Patience>,
     /// Whether a budget applies.
     bounded: bool,
     /// The budgets that depend on the target, where that is not known before.
@@ -176,7 +178,7 @@ impl Opening {
     #[expect(clippy::type_complexity, reason = "a pair and what may go wrong, taken apart at once")]
     fn new(
         config: &Config,
-        request: &Request<Body>,
+        request: &mut Request<Body>,
         call: &Call,
         mut applying: Applying,
     ) -> Result<(Self, Option<Reply<Result<Held, Refused>>>), Rejection> {
@@ -191,11 +193,15 @@ impl Opening {
         let estimate = Estimate::new(config, request, call, bounded)?;
         let id = HoldId::unique(config.ledger.now());
         let (least, most) = estimate.first_claim();
+        let patience = config.ledger.may_wait().then(|| Patience::of(request.extensions_mut()));
         let reply = match applying.call.is_empty() || most.is_zero() {
             true => None,
-            false => Some(config.ledger.reserve_call(id, applying.call, least, most)),
+            false => {
+                let patience = patience.clone();
+                Some(config.ledger.reserve_call(id, applying.call, (least, most), patience))
+            }
         };
-        Ok((Self { estimate, id, bounded, by_target }, reply))
+        Ok((Self { estimate, id, patience, bounded, by_target }, reply))
     }
 
     /// Opens the tab, and clamps the output where policy says so: then gives the cap in tokens.
@@ -206,7 +212,7 @@ impl Opening {
         request: &mut Request<Body>,
         call: &Call,
     ) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
-        let Self { mut estimate, id, bounded, by_target } = self;
+        let Self { mut estimate, id, patience, bounded, by_target } = self;
         let clamped = match estimate.output {
             Output::Clamp(most) => {
                 let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
@@ -221,7 +227,7 @@ impl Opening {
             release(held);
             return Err(rejection);
         }
-        Ok((Tab::new(Arc::clone(config), estimate, id, held, bounded, by_target), clamped))
+        Ok((Tab::new(Arc::clone(config), estimate, (id, patience), held, bounded, by_target), clamped))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use ziggurat_core::{Account, Budget, Reply, Usd};
+use ziggurat_core::{Account, Budget, Patience, Reply, Usd};
 
 /// Keeps what is spent and what is set aside, for every account at once.
 ///
@@ -35,6 +35,8 @@ pub struct Claim {
     pub least: Usd,
     /// More than this is not needed.
     pub most: Usd,
+    /// How long the call waits for stores on other machines.
+    pub patience: Option<Patience>,
 }
 
 /// The id of a reservation, unique among all nodes.
@@ -125,7 +127,14 @@ impl Claim {
     /// A claim for one reservation of a call.
     #[must_use]
     pub const fn new(id: HoldId, call: HoldId, budgets: Arc<[Budget]>, least: Usd, most: Usd) -> Self {
-        Self { id, call, budgets, least, most }
+        Self { id, call, budgets, least, most, patience: None }
+    }
+
+    /// Waits no longer than the call does for all stores on other machines.
+    #[must_use]
+    pub fn patience(mut self, patience: Option<Patience>) -> Self {
+        self.patience = patience;
+        self
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use ziggurat_core::{Attempt, Budget, Cause, Decision, Outcome, Rejection, Subscriber, Target, Usd};
+use ziggurat_core::{
+    Attempt, Budget, Cause, Decision, Outcome, Patience, Rejection, Subscriber, Target, Usd,
+};
 
 use crate::{
     Charge, Claim, Flags, Held, HoldId, Refused, Unpriced,
@@ -23,6 +25,7 @@ pub(crate) struct Tab {
     config: Arc<Config>,
     estimate: Estimate,
     call: HoldId,
+    patience: Option<Patience>,
     /// Whether a budget applies.
     bounded: bool,
     /// The principal's budgets that depend on the target; `None` when the target was known before, and they are the call's.
@@ -60,13 +63,22 @@ impl Tab {
     pub(crate) fn new(
         config: Arc<Config>,
         estimate: Estimate,
-        call: HoldId,
+        (call, patience): (HoldId, Option<Patience>),
         held: Option<Held>,
         bounded: bool,
         by_target: Option<Vec<Budget>>,
     ) -> Arc<Self> {
         let state = Mutex::new(State { call: held, ..State::default() });
-        Arc::new_cyclic(|this| Self { this: this.clone(), config, estimate, call, bounded, by_target, state })
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            config,
+            estimate,
+            call,
+            patience,
+            bounded,
+            by_target,
+            state,
+        })
     }
 
     /// What a whole answer has come to, once it was read.
@@ -129,7 +141,8 @@ impl Tab {
         need: Growth,
     ) -> Result<(), Rejection> {
         let id = HoldId::unique(self.config.ledger.now());
-        let claim = Claim::new(id, self.call, budgets.into(), need.least, need.most);
+        let claim =
+            Claim::new(id, self.call, budgets.into(), need.least, need.most).patience(self.patience.clone());
         let reserved = self.config.ledger.reserve(claim).wait().await;
         let held = reserved.map_err(|refused| self.refuse(&refused))?;
         self.state().attempts.push((deployment, held));

@@ -4,12 +4,18 @@
 mod shared;
 mod support;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
-use ziggurat_budget::{BudgetLayer, Charge, Held, HoldId, Ledger, Refused, Reply, Store, remote::Remote};
+use ziggurat_budget::{
+    Alert, BudgetLayer, Charge, Crossed, Held, HoldId, Ledger, Refused, Reply, Store, remote::Remote,
+};
 use ziggurat_core::{Budget, OnAway, Scope, Usd, Window};
 
 use crate::{
@@ -189,6 +195,151 @@ async fn the_local_share_is_what_was_left_divided_and_nothing_where_that_is_not_
     );
     lose(&machine, &store).await;
     assert_eq!(held(&store, claim(&budget, 1, 100)).await.amount, Usd::pico(102_500_000_000));
+}
+
+/// What nodes have told: which of them, and of what.
+type Told = Arc<Mutex<Vec<(usize, Crossed)>>>;
+
+/// Nodes that share a machine and tell of 80 and 100 percent.
+fn nodes(machine: &Machine, count: usize) -> (Vec<Remote<Machine>>, Told) {
+    let told = Told::default();
+    let node = |number| {
+        let told = Arc::clone(&told);
+        let tell = move |alert: &Alert| told.lock().expect("is sound").push((number, alert.crossed));
+        Remote::new(machine.clone()).on_alert([80, 100], tell)
+    };
+    ((0..count).map(node).collect(), told)
+}
+
+async fn spend(store: &Remote<Machine>, budget: &Budget, amount: u64) {
+    held(store, claim(budget, amount, amount)).await.hold.settle(Charge::new(cents(amount)));
+    store.flush().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_amount_is_told_once_by_the_node_that_reaches_it() {
+    let machine = Machine::new();
+    let (nodes, told) = nodes(&machine, 2);
+    let budget = of("t", 100).soft(cents(50));
+    let told = || std::mem::take(&mut *told.lock().expect("is sound"));
+    for (node, amount, expected) in [
+        (0, 49, vec![]),
+        (1, 1, vec![(1, Crossed::Soft(cents(50)))]),
+        (0, 25, vec![]),
+        (0, 5, vec![(0, Crossed::Percent(80))]),
+        (1, 1, vec![]),
+        (1, 19, vec![(1, Crossed::Percent(100))]),
+    ] {
+        spend(&nodes[node], &budget, amount).await;
+        assert_eq!(told(), expected, "after {amount} more at node {node}");
+    }
+    // What is known to have been told is not asked for again.
+    let raised = of("t", 200).soft(cents(50));
+    spend(&nodes[1], &raised, 1).await;
+    let asked = machine.asked();
+    spend(&nodes[1], &raised, 1).await;
+    assert_eq!((told(), machine.asked() - asked), (vec![], 2));
+    // A cap that was raised is told of again.
+    spend(&nodes[0], &raised, 58).await;
+    assert_eq!(told(), [(0, Crossed::Percent(80))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_told_is_told_once_whatever_is_lost_on_the_way() {
+    for mode in [Mode::Lost, Mode::Mute, Mode::Fails, Mode::Late(600 * MS)] {
+        let machine = Machine::new();
+        let (nodes, told) = nodes(&machine, 2);
+        let workers: Vec<_> = nodes.iter().map(|node| tokio::spawn(node.run())).collect();
+        let budget = of("t", 100);
+        let mut holds = Vec::new();
+        for node in &nodes {
+            holds.push(held(node, claim(&budget, 50, 50)).await);
+        }
+        machine.set(mode);
+        holds.drain(..).for_each(|held| held.hold.settle(Charge::new(cents(50))));
+        sleep(3000 * MS).await;
+        machine.set(Mode::Answers);
+        sleep(3000 * MS).await;
+        let mut crossed: Vec<_> =
+            told.lock().expect("is sound").iter().map(|(_, crossed)| format!("{crossed:?}")).collect();
+        crossed.sort();
+        assert_eq!(crossed, ["Percent(100)", "Percent(80)"], "{mode:?}");
+        workers.iter().for_each(|worker| worker.abort());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_without_the_machine_is_held_there_before_it_decides_again() {
+    for policy in [OnAway::Allow, TWO] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(policy);
+        let _worker = tokio::spawn(store.run());
+        let budget = of("t", 100);
+        let before = held(&store, claim(&budget, 10, 10)).await;
+        lose(&machine, &store).await;
+        let own = held(&store, claim(&budget, 30, 30)).await;
+        assert_eq!(before.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+        assert_eq!(own.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(10)), "{policy:?}");
+        machine.set(Mode::Answers);
+        while !store.is_here() {
+            sleep(MS).await;
+        }
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(50)), "{policy:?}");
+        // Another node finds it there, and what is given from now on is the machine's to give.
+        let other = Remote::new(machine.clone());
+        assert!(matches!(reserve(&other, claim(&budget, 51, 51)).await.0, Err(Refused::Exceeded { .. })));
+        held(&other, claim(&budget, 44, 44)).await.hold.settle(Charge::new(cents(44)));
+        other.flush().await;
+        assert!(matches!(own.hold.extend(cents(7), cents(9)).wait().await, Err(Refused::Exceeded { .. })));
+        assert_eq!(own.hold.extend(cents(1), cents(9)).wait().await.ok(), Some(cents(6)));
+        before.hold.settle(Charge::new(cents(1)));
+        own.hold.settle(Charge::new(cents(2)));
+        store.flush().await;
+        assert_eq!(machine.account(&budget), (cents(47), Usd::ZERO), "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_call_was_given_without_an_answer_is_held_there_within_a_second() {
+    for mode in [Mode::Lost, Mode::Mute, Mode::Late(100 * MS)] {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(TWO);
+        let _worker = tokio::spawn(store.run());
+        let budget = of("t", 100);
+        held(&store, claim(&budget, 1, 1)).await.hold.settle(Charge::new(Usd::ZERO));
+        store.flush().await;
+        machine.set(mode);
+        let own = held(&store, claim(&budget, 20, 20)).await;
+        machine.set(Mode::Answers);
+        sleep(1000 * MS).await;
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(20)), "{mode:?}");
+        own.hold.settle(Charge::new(cents(3)));
+        store.flush().await;
+        assert_eq!(machine.account(&budget), (cents(3), Usd::ZERO), "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_it_is_back_is_not_asked_by_posting_all_that_has_expired() {
+    let machine = Machine::new();
+    let store = Remote::new(machine.clone());
+    let _worker = tokio::spawn(store.run());
+    let backlog = |set: Option<usize>| {
+        let mut state = machine.0.lock().expect("is sound");
+        set.map_or(state.backlog, |steps| std::mem::replace(&mut state.backlog, steps))
+    };
+    lose(&machine, &store).await;
+    // Each step takes as long as a caller would wait.
+    backlog(Some(100));
+    machine.set(Mode::Late(30 * MS));
+    while !store.is_here() {
+        sleep(MS).await;
+    }
+    assert_eq!(backlog(None), 100);
+    // And then a few in a second.
+    sleep(1500 * MS).await;
+    assert_eq!(backlog(None), 96);
 }
 
 #[tokio::test(start_paused = true)]

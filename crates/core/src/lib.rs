@@ -11,6 +11,7 @@ mod error;
 mod fingerprint;
 pub mod json;
 mod meter;
+mod patience;
 mod principal;
 mod problem;
 mod reply;
@@ -36,6 +37,7 @@ pub use fingerprint::{Fingerprint, Fingerprints};
 pub use meter::{
     Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, OpenAttempt, Outcome, Subscriber, Watch,
 };
+pub use patience::Patience;
 pub use principal::Principal;
 pub use problem::{Cause, Problem, Rejection, RetryClass};
 pub use reply::Reply;

@@ -15,9 +15,12 @@ use ziggurat_budget::{
 };
 use ziggurat_core::{Budget, Window};
 use ziggurat_redis::{Budgets, Redis};
-use ziggurat_sql::{Options, SqliteJournal, postgres, postgres::PostgresLedger};
+use ziggurat_sql::{
+    Options, SqliteJournal,
+    postgres::{Pool, PostgresLedger},
+};
 
-use crate::config::{Config, Database, LedgerAt, Spending};
+use crate::config::{Config, LedgerAt, Spending};
 
 /// The ledger, and what is behind it.
 #[derive(Debug)]
@@ -46,11 +49,16 @@ enum Behind {
 // ===== impl Keeper =====
 
 impl Keeper {
-    /// Opens the ledger that a config names, with what an earlier process left in it.
+    /// Opens the ledger that a config names, with what an earlier process left in it; on these connections where it is on Redis or in
+    /// PostgreSQL.
     ///
     /// # Errors
     /// Says what cannot be used, and why.
-    pub(crate) async fn open(config: &Config, redis: Option<&Redis>) -> Result<Self, String> {
+    pub(crate) fn open(
+        config: &Config,
+        redis: Option<&Redis>,
+        database: Option<&Pool>,
+    ) -> Result<Self, String> {
         let (spending, stores) = (&config.spending, &config.stores);
         let history = history(spending, SystemTime::now());
         let policy = stores.on_budgets_away;
@@ -69,18 +77,8 @@ impl Keeper {
                 return Ok(Self { ledger: Ledger::new(remote.clone()), behind: Behind::Redis(remote) });
             }
             LedgerAt::Postgres => {
-                let Some(Database::Postgres(url)) = &stores.database else {
-                    return Err("the ledger is to be in PostgreSQL, and there is none".to_owned());
-                };
-                let mut options = postgres::Options::default();
-                if let Some(deadline) = stores.deadline {
-                    // What is waited for longer may take longer.
-                    options = options.acquire_timeout(deadline).statement_timeout(deadline * 2);
-                }
-                let pool = postgres::connect(url.expose(), options)
-                    .await
-                    .map_err(|error| format!("general_settings.database_url: {error}"))?;
-                let ledger = PostgresLedger::new(pool);
+                let pool = database.ok_or("the ledger is to be in PostgreSQL, and there is none")?;
+                let ledger = PostgresLedger::new(pool.clone());
                 let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
                 let remote = set_up(remote, stores.deadline, remote_ttl);
                 let behind = Behind::Postgres { remote: remote.clone(), ledger, history };
@@ -200,7 +198,8 @@ fn in_memory(spending: &Spending) -> Ledger {
     }
 }
 
-fn set_up<B: Backend>(mut remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
+fn set_up<B: Backend>(remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
+    let mut remote = remote.on_alert(ALERT_PERCENTS, tell);
     if let Some(deadline) = deadline {
         remote = remote.deadline(deadline);
     }

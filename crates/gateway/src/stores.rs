@@ -9,10 +9,13 @@ use ziggurat_core::{Clock, OnAway};
 use ziggurat_limit::remote::Remote;
 use ziggurat_redis::{Cooldowns, Limits, Redis};
 use ziggurat_route::Routes;
-use ziggurat_sql::directory::{Directory, Options};
+use ziggurat_sql::{
+    directory::{Directory, Options},
+    postgres::{self, Pool},
+};
 
 use crate::{
-    config::{Config, Database},
+    config::{Config, Database, LedgerAt},
     ledger::{Keeper, LAST_WRITES},
     secret::Secret,
 };
@@ -58,12 +61,16 @@ impl Stores {
         };
         let redis = settings.redis.as_ref().map(connect).transpose();
         let redis = redis.map_err(|error| format!("the Redis of the config cannot be used: {error}"))?;
+        let pool = match (config.ledger(), &settings.database) {
+            (LedgerAt::Postgres, Some(Database::Postgres(url))) => Some(connect_database(url, config).await?),
+            _ => None,
+        };
         let keys = match &settings.database {
-            Some(database) => Some(open_keys(database, config).await?),
+            Some(database) => Some(open_keys(database, pool.as_ref(), config).await?),
             None => None,
         };
-        let keeper = Keeper::open(config, redis.as_ref()).await?;
         let cooldowns = redis.as_ref().map(Redis::cooldowns);
+        let keeper = Keeper::open(config, redis.as_ref(), pool.as_ref())?;
         let limits = redis.map(|redis| {
             let remote = Remote::new(redis.limits()).on_away(settings.on_limits_away).lease(LEASE);
             match settings.deadline {
@@ -151,10 +158,33 @@ impl Stores {
 
 /// How long Redis is waited for by what no caller waits for, at least.
 const WORK: Duration = Duration::from_millis(500);
+/// How long the admin API waits for a statement, and so the connection for it.
+const STATEMENT: Duration = Duration::from_secs(5);
+/// Connections to a database that has the ledger and the keys.
+const MOST_CONNECTIONS: u32 = 24;
 /// How long the places of a gateway that was killed stay taken.
 const LEASE: Duration = Duration::from_secs(20);
 
-async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<Directory>, String> {
+/// Connections for all that is kept in PostgreSQL, the ledger and the keys.
+async fn connect_database(url: &Secret, config: &Config) -> Result<Pool, String> {
+    let deadline = config.stores.deadline.unwrap_or_default();
+    let mut options = postgres::Options::default()
+        .max_connections(MOST_CONNECTIONS)
+        .statement_timeout(STATEMENT.max(deadline * 2));
+    if !deadline.is_zero() {
+        // What is waited for longer may take longer.
+        options = options.acquire_timeout(deadline).lock_timeout(deadline);
+    }
+    let connected = postgres::connect(url.expose(), options).await;
+    connected.map_err(|error| format!("general_settings.database_url: {error}"))
+}
+
+/// The keys of a database: on the connections of the ledger, where that is in it too.
+async fn open_keys(
+    database: &Database,
+    pool: Option<&Pool>,
+    config: &Config,
+) -> Result<VirtualKeys<Directory>, String> {
     let settings = &config.stores;
     let mut options =
         Options::default().zone(&config.spending.timezone).access_groups(settings.access_groups.clone());
@@ -166,7 +196,10 @@ async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<D
         policy.deadline = deadline;
         options = options.lookup_deadline(deadline);
     }
-    let opened = Directory::open(&url_of(database), options).await;
+    let opened = match pool {
+        Some(pool) => Directory::over(pool.clone(), options),
+        None => Directory::open(&url_of(database), options).await,
+    };
     let directory = opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
     if let Some(fresh) = settings.key_ttl {
         policy.fresh = fresh;

@@ -23,7 +23,7 @@ use rustls::crypto::aws_lc_rs;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 use ziggurat_core::{Body, BoxError, Call, Target, Unsent};
-use ziggurat_route::Patience;
+use ziggurat_route::AttemptTimes;
 
 use crate::{
     app::beginning,
@@ -142,7 +142,7 @@ pub(crate) fn connector() -> io::Result<HttpsConnector<HttpConnector>> {
 }
 
 async fn send(pool: Arc<Pool>, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    let Patience { head, idle, .. } = request.extensions().get().copied().unwrap_or_default();
+    let AttemptTimes { head, idle, .. } = request.extensions().get().copied().unwrap_or_default();
     let head = head.unwrap_or_else(|| Instant::now() + pool.timeouts.answer);
     let whose = Whose::of(&request);
     let connection = capture_connection(&mut request);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Dialect, Measure, Meter, Rejection, Scope};
+use ziggurat_core::{Body, BoxError, Call, Dialect, Measure, Meter, Patience, Rejection, Scope};
 
 use crate::{
     Ask, Quota, Refused, Reply, Taken, Ticket, Used,
@@ -92,7 +92,7 @@ where
             Ok(call) => call,
             Err(rejection) => return Ok(rejection.into_response(Call::dialect_of_request(&request))),
         };
-        let Some((estimate, reply)) = config.take(request.extensions(), &call, &named) else {
+        let Some((estimate, reply)) = config.take(request.extensions_mut(), &call, &named) else {
             return Ok(inner.call(request).await?.map(Body::new));
         };
         let Taken { quota, ticket, .. } = match reply.wait().await {
@@ -181,7 +181,7 @@ impl Config {
     /// Counts a call under its limits, if it is under any. The asks are not kept: they need no memory of their own.
     fn take(
         &self,
-        extensions: &Extensions,
+        extensions: &mut Extensions,
         call: &Call,
         named: &[Scope],
     ) -> Option<(Option<Estimate>, Answer)> {
@@ -191,7 +191,12 @@ impl Config {
             return None;
         }
         let estimate = self.estimate(&mut asks, call);
-        Some((estimate, self.store.take(&asks, self.clock.now())))
+        let now = self.clock.now();
+        let reply = match self.store.may_wait() {
+            true => self.store.take_within(&asks, now, &Patience::of(extensions)),
+            false => self.store.take(&asks, now),
+        };
+        Some((estimate, reply))
     }
 
     /// Puts the amounts into the asks; gives what they were made of where tokens are among them.

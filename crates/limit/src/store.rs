@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Limit, Measure, Reply};
+use ziggurat_core::{Limit, Measure, Patience, Reply};
 
 use crate::{Level, Quota};
 
@@ -16,6 +16,22 @@ pub trait Store: Send + Sync + 'static {
     /// An account stands in `asks` once; the layer sees to that. Where the answer comes later and is not waited for, the store gives
     /// back by itself what it had taken.
     fn take(&self, asks: &[Ask], now: SystemTime) -> Reply<Result<Taken, Refused>>;
+
+    /// As [`Store::take`], and a store on another machine is waited for no longer than the call's patience lasts.
+    fn take_within(
+        &self,
+        asks: &[Ask],
+        now: SystemTime,
+        patience: &Patience,
+    ) -> Reply<Result<Taken, Refused>> {
+        let _ = patience;
+        self.take(asks, now)
+    }
+
+    /// Whether it may be on another machine, so that a call may have to wait for it; not unless implemented.
+    fn may_wait(&self) -> bool {
+        false
+    }
 
     /// Where a limit stands, where that is known without asking another machine.
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level>;

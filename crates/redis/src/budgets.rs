@@ -8,7 +8,7 @@ use std::{
 
 use ziggurat_budget::{
     Balance, Charge, Claim, HoldId, Refused,
-    remote::{Backend, Granted, Settlement},
+    remote::{Backend, Granted, Mark, Settlement, Told},
 };
 use ziggurat_core::{Asked, Away, Budget, Usd, Window};
 
@@ -43,7 +43,11 @@ pub struct Standing {
 }
 
 script!(RESERVE = "budgets/money.lua", "budgets/account.lua", "budgets/reserve.lua");
+script!(ADOPT = "budgets/money.lua", "budgets/account.lua", "budgets/adopt.lua");
 script!(SETTLE = "budgets/money.lua", "budgets/account.lua", "budgets/settle.lua");
+script!(TELL = "budgets/money.lua", "budgets/account.lua", "budgets/tell.lua");
+script!(DUE = "budgets/money.lua", "budgets/due.lua");
+script!(LINES = "budgets/lines.lua");
 script!(EXPIRE = "budgets/money.lua", "budgets/account.lua", "budgets/expire.lua");
 script!(BALANCES = "budgets/money.lua", "budgets/account.lua", "budgets/balances.lua");
 script!(RENEW = "budgets/money.lua", "budgets/renew.lua");
@@ -82,8 +86,31 @@ impl Budgets {
         read_reserved(&answer, claim, &lines).ok_or_else(unexpected)
     }
 
-    async fn try_settle(&self, batch: &[Settlement]) -> Result<(), Away> {
+    async fn try_adopt(&self, claims: &[Claim], ttl: Duration) -> Result<(), Away> {
         let now = self.0.now();
+        for claims in claims.chunks(BATCH) {
+            let lines: Vec<_> = claims.iter().map(|claim| Lines::new(&claim.budgets, now)).collect();
+            let mut keys = vec![self.expiries()];
+            for (claim, lines) in claims.iter().zip(&lines) {
+                keys.extend([self.hold(claim.id), self.ended(claim.id)]);
+                keys.extend(lines.list.iter().map(|line| self.account(line)));
+            }
+            let mut call = ADOPT.call(keys.into_iter());
+            call.arg(self.0.given_time()).arg(micros(ttl));
+            for (claim, lines) in claims.iter().zip(&lines) {
+                let (dollars, pico) = parts(claim.most);
+                call.arg(hex(claim.id)).arg(&claim.id.0.to_be_bytes()).arg(dollars).arg(pico);
+                call.arg(lines.list.len());
+                lines.write(&mut call);
+            }
+            call.send::<()>(&self.0.link).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_settle(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
+        let now = self.0.now();
+        let mut spent = Vec::new();
         for batch in batch.chunks(BATCH) {
             let lines: Vec<_> = batch.iter().map(|settlement| Lines::new(&settlement.budgets, now)).collect();
             let mut keys = vec![self.expiries()];
@@ -101,9 +128,30 @@ impl Budgets {
                 call.arg(dollars).arg(pico).arg(lines.list.len());
                 lines.write(&mut call);
             }
-            call.send::<()>(&self.0.link).await?;
+            let answer: Vec<i64> = call.send(&self.0.link).await?;
+            let mut amounts = answer.chunks(2).map(read_amount);
+            for lines in &lines {
+                let of_line: Option<Vec<_>> = amounts.by_ref().take(lines.list.len()).collect();
+                let of_line = of_line.filter(|all| all.len() == lines.list.len()).ok_or_else(unexpected)?;
+                spent.extend(lines.of_budget.iter().map(|at| of_line[*at]));
+            }
         }
-        Ok(())
+        Ok(spent)
+    }
+
+    async fn try_tell(&self, marks: &[Mark]) -> Result<Vec<Told>, Away> {
+        let now = self.0.now();
+        let accounts = marks.iter().map(|mark| self.0.names.of("a", &names::account(&mark.budget.account)));
+        let mut call = TELL.call(accounts.collect::<Vec<_>>().into_iter());
+        call.arg(self.0.given_time());
+        for mark in marks {
+            write_window(&window(&mark.budget.window, now), &mut call);
+            let (dollars, pico) = parts(mark.amount);
+            call.arg(mark.kind()).arg(dollars).arg(pico).arg(hex(mark.by));
+        }
+        let answer: Vec<i64> = call.send(&self.0.link).await?;
+        let told: Option<Vec<_>> = answer.chunks(4).map(read_told).collect();
+        told.filter(|told| told.len() == marks.len()).ok_or_else(unexpected)
     }
 
     async fn try_renew(&self, holds: &[HoldId], ttl: Duration) -> Result<(), Away> {
@@ -116,19 +164,39 @@ impl Budgets {
         Ok(())
     }
 
+    /// Asks first what is due and where it is: a script names all keys that it looks at, so that it does all or nothing while a Cluster moves
+    /// them.
     async fn try_expire(&self) -> Result<usize, Away> {
         let mut all = 0;
         for _ in 0..MOST_PORTIONS {
-            let mut call = EXPIRE.call([self.expiries()].into_iter());
-            call.arg(self.0.given_time()).arg(self.remember());
-            call.arg(self.0.names.of("h", "")).arg(self.0.names.of("a", "")).arg(PORTION);
-            let expired: usize = call.send(&self.0.link).await?;
-            all += expired;
-            if expired < PORTION {
+            let mut call = DUE.call([self.expiries()].into_iter());
+            let due: Vec<String> = call.arg(self.0.given_time()).arg(PORTION).send(&self.0.link).await?;
+            if due.is_empty() {
+                break;
+            }
+            all += self.expire_some(&due).await?;
+            if due.len() < PORTION {
                 break;
             }
         }
         Ok(all)
+    }
+
+    async fn expire_some(&self, due: &[String]) -> Result<usize, Away> {
+        let holds: Vec<String> = due.iter().map(|hex| self.0.names.of("h", hex)).collect();
+        let lines: Vec<String> = LINES.call(holds.iter()).send(&self.0.link).await?;
+        if lines.len() != due.len() {
+            return Err(unexpected());
+        }
+        let mut keys = vec![self.expiries()];
+        for (hold, lines) in holds.into_iter().zip(&lines) {
+            keys.push(hold);
+            keys.extend(lines.split_whitespace().step_by(6).map(|name| self.0.names.of("a", name)));
+        }
+        let mut call = EXPIRE.call(keys.into_iter());
+        call.arg(self.0.given_time()).arg(self.remember());
+        due.iter().zip(&lines).for_each(|(hex, lines)| _ = call.arg(hex).arg(lines));
+        call.send(&self.0.link).await
     }
 
     async fn try_standings(&self, budgets: &[Budget]) -> Result<Vec<Standing>, Away> {
@@ -161,9 +229,10 @@ impl Budgets {
         self.0.names.of("h", &hex(id))
     }
 
-    /// The ids that have ended, of those that were made in the same hour.
+    /// The ids that have ended, of those that were made in the same second: all of them are forgotten at once, and the server does nothing
+    /// else meanwhile.
     fn ended(&self, id: HoldId) -> String {
-        self.0.names.of("e", &((id.0 >> 72) / MICROS_PER_HOUR).to_string())
+        self.0.names.of("e", &((id.0 >> 72) / MICROS_PER_SECOND).to_string())
     }
 
     fn account(&self, line: &Line) -> String {
@@ -184,8 +253,16 @@ impl Backend for Budgets {
         Box::pin(self.try_reserve(claim, ttl, "extend"))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
+        Box::pin(self.try_adopt(claims, ttl))
+    }
+
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         Box::pin(self.try_settle(batch))
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        Box::pin(self.try_tell(marks))
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {
@@ -223,9 +300,11 @@ struct Line {
     cap: Usd,
     /// The first of them.
     budget: usize,
-    /// How its spending is forgotten, as the scripts read it.
-    window: (&'static str, [i64; 4]),
+    window: WindowArgs,
 }
+
+/// How spending is forgotten, as the scripts read it.
+type WindowArgs = (&'static str, [i64; 4]);
 
 // ===== impl Lines =====
 
@@ -249,16 +328,18 @@ impl Lines {
 
     fn write(&self, call: &mut Call) {
         for line in &self.list {
-            let (kind, numbers) = line.window;
-            call.arg(&line.name).arg(kind);
-            for number in numbers {
-                call.arg(number);
-            }
+            call.arg(&line.name);
+            write_window(&line.window, call);
         }
     }
 }
 
-fn window(window: &Window, now: SystemTime) -> (&'static str, [i64; 4]) {
+fn write_window((kind, numbers): &WindowArgs, call: &mut Call) {
+    call.arg(*kind);
+    numbers.iter().for_each(|number| _ = call.arg(*number));
+}
+
+fn window(window: &Window, now: SystemTime) -> WindowArgs {
     match window {
         Window::Rolling(span) => {
             let slice = micros(*span).div_ceil(SLICES).clamp(1, LONGEST_SLICE);
@@ -316,14 +397,24 @@ fn read_amount(values: &[i64]) -> Option<Usd> {
     Some(amount(u64::try_from(*dollars).ok()?, u64::try_from(*pico).ok()?))
 }
 
+fn read_told(values: &[i64]) -> Option<Told> {
+    let (spent, again_at) = (read_amount(values.get(1..3)?)?, read_time(*values.get(3)?));
+    Some(match values[0] {
+        1 => Told::Now { spent, again_at },
+        0 => Told::Before { again_at },
+        _ => Told::Below,
+    })
+}
+
 fn balance(spent: Usd, held: Usd, resets_at: i64) -> Balance {
     let mut balance = Balance::default();
-    (balance.spent, balance.held) = (spent, held);
-    // No window ends before the epoch: it is how the scripts say that none does.
-    balance.resets_at = u64::try_from(resets_at)
-        .ok()
-        .and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)));
+    (balance.spent, balance.held, balance.resets_at) = (spent, held, read_time(resets_at));
     balance
+}
+
+/// No window ends before the epoch: it is how the scripts say that none does.
+fn read_time(at: i64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(at).ok()?))
 }
 
 fn hex(id: HoldId) -> String {
@@ -336,12 +427,12 @@ const SLICES: u64 = 64;
 /// In microseconds: the time and a window's length together stay below 2^53.
 const LONGEST_SLICE: u64 = 70_000_000_000_000;
 
-const MICROS_PER_HOUR: u128 = 3_600_000_000;
+const MICROS_PER_SECOND: u128 = 1_000_000;
 
 /// Holds that are settled in one step of the server's, which is about a millisecond long, and the same for what takes less of it.
 const BATCH: usize = 32;
 const RENEW_BATCH: usize = 512;
 
-/// Holds that expire in one step, and steps in one call.
+/// Holds that expire in one step, and the most steps in one call.
 const PORTION: usize = 32;
-const MOST_PORTIONS: usize = 200;
+const MOST_PORTIONS: usize = 8;

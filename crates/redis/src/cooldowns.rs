@@ -204,7 +204,7 @@ impl Work for Worker<'_> {
         Box::pin(self.read())
     }
 
-    fn keep(&self) -> Asked<'_, ()> {
+    fn probe(&self) -> Asked<'_, ()> {
         Box::pin(self.shared.is_there())
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use ziggurat_budget::{
-    Charge, Claim, Flags, Held, Hold, HoldId, Ledger, Refused, Reply,
-    remote::{Backend, Granted, Settlement},
+    Charge, Claim, Crossed, Flags, Held, Hold, HoldId, Ledger, Refused, Reply,
+    remote::{Backend, Granted, Mark, Settlement, Told},
 };
 use ziggurat_core::{Budget, Calendar, Clock, Scope, Usd, Window};
 use ziggurat_redis::{Budgets, Options, Redis};
@@ -258,6 +258,97 @@ async fn run(ledger: &Budgets, script: &Script, steps: Vec<Step>) {
     }
 }
 
+#[tokio::test]
+async fn what_was_given_elsewhere_is_held_whatever_fits() {
+    let Some(server) = RedisServer::start() else { return };
+    let script = Script::default();
+    let ledger = connect(&server, "t", &script);
+    let budgets = [lifetime("a", Usd::dollars(1)), hourly("b", Usd::dollars(1))];
+    let of = |id, amount| claim(id, &budgets, Usd::cents(amount), Usd::cents(amount));
+    reserve(&ledger, &of(1, 60)).await.expect("fits");
+    settle(&ledger, &of(4, 0), Charge::new(Usd::ZERO)).await;
+    for _ in 0..2 {
+        // One that is there, two that are not, and one that has ended.
+        let all = [of(1, 70), of(2, 50), of(3, 0), of(4, 9), of(1, 10)];
+        ledger.adopt(&all, TTL).await.expect("the server is there");
+        for budget in &budgets {
+            assert_eq!(cents(&ledger, budget).await, (0, 120, 0));
+        }
+    }
+    assert!(matches!(reserve(&ledger, &of(5, 1)).await, Err(Refused::Exceeded { .. })));
+    settle(&ledger, &of(1, 70), Charge::new(Usd::cents(30))).await;
+    settle(&ledger, &of(3, 0), Charge::new(Usd::cents(1))).await;
+    script.set(601);
+    assert_eq!(ledger.expire().await, Ok(1));
+    // Posted as unreconciled, it stays as it is.
+    ledger.adopt(&[of(2, 90)], TTL).await.expect("the server is there");
+    for budget in &budgets {
+        assert_eq!(cents(&ledger, budget).await, (81, 0, 50));
+    }
+}
+
+/// Of each of some marks (80 percent of that many cents, by that hold) what is to be done.
+async fn tell(ledger: &Budgets, budget: &Budget, marks: &[(u64, u128)]) -> Vec<Told> {
+    let mark = |(cents, by): &(u64, u128)| {
+        Mark::new(budget.clone(), Crossed::Percent(80), Usd::cents(*cents), HoldId(*by))
+    };
+    ledger.tell(&marks.iter().map(mark).collect::<Vec<_>>()).await.expect("the server is there")
+}
+
+#[tokio::test]
+async fn an_amount_is_told_once_in_a_window_and_again_to_who_asks_again() {
+    let Some(server) = RedisServer::start() else { return };
+    let script = Script::default();
+    script.set(10);
+    let ledger = connect(&server, "t", &script);
+    let at = |seconds| Some(start() + Duration::from_secs(seconds));
+    // The window of a slice of 100 s has passed after 64 of them.
+    for (number, (budget, again_at, next)) in [
+        (lifetime("l", Usd::dollars(1)), None, None),
+        (hourly("h", Usd::dollars(1)), at(3600), Some((3600, at(7200)))),
+        (rolling("r", Usd::dollars(1)), at(6400), Some((6400, at(12_900)))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        script.set(10);
+        let held = |id| {
+            claim(id + 10 * number as u128, std::slice::from_ref(&budget), Usd::cents(80), Usd::cents(80))
+        };
+        let spent = settle_spent(&ledger, &held(1), Usd::cents(80)).await;
+        assert_eq!(spent, [Usd::cents(80)]);
+        assert_eq!(settle_spent(&ledger, &held(1), Usd::cents(7)).await, spent);
+        let now = Told::Now { spent: Usd::cents(80), again_at };
+        let before = Told::Before { again_at };
+        assert_eq!(
+            tell(&ledger, &budget, &[(81, 1), (80, 1), (80, 2), (80, 1), (79, 1)]).await,
+            [Told::Below, now, before, now, before]
+        );
+        // Of another kind, and then of a cap that was raised.
+        let soft = Mark::new(budget.clone(), Crossed::Soft(Usd::cents(1)), Usd::cents(1), HoldId(3));
+        assert_eq!(ledger.tell(&[soft]).await, Ok(vec![now]));
+        settle_spent(&ledger, &held(2), Usd::cents(20)).await;
+        let now = Told::Now { spent: Usd::dollars(1), again_at };
+        assert_eq!(tell(&ledger, &budget, &[(99, 4), (80, 1), (99, 5)]).await, [now, before, before]);
+        let Some((seconds, again_at)) = next else { continue };
+        script.set(seconds - 1);
+        assert_eq!(tell(&ledger, &budget, &[(99, 6)]).await, [before]);
+        script.set(seconds + 100);
+        assert_eq!(tell(&ledger, &budget, &[(80, 6)]).await, [Told::Below]);
+        settle_spent(&ledger, &held(3), Usd::cents(80)).await;
+        assert_eq!(
+            tell(&ledger, &budget, &[(80, 7), (80, 8)]).await,
+            [Told::Now { spent: Usd::cents(80), again_at }, Told::Before { again_at }]
+        );
+    }
+}
+
+async fn settle_spent(ledger: &Budgets, claim: &Claim, amount: Usd) -> Vec<Usd> {
+    let charge = Charge::new(amount);
+    let settlement = Settlement::new(claim.id, claim.call, Arc::clone(&claim.budgets), charge, start());
+    ledger.settle(&[settlement]).await.expect("the server is there")
+}
+
 /// What a hold has: a repeated reserve tells it.
 async fn held_of(ledger: &Budgets, claim: &Claim) -> Usd {
     let all = Claim::new(claim.id, claim.call, Arc::clone(&claim.budgets), Usd::ZERO, Usd::MAX);
@@ -322,7 +413,10 @@ async fn of_200_concurrent_reservations_on_two_nodes_exactly_50_fit() {
     };
     let batch: Vec<_> = held.iter().map(settlement).collect();
     let (one, other) = tokio::join!(nodes[0].settle(&batch), nodes[1].settle(&batch));
-    assert_eq!((one, other), (Ok(()), Ok(())));
+    // Whoever comes last to a hold says all that is spent.
+    for spent in [one, other].map(|spent| spent.expect("the server is there")) {
+        assert_eq!((spent.len(), spent.last()), (150, Some(&Usd::cents(50))));
+    }
     for budget in &budgets {
         assert_eq!(cents(&nodes[1], budget).await, (50, 0, 0));
     }
@@ -381,11 +475,29 @@ async fn an_id_that_ended_before_it_was_reserved_is_refused() {
     settle(&ledger, &lost, Charge::new(Usd::cents(7))).await;
     assert_eq!(cents(&ledger, &budget).await, (7, 0, 0));
     // It is known for a day at least.
-    let hour =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after the epoch").as_secs() / 3600;
-    let ttl = server.command(&["TTL", &format!("{{ziggurat}}:e:{hour}")]);
+    let second = (gone.id.0 >> 72) / 1_000_000;
+    let ttl = server.command(&["TTL", &format!("{{ziggurat}}:e:{second}")]);
     let ttl: u64 = ttl[1..].lines().next().expect("a line").parse().expect("a number");
     assert!(ttl > 24 * 3600, "{ttl}");
+}
+
+/// What is forgotten at once is what one second ended, at 100 calls a second no more than 100.
+#[tokio::test]
+async fn ended_ids_are_forgotten_a_few_at_a_time() {
+    let Some(server) = RedisServer::start() else { return };
+    let ledger = connect(&server, "p", &Script::default());
+    let budgets: Arc<[Budget]> = [lifetime("a", Usd::dollars(1))].into();
+    let ended = |number: u32| {
+        let id = HoldId::unique(start() + Duration::from_millis(10) * number);
+        Settlement::new(id, id, Arc::clone(&budgets), Charge::new(Usd::ZERO), start())
+    };
+    ledger.settle(&(0..1000).map(ended).collect::<Vec<_>>()).await.expect("the server is there");
+    let keys = server.command(&["KEYS", "{p}:e:*"]);
+    let keys: Vec<_> = keys.lines().filter(|line| line.starts_with("{p}")).collect();
+    assert_eq!(keys.len(), 10);
+    for key in keys {
+        assert!(server.command(&["SCARD", key]).starts_with(":100\r\n"), "{key}");
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,65 @@ async fn a_node_that_is_away_keeps_nobody_and_is_found_again() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// A Cluster moves a slot key by key: what is not all there is not half done.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_slot_moves_nothing_expires_by_halves() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    let budgets: Arc<[Budget]> =
+        ["a", "b"].map(|name| Budget::new(Scope::tenant(name), Usd::dollars(1), Window::Lifetime)).into();
+    // Whichever of the two accounts is looked at first.
+    for moved in [0, 1] {
+        let prefix = format!("{{move{moved}}}");
+        let options =
+            Options::cluster(cluster.urls()).prefix(&prefix).response_timeout(Duration::from_secs(5));
+        let ledger = Redis::connect(options).expect("valid options").budgets();
+        let cents = Usd::cents(2);
+        let claim = Claim::new(HoldId(1), HoldId(1), Arc::clone(&budgets), cents, cents);
+        ledger.reserve(&claim, Duration::ZERO).await.expect("is there").expect("fits");
+
+        let slot = number(&cluster.servers()[0].command(&["CLUSTER", "KEYSLOT", &prefix])).to_string();
+        let has = |server: &&RedisServer| number(&server.command(&["CLUSTER", "COUNTKEYSINSLOT", &slot])) > 0;
+        let from = cluster.servers().iter().find(has).expect("one node has the slot");
+        let to = cluster.servers().iter().find(|server| !has(server)).expect("another has not");
+        let [from_id, to_id] =
+            [from, to].map(|server| words(&server.command(&["CLUSTER", "MYID"]))[0].clone());
+        let port = to.addr().port().to_string();
+        let migrate = |key: &str| {
+            let moved = from.command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+            assert!(moved.starts_with("+OK"), "{moved}");
+        };
+        let ok = |server: &RedisServer, command: &[&str]| {
+            let said = server.command(command);
+            assert!(said.starts_with("+OK"), "{said}");
+        };
+        ok(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+        ok(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+        migrate(&words(&from.command(&["KEYS", &format!("{prefix}:a:*")]))[moved]);
+        assert!(ledger.expire().await.is_err());
+
+        words(&from.command(&["KEYS", &format!("{prefix}:*")])).iter().for_each(|key| migrate(key));
+        for server in [to, from].into_iter().chain(cluster.servers()) {
+            ok(server, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+        }
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !matches!(ledger.expire().await, Ok(1)) {
+            assert!(Instant::now() < patience);
+        }
+        for standing in ledger.standings(&budgets).await.expect("is there") {
+            assert_eq!((standing.balance.spent, standing.balance.held), (cents, Usd::ZERO), "{moved}");
+        }
+    }
+}
+
+/// What an answer says, beside how it is written.
+fn words(answer: &str) -> Vec<String> {
+    answer.lines().filter(|line| !line.starts_with(['$', '*', '+'])).map(str::to_owned).collect()
+}
+
+fn number(answer: &str) -> u32 {
+    answer[1..].lines().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
 fn keys(server: &RedisServer) -> u32 {
-    server.command(&["DBSIZE"])[1..].lines().next().and_then(|size| size.parse().ok()).expect("a number")
+    number(&server.command(&["DBSIZE"]))
 }

@@ -27,7 +27,7 @@ use ziggurat_meter::{feed_error, read_answer};
 use crate::{
     Group,
     layer::Config,
-    timeouts::{Fires, Patience, Timeouts, Timer, fired},
+    timeouts::{AttemptTimes, Fires, Timeouts, Timer, fired},
     watched::Watched,
 };
 
@@ -144,8 +144,8 @@ impl Asked {
         let head = Fires::first(Fires::after(start, timeouts.first_byte, Timer::FirstByte), token);
         let silence = if self.is_followed() { timeouts.idle } else { timeouts.whole.or(timeouts.attempt) };
         let idle = silence.map(|silence| silence.saturating_add(GRACE));
-        let patience = Patience { head: head.map(|fires| fires.at), idle };
-        let request = self.request(target, patience, &open);
+        let times = AttemptTimes { head: head.map(|fires| fires.at), idle };
+        let request = self.request(target, times, &open);
         let answered = tokio::select! {
             biased;
             answered = self.answer(inner, request, &open, &watched, head) => answered?,
@@ -169,11 +169,11 @@ impl Asked {
         self.call.stream() && self.is_read()
     }
 
-    fn request(&self, target: &Target, patience: Patience, open: &OpenAttempt) -> Request<Body> {
+    fn request(&self, target: &Target, times: AttemptTimes, open: &OpenAttempt) -> Request<Body> {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
-        parts.extensions.insert(patience);
+        parts.extensions.insert(times);
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 

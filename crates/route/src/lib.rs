@@ -51,4 +51,4 @@ pub use service::Route;
 pub use shadow::{Compare, End, Mirror, Mirrored, Seen, Shadow, ShadowCounts, ShadowLayer};
 pub use strategy::{Among, LeastBusy, LowestCost, LowestLatency, LowestUsage, Ordered, Shuffle, Strategy};
 pub use tags::TagRules;
-pub use timeouts::{Patience, Timeouts, Timer};
+pub use timeouts::{AttemptTimes, Timeouts, Timer};

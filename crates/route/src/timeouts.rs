@@ -30,7 +30,7 @@ pub struct Timeouts {
 /// the time was over ([`Unsent`](ziggurat_core::Unsent)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Patience {
+pub struct AttemptTimes {
     /// When the head of the answer is to be there.
     pub head: Option<Instant>,
     /// How long its body may be silent, in place of what the client has for all: longer than is waited for it here.

@@ -34,6 +34,8 @@
 
 mod accounts;
 mod connect;
+mod decide;
+mod group;
 mod ledger;
 mod migrate;
 mod report;

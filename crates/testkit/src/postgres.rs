@@ -123,6 +123,16 @@ impl Postgres {
         String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 
+    /// How many lines of its log have this in them.
+    ///
+    /// # Panics
+    /// When there is no log.
+    #[must_use]
+    pub fn logged(&self, what: &str) -> usize {
+        let log = fs::read_to_string(self.dir.path().join("log")).expect("a log");
+        log.lines().filter(|line| line.contains(what)).count()
+    }
+
     /// The port of the loopback interface that it listens on.
     #[must_use]
     pub const fn port(&self) -> u16 {

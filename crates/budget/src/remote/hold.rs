@@ -33,20 +33,21 @@ struct RemoteHold<B: Backend> {
 pub(super) struct Uncounted;
 
 /// What its extensions share with it: they may outlive it.
-struct Open<B: Backend> {
+pub(super) struct Open<B: Backend> {
     inner: Arc<Inner<B>>,
     id: HoldId,
     call: HoldId,
     budgets: Arc<[Budget]>,
-    /// Whether this process alone has made it.
-    own: bool,
     amounts: Mutex<Amounts>,
 }
 
-struct Amounts {
+#[derive(Clone, Copy)]
+pub(super) struct Amounts {
     held: Usd,
     /// How much of that is of this process's own share.
     of_share: Usd,
+    /// Whether this process alone has made it, and the machine was not told since.
+    own: bool,
     ended: bool,
 }
 
@@ -76,12 +77,13 @@ impl<B: Backend> Asking<B> {
     pub(super) fn held(mut self, amount: Usd, of_share: Usd, own: bool) -> Held {
         let Claim { id, call, budgets, .. } = self.claim.clone();
         let slot = self.slot.take().expect("invariant: a reservation is made or refused, once");
-        if self.sent {
-            self.inner.open().insert(id);
-        }
-        let amounts = Mutex::new(Amounts { held: amount, of_share, ended: false });
+        self.inner.open().insert(id);
+        let amounts = Mutex::new(Amounts { held: amount, of_share, own, ended: false });
         let inner = Arc::clone(&self.inner);
-        let open = Arc::new(Open { inner, id, call, budgets, own, amounts });
+        let open = Arc::new(Open { inner, id, call, budgets, amounts });
+        if own {
+            open.inner.untold().insert(id, Arc::downgrade(&open));
+        }
         Held { amount, hold: Box::new(RemoteHold { open, slot }) }
     }
 }
@@ -117,6 +119,7 @@ impl<B: Backend> RemoteHold<B> {
             inner.known.settle(budgets, set_aside, of_share, inner.link.clock().now());
         }
         inner.open().remove(id);
+        inner.untold().remove(id);
         let at = inner.link.clock().now();
         let settlement = Settlement::new(*id, *call, Arc::clone(budgets), charge, at);
         self.slot.put(Queued { settlement, of_share });
@@ -125,7 +128,7 @@ impl<B: Backend> RemoteHold<B> {
 
 impl<B: Backend> Hold for RemoteHold<B> {
     fn extend(&self, least: Usd, most: Usd) -> Reply<Result<Usd, Refused>> {
-        if self.open.own || !self.open.inner.link.is_here() {
+        if self.open.amounts().own || !self.open.inner.link.is_here() {
             return Reply::Ready(self.open.extend_away(least, most));
         }
         let open = Arc::clone(&self.open);
@@ -156,8 +159,8 @@ impl Hold for Uncounted {
 // ===== impl Open =====
 
 impl<B: Backend> Open<B> {
-    async fn extend(&self, least: Usd, most: Usd) -> Result<Usd, Refused> {
-        let Self { inner, budgets, .. } = self;
+    async fn extend(self: &Arc<Self>, least: Usd, most: Usd) -> Result<Usd, Refused> {
+        let Self { inner, budgets, .. } = &**self;
         let claim = Claim::new(self.id, self.call, Arc::clone(budgets), least, most);
         match inner.link.ask(inner.backend.extend(&claim, inner.hold_ttl)).await {
             Ok(Ok(granted)) => {
@@ -175,7 +178,7 @@ impl<B: Backend> Open<B> {
     }
 
     /// Extends it by the policy.
-    fn extend_away(&self, least: Usd, most: Usd) -> Result<Usd, Refused> {
+    fn extend_away(self: &Arc<Self>, least: Usd, most: Usd) -> Result<Usd, Refused> {
         let mut amounts = self.amounts();
         if amounts.ended {
             return Err(Refused::Unavailable("the reservation was settled"));
@@ -185,7 +188,33 @@ impl<B: Backend> Open<B> {
         if of_share {
             amounts.of_share += more;
         }
+        self.inner.untold().insert(self.id, Arc::downgrade(self));
         Ok(more)
+    }
+
+    /// What the machine is to hold.
+    pub(super) fn to_adopt(&self) -> (Claim, Amounts) {
+        let amounts = *self.amounts();
+        let claim = Claim::new(self.id, self.call, Arc::clone(&self.budgets), amounts.held, amounts.held);
+        (claim, amounts)
+    }
+
+    /// Takes note that the machine holds what was set aside by then.
+    pub(super) fn adopted(&self, then: Amounts) {
+        let Self { inner, id, budgets, .. } = self;
+        let mut amounts = self.amounts();
+        // It has ended: what it came to is on its way.
+        if amounts.ended {
+            return;
+        }
+        amounts.own = false;
+        amounts.of_share = amounts.of_share.saturating_sub(then.of_share);
+        if amounts.held == then.held {
+            inner.untold().remove(id);
+        }
+        if !then.of_share.is_zero() {
+            inner.known.adopted(budgets, then.of_share, inner.link.clock().now());
+        }
     }
 
     fn amounts(&self) -> MutexGuard<'_, Amounts> {

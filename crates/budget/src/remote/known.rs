@@ -116,6 +116,18 @@ impl Known {
         }
     }
 
+    /// Takes note that the machine holds what this process had set aside by itself.
+    pub(super) fn adopted(&self, budgets: &[Budget], amount: Usd, now: SystemTime) {
+        let lines = self.lines(budgets);
+        let mut locked = self.lock(&lines, now);
+        for line in &lines {
+            if let Some(entry) = locked.get(line.key) {
+                entry.unposted = entry.unposted.saturating_sub(amount);
+                entry.balance.held += amount;
+            }
+        }
+    }
+
     /// Takes note that what was spent has been posted.
     pub(super) fn posted(&self, budgets: &[Budget], spent: Usd, now: SystemTime) {
         let lines = self.lines(budgets);

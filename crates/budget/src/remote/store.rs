@@ -1,10 +1,10 @@
 //! The store: what stands between the layer and a ledger on another machine.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -12,10 +12,11 @@ use ziggurat_core::{Asked, Away, Budget, Clock, Link, OnAway, Usd, Work};
 
 use super::{
     Backend, Settlement,
-    hold::{Asking, Queued, Uncounted},
+    hold::{Asking, Open, Queued, Uncounted},
     known::Known,
+    watch::Watch,
 };
-use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
+use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::Alerts};
 
 /// Keeps holds and postings on another machine, that several nodes share: one round trip a reservation under a deadline, and none that is
 /// waited for when a call ends. Cheap to clone; clones are one. For [`Ledger::new`](crate::Ledger::new).
@@ -25,8 +26,8 @@ use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
 ///
 /// # When the machine is away
 /// After three calls in a row without an answer it is known to be away, and callers are answered at once by [`Remote::on_away`]; so is the
-/// call that ran into the deadline, and a stream that has to set aside more. What was set aside by this process alone stays with it, and is
-/// posted when the machine is back.
+/// call that ran into the deadline, and a stream that has to set aside more. When the machine is back it is told first of all what was set
+/// aside by this process alone and is still open, and holds that from then on, whatever fits; what has ended meanwhile is posted.
 ///
 /// A reservation whose budgets have no cap is never asked for: its call passes, and is posted at its end, as long as there is a place for it.
 ///
@@ -34,18 +35,27 @@ use crate::{Balance, Claim, Held, HoldId, Refused, Reply, Store};
 /// left of it when the machine last spoke of it, divided by so many nodes: once, until the machine speaks of it again. So it does not
 /// grow with the number of absences, nor when a window ends meanwhile. An account of which this process has heard nothing has nothing.
 ///
+/// So what is spent and held in an account exceeds its cap by at most what processes gave without the machine: with `Local`, for each of
+/// them its part of what was left when it last heard, and all together what was left, where all heard the same. Nothing that the machine
+/// decides adds to that once a process has told it, which is before that process, but not before others, asks it again; what is given in
+/// the round trip in between is told with the next, within a second. A hold that the machine itself had made and that expired there
+/// meanwhile stays posted with what it had then, until it is settled.
+///
 /// # Limits
 /// At most [`Remote::capacity`] reservations are open or on their way to be posted; more are refused as [`Refused::Unavailable`], under
 /// every policy: nothing that was spent is lost as long as the process lives. Where the last 100,000 accounts stand is remembered.
-pub struct Remote<B>(Arc<Inner<B>>);
+pub struct Remote<B: Backend>(Arc<Inner<B>>);
 
-pub(super) struct Inner<B> {
+pub(super) struct Inner<B: Backend> {
     pub(super) backend: B,
     pub(super) link: Arc<Link<Queued>>,
     pub(super) hold_ttl: Duration,
     pub(super) known: Known,
+    watch: Option<Watch>,
     /// Holds that are, or may be, open there.
     open: Mutex<HashSet<HoldId>>,
+    /// Holds of which the machine does not know all that was set aside.
+    untold: Mutex<HashMap<HoldId, Weak<Open<B>>>>,
 }
 
 // ===== impl Remote =====
@@ -59,7 +69,9 @@ impl<B: Backend> Remote<B> {
             link: Arc::new(Link::new("budgets")),
             hold_ttl: HOLD_TTL,
             known: Known::new(),
+            watch: None,
             open: Mutex::default(),
+            untold: Mutex::default(),
         }))
     }
 
@@ -98,6 +110,25 @@ impl<B: Backend> Remote<B> {
     #[must_use]
     pub fn capacity(self, reservations: usize) -> Self {
         self.change_link(|link| link.set_capacity(reservations))
+    }
+
+    /// Tells when an account's spending reaches its soft amount, or so many percent of its cap, as [`Ledger::on_alert`] does: once for each
+    /// in a window, by the process whose settlement reached it. `deliver` is called by the worker. All that share a ledger tell of the same
+    /// percents. What the machine posts itself, as it does with holds that have expired, is told with the account's next settlement. What
+    /// was told is not told again in that window when it is reached again; but a cap or a soft amount that was raised since is. Of a
+    /// process that dies as it is about to tell, nobody tells.
+    ///
+    /// [`Ledger::on_alert`]: crate::Ledger::on_alert
+    ///
+    /// # Panics
+    /// When the store was cloned or used before.
+    #[must_use]
+    pub fn on_alert(
+        self,
+        percents: impl IntoIterator<Item = u8>,
+        deliver: impl Fn(&Alert) + Send + Sync + 'static,
+    ) -> Self {
+        self.change(|inner| inner.watch = Some(Watch::new(Alerts::new(percents, deliver))))
     }
 
     /// Sets the clock; the system's unless set.
@@ -193,13 +224,13 @@ impl<B: Backend> Store for Remote<B> {
     }
 }
 
-impl<B> Clone for Remote<B> {
+impl<B: Backend> Clone for Remote<B> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<B> fmt::Debug for Remote<B> {
+impl<B: Backend> fmt::Debug for Remote<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("link", &self.0.link).finish_non_exhaustive()
     }
@@ -208,7 +239,8 @@ impl<B> fmt::Debug for Remote<B> {
 /// Asks the machine. What is dropped on the way is released there, as it may have been set aside.
 async fn reserve<B: Backend>(inner: Arc<Inner<B>>, mut asking: Asking<B>) -> Result<Held, Refused> {
     let claim = asking.sent();
-    match inner.link.ask(inner.backend.reserve(&claim, inner.hold_ttl)).await {
+    let patience = claim.patience.clone().unwrap_or_default();
+    match inner.link.ask_within(&patience, inner.backend.reserve(&claim, inner.hold_ttl)).await {
         Ok(Ok(granted)) => {
             inner.known.note(&claim.budgets, &granted.balances, inner.link.clock().now());
             Ok(asking.held(granted.amount, Usd::ZERO, false))
@@ -228,6 +260,22 @@ impl<B: Backend> Inner<B> {
     pub(super) fn open(&self) -> MutexGuard<'_, HashSet<HoldId>> {
         // Nothing panics while it is held.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn untold(&self) -> MutexGuard<'_, HashMap<HoldId, Weak<Open<B>>>> {
+        // Nothing panics while it is held.
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the machine hold what was set aside without it.
+    async fn adopt(&self) -> Result<(), Away> {
+        let untold: Vec<_> = self.untold().values().filter_map(Weak::upgrade).collect();
+        for some in untold.chunks(MOST_ADOPTED) {
+            let (claims, then): (Vec<_>, Vec<_>) = some.iter().map(|open| open.to_adopt()).unzip();
+            self.backend.adopt(&claims, self.hold_ttl).await?;
+            some.iter().zip(then).for_each(|(open, then)| open.adopted(then));
+        }
+        Ok(())
     }
 
     /// What the policy gives: how much, and whether it is of this process's share.
@@ -251,6 +299,17 @@ impl<B: Backend> Inner<B> {
         }
     }
 
+    /// Asks the machine what is to be told, and tells it.
+    async fn tell(&self) -> Result<(), Away> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let marks = watch.due();
+        if !marks.is_empty() {
+            let told = self.backend.tell(&marks).await?;
+            watch.answered(marks, &told, self.link.clock().now());
+        }
+        Ok(())
+    }
+
     /// A reservation by the policy. It keeps its id: if the machine has made it after all, it ends with the same settlement.
     fn reserve_away(&self, asking: Asking<B>) -> Result<Held, Refused> {
         let claim = asking.claim();
@@ -266,7 +325,13 @@ impl<B: Backend> Work for Inner<B> {
     fn settle<'a>(&'a self, batch: &'a [Queued]) -> Asked<'a, ()> {
         Box::pin(async move {
             let batch: Vec<Settlement> = batch.iter().map(|queued| queued.settlement.clone()).collect();
-            self.backend.settle(&batch).await
+            let spent = self.backend.settle(&batch).await?;
+            if let Some(watch) = &self.watch {
+                watch.note(&batch, &spent, self.link.clock().now());
+            }
+            // It has been posted all the same: what is not told now is told later.
+            let _later = self.tell().await;
+            Ok(())
         })
     }
 
@@ -282,13 +347,39 @@ impl<B: Backend> Work for Inner<B> {
     }
 
     fn renew<'a>(&'a self, batch: &'a [HoldId]) -> Asked<'a, ()> {
-        self.backend.renew(batch, self.hold_ttl)
+        Box::pin(async move {
+            // Before anything else is decided there: what it does not know of it would give away again.
+            self.adopt().await?;
+            self.backend.renew(batch, self.hold_ttl).await
+        })
+    }
+
+    fn probe(&self) -> Asked<'_, ()> {
+        self.backend.renew(&[NOBODY], self.hold_ttl)
     }
 
     fn keep(&self) -> Asked<'_, ()> {
-        Box::pin(async move { self.backend.expire().await.map(|_| ()) })
+        Box::pin(async move {
+            self.adopt().await?;
+            // What is left for the next second leaves as little room as it did.
+            for _ in 0..MOST_EXPIRIES {
+                if self.backend.expire().await? == 0 {
+                    break;
+                }
+            }
+            self.tell().await
+        })
     }
 }
+
+/// Steps of what expires in a second.
+const MOST_EXPIRIES: usize = 4;
+
+/// A hold that nobody has.
+const NOBODY: HoldId = HoldId(0);
+
+/// Holds that are adopted in one round trip.
+const MOST_ADOPTED: usize = 128;
 
 const SET_UP: &str = "a store is set up before it is cloned or used";
 

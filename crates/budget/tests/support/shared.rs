@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 use ziggurat_budget::{
     Balance, Charge, Claim, Flags, Held, HoldId, Refused, Store,
-    remote::{Backend, Granted, Remote, Settlement},
+    remote::{Backend, Granted, Mark, Remote, Settlement, Told},
 };
 use ziggurat_core::{Account, Asked, Away, Budget, Scope, Usd, Window};
 
@@ -69,8 +69,11 @@ pub(crate) struct State {
     /// Round trips that were begun.
     pub(crate) asked: usize,
     pub(crate) renewals: usize,
+    /// How many steps it would take to post what has expired.
+    pub(crate) backlog: usize,
     accounts: HashMap<Account, (Usd, Usd)>,
     holds: HashMap<HoldId, Hold>,
+    told: HashMap<(Account, u8), (Usd, HoldId)>,
 }
 
 enum Hold {
@@ -81,8 +84,8 @@ enum Hold {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let (accounts, holds) = Default::default();
-        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, accounts, holds };
+        let (accounts, holds, told) = Default::default();
+        let state = State { mode: Mode::Answers, asked: 0, renewals: 0, backlog: 0, accounts, holds, told };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -186,6 +189,21 @@ impl State {
         Ok(Granted::new(more, self.balances(&claim.budgets)))
     }
 
+    fn adopt(&mut self, claim: &Claim, ttl: Duration) {
+        let until = Instant::now() + ttl;
+        let had = match self.holds.get(&claim.id) {
+            None => Usd::ZERO,
+            Some(Hold::Open { amount, .. }) => *amount,
+            Some(Hold::Expired { .. } | Hold::Ended(_)) => return,
+        };
+        let more = claim.most.saturating_sub(had);
+        for budget in &*claim.budgets {
+            self.accounts.entry(budget.account.clone()).or_default().1 += more;
+        }
+        let budgets = Arc::clone(&claim.budgets);
+        self.holds.insert(claim.id, Hold::Open { amount: had + more, budgets, until });
+    }
+
     fn settle(&mut self, settlement: &Settlement) {
         let (mut free, mut unpost) = (Usd::ZERO, Usd::ZERO);
         match self.holds.get(&settlement.id) {
@@ -202,7 +220,28 @@ impl State {
         self.holds.insert(settlement.id, Hold::Ended(settlement.charge));
     }
 
+    fn tell(&mut self, mark: &Mark) -> Told {
+        let spent = self.balances(std::slice::from_ref(&mark.budget))[0].spent;
+        if spent < mark.amount {
+            return Told::Below;
+        }
+        let key = (mark.budget.account.clone(), mark.kind());
+        match self.told.get(&key) {
+            Some((amount, by)) if mark.amount < *amount || (mark.amount == *amount && mark.by != *by) => {
+                Told::Before { again_at: None }
+            }
+            _ => {
+                self.told.insert(key, (mark.amount, mark.by));
+                Told::Now { spent, again_at: None }
+            }
+        }
+    }
+
     fn expire(&mut self) -> usize {
+        if self.backlog > 0 {
+            self.backlog -= 1;
+            return 1;
+        }
         let (now, mut expired) = (Instant::now(), 0);
         for hold in self.holds.values_mut() {
             let Hold::Open { amount, budgets, until } = hold else { continue };
@@ -233,9 +272,23 @@ impl Backend for Machine {
         self.act(move |state| state.extend(&claim))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
+        let claims = claims.to_vec();
+        self.act(move |state| claims.iter().for_each(|claim| state.adopt(claim, ttl)))
+    }
+
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
         let batch = batch.to_vec();
-        self.act(move |state| batch.iter().for_each(|settlement| state.settle(settlement)))
+        self.act(move |state| {
+            batch.iter().for_each(|settlement| state.settle(settlement));
+            let budgets = batch.iter().flat_map(|settlement| settlement.budgets.iter().cloned());
+            state.balances(&budgets.collect::<Vec<_>>()).iter().map(|balance| balance.spent).collect()
+        })
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        let marks = marks.to_vec();
+        self.act(move |state| marks.iter().map(|mark| state.tell(mark)).collect())
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {

@@ -3,8 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -13,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Away, Clock, OnAway, PROBE_EVERY, Presence};
+use crate::{Away, Clock, OnAway, PROBE_EVERY, Patience, Presence};
 
 /// What a process keeps of a store on another machine: whether it is there, and the settlements that are on their way to it.
 ///
@@ -149,6 +151,22 @@ impl<T> Link<T> {
         self.within(self.deadline, true, asked).await
     }
 
+    /// As [`Link::ask`], and no longer than a call's patience lasts. That a store did not answer in less than half of its time is not held
+    /// against it.
+    ///
+    /// # Errors
+    /// [`Away`] when none came in time, or the store failed.
+    pub async fn ask_within<R>(
+        &self,
+        patience: &Patience,
+        asked: impl Future<Output = Result<R, Away>>,
+    ) -> Result<R, Away> {
+        let (start, time) = (Instant::now(), patience.left(self.deadline));
+        let answer = self.within(time, true, asked).await;
+        patience.waited(start.elapsed());
+        answer
+    }
+
     /// As [`Link::ask`], for what nobody waits for.
     pub(super) async fn keep(&self, asked: impl Future<Output = Result<(), Away>>) -> Result<(), Away> {
         self.within(self.patience(), true, asked).await
@@ -189,15 +207,19 @@ impl<T> Link<T> {
         asked: impl Future<Output = Result<R, Away>>,
     ) -> Result<R, Away> {
         let start = Instant::now();
-        let answer = match timeout(time, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Away::new(format!("no answer within {time:?}"))),
+        let mut asked = pin!(asked);
+        let answer = match timeout(time, &mut asked).await {
+            Ok(answer) => Some(answer),
+            Err(_) => look_again(asked).await,
         };
+        let hasty = answer.is_none() && time * 2 < self.deadline;
+        let answer = answer.unwrap_or_else(|| Err(Away::new(format!("no answer within {time:?}"))));
         match &answer {
             // What nobody waited for says nothing when it took longer than callers wait. One that is away is back when the worker has
             // found it: a single answer that was on its way does not say so.
             Ok(_) if tells && self.is_here() && start.elapsed() <= self.deadline => self.found(),
             Ok(_) => {}
+            Err(_) if hasty => {}
             Err(why) => self.failed(start, why),
         }
         answer
@@ -225,6 +247,19 @@ impl<T> fmt::Debug for Link<T> {
             .field("here", &self.is_here())
             .finish_non_exhaustive()
     }
+}
+
+/// An answer that has arrived, where this process was too busy to see it in time: a store is not away because of that. Costs as long as it
+/// takes to turn to all that is to be done here, a few times.
+async fn look_again<R>(mut asked: Pin<&mut impl Future<Output = R>>) -> Option<R> {
+    for _ in 0..LOOKS {
+        tokio::task::yield_now().await;
+        let answer = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx))).await;
+        if let Poll::Ready(answer) = answer {
+            return Some(answer);
+        }
+    }
+    None
 }
 
 // ===== impl Slot =====
@@ -258,5 +293,43 @@ impl<T> fmt::Debug for Slot<T> {
 /// Unless set.
 const DEADLINE: Duration = Duration::from_millis(50);
 
+/// How often is looked for an answer after the deadline: the socket, the task that reads it, whoever that wakes, and the same for the
+/// question before it.
+const LOOKS: usize = 8;
+
 /// Unless set.
 const CAPACITY: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        join,
+        sync::oneshot,
+        task::yield_now,
+        time::{advance, pause},
+    };
+
+    use super::*;
+
+    /// Asks for what comes after the deadline, when so many others have had their turn.
+    async fn ask_behind(others: usize) -> Result<u8, Away> {
+        let (link, (tell, told)) = (Link::<()>::new("things"), oneshot::channel());
+        let asked = link.ask(async { told.await.map_err(|_| Away::new("gone")) });
+        let busy = async {
+            advance(DEADLINE * 3).await;
+            for _ in 0..others {
+                yield_now().await;
+            }
+            let _gone = tell.send(7);
+        };
+        join!(asked, busy).0
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_this_process_was_too_busy_to_see_counts() {
+        pause();
+        assert_eq!(ask_behind(0).await, Ok(7));
+        assert_eq!(ask_behind(LOOKS - 2).await, Ok(7));
+        assert_eq!(ask_behind(LOOKS * 3).await, Err(Away::new("no answer within 50ms")));
+    }
+}

@@ -25,8 +25,13 @@ pub trait Work: Send + Sync {
     /// Renews some of what is open.
     fn renew<'a>(&'a self, batch: &'a [Self::Open]) -> Asked<'a, ()>;
 
-    /// What is asked about once a second, and to find out whether the store is there: one round trip, whatever it answers.
-    fn keep(&self) -> Asked<'_, ()>;
+    /// What is asked to find out whether the store is there: one round trip, however much there is to do.
+    fn probe(&self) -> Asked<'_, ()>;
+
+    /// What is to be done about once a second.
+    fn keep(&self) -> Asked<'_, ()> {
+        self.probe()
+    }
 }
 
 /// How far the worker is.
@@ -114,7 +119,7 @@ impl<T: Clone + Send + Sync> Link<T> {
     /// they may be kept waiting.
     async fn is_found<W: Work<Item = T>>(&self, work: &W, next: &mut Progress) -> bool {
         // First of all: what is open here must not expire by the very question.
-        if self.renew(work).await.is_err() || !self.probe(work.keep()).await {
+        if self.renew(work).await.is_err() || !self.probe(work.probe()).await {
             return false;
         }
         let until = Instant::now() + CATCH_UP;

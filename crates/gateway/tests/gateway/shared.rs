@@ -4,6 +4,7 @@ mod away;
 mod budgets;
 mod keys;
 mod limits;
+mod secure;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ziggurat_core::{Asked, Clock, Limit, Link, Measure, OnAway, Scope, Work};
+use ziggurat_core::{Asked, Clock, Limit, Link, Measure, OnAway, Patience, Scope, Work};
 
 use super::{Backend, Correction, TakeId, levels::Levels, ticket::RemoteTicket};
 use crate::{Ask, Level, MemoryStore, Quota, Refused, Reply, Store, Taken, Ticket, Used};
@@ -165,6 +165,15 @@ impl<B: Backend> Remote<B> {
 
 impl<B: Backend> Store for Remote<B> {
     fn take(&self, asks: &[Ask], now: SystemTime) -> Reply<Result<Taken, Refused>> {
+        self.take_within(asks, now, &Patience::default())
+    }
+
+    fn take_within(
+        &self,
+        asks: &[Ask],
+        now: SystemTime,
+        patience: &Patience,
+    ) -> Reply<Result<Taken, Refused>> {
         let inner = &self.0;
         if !inner.link.is_here() {
             return inner.away(asks, now);
@@ -172,7 +181,11 @@ impl<B: Backend> Store for Remote<B> {
         let Some(ticket) = RemoteTicket::new(inner, asks) else {
             return Reply::Ready(Err(Refused::Unavailable("as many calls as may be are open")));
         };
-        Reply::Later(Box::pin(take(Arc::clone(inner), ticket, now)))
+        Reply::Later(Box::pin(take(Arc::clone(inner), ticket, now, patience.clone())))
+    }
+
+    fn may_wait(&self) -> bool {
+        true
     }
 
     fn level(&self, limit: &Limit, now: SystemTime) -> Option<Level> {
@@ -197,9 +210,10 @@ async fn take<B: Backend>(
     inner: Arc<Inner<B>>,
     mut ticket: RemoteTicket<B>,
     now: SystemTime,
+    patience: Patience,
 ) -> Result<Taken, Refused> {
     let (id, asks) = ticket.asking();
-    match inner.link.ask(inner.backend.take(id, &asks, inner.lease)).await {
+    match inner.link.ask_within(&patience, inner.backend.take(id, &asks, inner.lease)).await {
         Ok(Ok(granted)) => {
             inner.levels.note(&asks, &granted.levels, now);
             let quota: Quota = granted.levels.iter().copied().collect();
@@ -272,7 +286,7 @@ impl<B: Backend> Work for Inner<B> {
         self.backend.renew(batch, self.lease)
     }
 
-    fn keep(&self) -> Asked<'_, ()> {
+    fn probe(&self) -> Asked<'_, ()> {
         self.backend.renew(&self.nobody, self.lease)
     }
 }

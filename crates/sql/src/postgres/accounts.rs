@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
+use sqlx::{Postgres, postgres::PgArguments, query, query::Query};
 use ziggurat_core::{Account, Budget, Scope, ScopeKind, Usd, Window};
 
 use crate::time::{micros, time_of};
@@ -12,19 +13,7 @@ use crate::time::{micros, time_of};
 pub(super) struct Accounts<'a> {
     pub(super) keys: Vec<Vec<u8>>,
     budgets: Vec<&'a Budget>,
-    /// The smallest cap of each.
-    caps: Vec<Usd>,
     numbers: HashMap<&'a Account, usize>,
-}
-
-/// Names, as they are written.
-pub(super) struct Names {
-    pub(super) kinds: Vec<&'static str>,
-    pub(super) scopes: Vec<String>,
-    pub(super) models: Vec<Option<String>>,
-    pub(super) periods: Vec<String>,
-    /// Nanoseconds of a slice, of rolling windows.
-    pub(super) slices: Vec<Option<i64>>,
 }
 
 // ===== impl Accounts =====
@@ -33,13 +22,9 @@ impl<'a> Accounts<'a> {
     /// Adds the account of a budget. Gives its place.
     pub(super) fn add(&mut self, budget: &'a Budget) -> usize {
         let number = *self.numbers.entry(&budget.account).or_insert(self.keys.len());
-        match self.caps.get_mut(number) {
-            Some(cap) => *cap = (*cap).min(budget.cap),
-            None => {
-                self.keys.push(key(&budget.account));
-                self.budgets.push(budget);
-                self.caps.push(budget.cap);
-            }
+        if number == self.keys.len() {
+            self.keys.push(key(&budget.account));
+            self.budgets.push(budget);
         }
         number
     }
@@ -60,25 +45,23 @@ impl<'a> Accounts<'a> {
         self.budgets.iter().flat_map(of).collect()
     }
 
-    /// The caps, in pico-dollars.
-    pub(super) fn caps(&self) -> Vec<String> {
-        self.caps.iter().copied().map(pico).collect()
-    }
-
-    pub(super) fn names(&self) -> Names {
+    /// The statement that makes them where they are not there.
+    pub(super) fn make(&self) -> Query<'_, Postgres, PgArguments> {
         let accounts = || self.budgets.iter().map(|budget| &budget.account);
-        Names {
-            kinds: accounts().map(|account| account.scope.kind.name()).collect(),
-            scopes: accounts().map(|account| escape(&account.scope.id)).collect(),
-            models: accounts().map(|account| account.models.as_deref().map(escape)).collect(),
-            periods: accounts().map(|account| escape(&account.period)).collect(),
-            slices: self.budgets.iter().map(|budget| slice(&budget.window)).collect(),
-        }
-    }
-
-    /// The budget that an account was first added with.
-    pub(super) fn budget(&self, number: usize) -> Option<(&'a Account, Usd)> {
-        Some((&self.budgets.get(number)?.account, *self.caps.get(number)?))
+        let kinds: Vec<&str> = accounts().map(|account| account.scope.kind.name()).collect();
+        let scopes: Vec<String> = accounts().map(|account| escape(&account.scope.id)).collect();
+        let models: Vec<Option<String>> =
+            accounts().map(|account| account.models.as_deref().map(escape)).collect();
+        let periods: Vec<String> = accounts().map(|account| escape(&account.period)).collect();
+        // Nanoseconds of a slice, of rolling windows.
+        let slices: Vec<Option<i64>> = self.budgets.iter().map(|budget| slice(&budget.window)).collect();
+        query("SELECT 1 FROM ziggurat_accounts($1, $2, $3, $4, $5, $6)")
+            .bind(&self.keys)
+            .bind(kinds)
+            .bind(scopes)
+            .bind(models)
+            .bind(periods)
+            .bind(slices)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt, str::FromStr, time::Duration};
 
+use futures_util::future::try_join_all;
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::migrate;
+use super::{decide, migrate};
 use crate::error::BoxError;
 
 /// How a database is used.
@@ -17,6 +18,7 @@ pub struct Options {
     max_connections: u32,
     acquire_timeout: Duration,
     statement_timeout: Duration,
+    lock_timeout: Duration,
     start_timeout: Duration,
     migrate: bool,
 }
@@ -26,6 +28,7 @@ pub struct Options {
 pub struct Pool {
     inner: PgPool,
     statement_timeout: Duration,
+    lock_timeout: Duration,
 }
 
 /// Why a database cannot be used. Says nothing of the password.
@@ -92,8 +95,11 @@ pub async fn connect(url: &str, options: Options) -> Result<Pool, ConnectError> 
                 Ok(true)
             })
         })
+        .after_connect(|connection, _| Box::pin(decide::warm(connection)))
         .connect_lazy_with(at);
-    Ok(Pool { inner, statement_timeout: options.statement_timeout })
+    ready(&inner, options.start_timeout).await?;
+    let Options { statement_timeout, lock_timeout, .. } = options;
+    Ok(Pool { inner, statement_timeout, lock_timeout })
 }
 
 async fn prepare(at: &PgConnectOptions, migrate: bool) -> Result<(), ConnectError> {
@@ -107,8 +113,22 @@ async fn prepare(at: &PgConnectOptions, migrate: bool) -> Result<(), ConnectErro
     connection.close().await.map_err(failed)
 }
 
+/// Waits until some connections are there: the first calls would wait for them.
+async fn ready(pool: &PgPool, timeout: Duration) -> Result<(), ConnectError> {
+    let one = async |_| loop {
+        match pool.acquire().await {
+            // A start has more time than a call.
+            Err(sqlx::Error::PoolTimedOut) => {}
+            acquired => return acquired,
+        }
+    };
+    let all = try_join_all((0..pool.options().get_min_connections()).map(one));
+    let ready = tokio::time::timeout(timeout, all).await.map_err(|_| ConnectError::Elapsed)?;
+    ready.map(drop).map_err(|error| ConnectError::Database(error.into()))
+}
+
 /// Connections that are kept open.
-const READY: u32 = 8;
+const READY: u32 = 4;
 
 // ===== impl Options =====
 
@@ -134,6 +154,14 @@ impl Options {
         self
     }
 
+    /// Sets how long a decision of the ledger waits for an account that somebody else has locked, before it is given up there; 150 ms
+    /// unless set. Whoever asked has given up before by a deadline of its own, and the next ones need the connection.
+    #[must_use]
+    pub const fn lock_timeout(mut self, after: Duration) -> Self {
+        self.lock_timeout = after;
+        self
+    }
+
     /// Sets how long [`connect`] may take, with the migration of the schema or the wait for another node's; a minute unless set.
     #[must_use]
     pub const fn start_timeout(mut self, after: Duration) -> Self {
@@ -155,6 +183,7 @@ impl Default for Options {
             max_connections: 16,
             acquire_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(2),
+            lock_timeout: Duration::from_millis(150),
             start_timeout: Duration::from_secs(60),
             migrate: true,
         }
@@ -172,6 +201,11 @@ impl Pool {
     /// How long a statement may take.
     pub(crate) const fn statement_timeout(&self) -> Duration {
         self.statement_timeout
+    }
+
+    /// How long a decision waits for a lock.
+    pub(crate) const fn lock_timeout(&self) -> Duration {
+        self.lock_timeout
     }
 
     /// Closes the connections, once they are given back.

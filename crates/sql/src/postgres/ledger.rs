@@ -12,13 +12,15 @@ use std::{
 use sqlx::{Row, postgres::PgRow, query};
 use ziggurat_budget::{
     Balance, Claim, HoldId, Refused,
-    remote::{Backend, Granted, Settlement},
+    remote::{Backend, Granted, Mark, Settlement, Told},
 };
-use ziggurat_core::{Asked, Away, Budget, Clock};
+use ziggurat_core::{Asked, Away, Budget, Clock, Usd};
 
 use super::{
     Pool,
     accounts::{Accounts, pico, usd},
+    decide::{How, Question},
+    group::Group,
     statement::{Repeat, away},
 };
 use crate::{
@@ -28,13 +30,16 @@ use crate::{
 
 /// A ledger that several nodes share, in a PostgreSQL database.
 ///
-/// Every decision is one call of a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
-/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once. Clones share the pool.
+/// Decisions are made by a function there, which locks the accounts in a fixed order, counts, and sets aside or refuses. So a cap
+/// holds whatever the nodes do at the same time, nobody waits in a circle, and what was settled is posted once. While one statement decides
+/// on an account, whoever needs that account waits, and the next statement decides on all of them, one after the other. Clones share the
+/// pool and the wait.
 #[derive(Clone, Debug)]
 pub struct PostgresLedger {
     pub(super) pool: Pool,
     /// Tests tell the time; else the server does.
     clock: Option<Clock>,
+    group: Group,
     /// By how many microseconds the server's clock was ahead of ours, when that mattered last.
     ahead: Arc<AtomicI64>,
 }
@@ -55,7 +60,7 @@ impl PostgresLedger {
     /// A ledger in a database. Pools of one database share it.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, clock: None, ahead: Arc::default() }
+        Self { pool, clock: None, group: Group::default(), ahead: Arc::default() }
     }
 
     /// Goes by this clock in the place of the server's: for tests, as clocks of nodes differ.
@@ -77,7 +82,11 @@ impl PostgresLedger {
     }
 
     /// Asks until it is answered: once, unless accounts are new or our clock is in another period than the server's.
-    async fn ask<F>(&self, accounts: &Accounts<'_>, ask: impl Fn(Vec<i64>) -> F) -> Result<PgRow, Away>
+    pub(super) async fn ask<F>(
+        &self,
+        accounts: &Accounts<'_>,
+        ask: impl Fn(Vec<i64>) -> F,
+    ) -> Result<PgRow, Away>
     where
         F: Future<Output = Result<PgRow, Away>>,
     {
@@ -96,59 +105,19 @@ impl PostgresLedger {
     }
 
     async fn make(&self, accounts: &Accounts<'_>) -> Result<(), Away> {
-        let names = accounts.names();
-        let statement = || {
-            query("SELECT 1 FROM ziggurat_accounts($1, $2, $3, $4, $5, $6)")
-                .bind(&accounts.keys)
-                .bind(&names.kinds)
-                .bind(&names.scopes)
-                .bind(&names.models)
-                .bind(&names.periods)
-                .bind(&names.slices)
-        };
-        self.pool.row(Repeat::Same, statement).await.map(drop)
+        self.pool.row(Repeat::Same, || accounts.make()).await.map(drop)
     }
 
-    async fn decide(
-        &self,
-        claim: &Claim,
-        ttl: Duration,
-        extend: bool,
-    ) -> Result<Result<Granted, Refused>, Away> {
-        let mut accounts = Accounts::default();
-        let places: Vec<usize> = claim.budgets.iter().map(|budget| accounts.add(budget)).collect();
-        let (id, call) = (bytes(claim.id), bytes(claim.call));
-        let (caps, least, most) = (accounts.caps(), pico(claim.least), pico(claim.most));
-        let repeat = if extend { Repeat::Never } else { Repeat::Same };
-        let row = self
-            .ask(&accounts, async |periods| {
-                let statement = || {
-                    query(RESERVE)
-                        .bind(&id[..])
-                        .bind(&call[..])
-                        .bind(&accounts.keys)
-                        .bind(&periods)
-                        .bind(&caps)
-                        .bind(&least)
-                        .bind(&most)
-                        .bind(span(ttl))
-                        .bind(extend)
-                        .bind(self.told())
-                };
-                self.pool.row(repeat, statement).await
-            })
-            .await?;
-        decision(&row, &accounts, &places).map_err(|error| away(&error))
-    }
-
-    async fn settle_some(&self, batch: &[Settlement]) -> Result<(), Away> {
+    async fn settle_some(&self, batch: &[Settlement]) -> Result<Vec<Usd>, Away> {
         let mut accounts = Accounts::default();
         let mut rows = Rows::default();
         let mut seen = HashSet::new();
         for settlement in batch.iter().filter(|settlement| seen.insert(settlement.id)) {
             rows.push(settlement, &mut accounts);
         }
-        self.ask(&accounts, async |periods| {
+        let budgets = batch.iter().flat_map(|settlement| &*settlement.budgets);
+        let places: Vec<usize> = budgets.map(|budget| accounts.add(budget)).collect();
+        let row = self.ask(&accounts, async |periods| {
             let statement = || {
                 query(SETTLE)
                     .bind(&accounts.keys)
@@ -163,28 +132,65 @@ impl PostgresLedger {
                     .bind(self.told())
             };
             self.pool.row(Repeat::Same, statement).await
-        })
-        .await
-        .map(drop)
+        });
+        let spent: Option<Vec<String>> = row.await?.try_get(2).map_err(|error| away(&error))?;
+        let spent = spent.unwrap_or_default();
+        let of = |place: usize| spent.get(place).map_or(Usd::ZERO, |digits| usd(digits));
+        Ok(places.into_iter().map(of).collect())
+    }
+
+    async fn tell_some(&self, marks: &[Mark]) -> Result<Vec<Told>, Away> {
+        let mut accounts = Accounts::default();
+        let places: Vec<i64> = marks.iter().map(|mark| accounts.add(&mark.budget) as i64 + 1).collect();
+        let kinds: Vec<i32> = marks.iter().map(|mark| mark.kind().into()).collect();
+        let amounts: Vec<String> = marks.iter().map(|mark| pico(mark.amount)).collect();
+        let holds: Vec<Vec<u8>> = marks.iter().map(|mark| bytes(mark.by).to_vec()).collect();
+        let row = self.ask(&accounts, async |periods| {
+            let statement = || {
+                query(TELL)
+                    .bind(&accounts.keys)
+                    .bind(&periods)
+                    .bind(&places)
+                    .bind(&kinds)
+                    .bind(&amounts)
+                    .bind(&holds)
+                    .bind(self.told())
+            };
+            self.pool.row(Repeat::Same, statement).await
+        });
+        told(&row.await?).map_err(|error| away(&error))
     }
 }
 
 impl Backend for PostgresLedger {
     fn reserve<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
-        Box::pin(self.decide(claim, ttl, false))
+        Box::pin(self.group.decide(self, Question::new(claim, ttl, How::Reserve)))
     }
 
     fn extend<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> Asked<'a, Result<Granted, Refused>> {
-        Box::pin(self.decide(claim, ttl, true))
+        Box::pin(self.group.decide(self, Question::new(claim, ttl, How::Extend)))
     }
 
-    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, ()> {
+    fn adopt<'a>(&'a self, claims: &'a [Claim], ttl: Duration) -> Asked<'a, ()> {
         Box::pin(async move {
-            for some in batch.chunks(PORTION) {
-                self.settle_some(some).await?;
-            }
-            Ok(())
+            let questions: Vec<_> =
+                claims.iter().map(|claim| Question::new(claim, ttl, How::Adopt)).collect();
+            self.decide(&questions).await.map(drop)
         })
+    }
+
+    fn settle<'a>(&'a self, batch: &'a [Settlement]) -> Asked<'a, Vec<Usd>> {
+        Box::pin(async move {
+            let mut spent = Vec::new();
+            for some in batch.chunks(PORTION) {
+                spent.append(&mut self.settle_some(some).await?);
+            }
+            Ok(spent)
+        })
+    }
+
+    fn tell<'a>(&'a self, marks: &'a [Mark]) -> Asked<'a, Vec<Told>> {
+        Box::pin(self.tell_some(marks))
     }
 
     fn renew<'a>(&'a self, holds: &'a [HoldId], ttl: Duration) -> Asked<'a, ()> {
@@ -199,17 +205,10 @@ impl Backend for PostgresLedger {
 
     fn expire(&self) -> Asked<'_, usize> {
         Box::pin(async move {
-            let mut expired = 0;
-            loop {
-                let portion = PORTION as i32;
-                let statement = || query("SELECT ziggurat_expire($1, $2)").bind(portion).bind(self.told());
-                let row = self.pool.row(Repeat::Same, statement).await?;
-                let many: i32 = row.try_get(0).map_err(|error| away(&error))?;
-                expired += usize::try_from(many).unwrap_or_default();
-                if many < portion {
-                    return Ok(expired);
-                }
-            }
+            let statement = || query("SELECT ziggurat_expire($1, $2)").bind(EXPIRED).bind(self.told());
+            let row = self.pool.row(Repeat::Same, statement).await?;
+            let many: i32 = row.try_get(0).map_err(|error| away(&error))?;
+            Ok(usize::try_from(many).unwrap_or_default())
         })
     }
 
@@ -277,27 +276,6 @@ fn verdict(row: PgRow) -> Result<Verdict, Away> {
     }
 }
 
-fn decision(
-    row: &PgRow,
-    accounts: &Accounts<'_>,
-    places: &[usize],
-) -> Result<Result<Granted, Refused>, sqlx::Error> {
-    match row.try_get::<&str, _>(0)? {
-        "ended" => return Ok(Err(Refused::Unavailable("the reservation has ended"))),
-        "exceeded" => {}
-        _ => {
-            let amount = usd(row.try_get(5)?);
-            return Ok(Ok(Granted::new(amount, in_order(&standing(row)?, places))));
-        }
-    }
-    let number = usize::try_from(row.try_get::<i64, _>(6)?).unwrap_or_default().saturating_sub(1);
-    let balance = standing(row)?.get(number).copied().unwrap_or_default();
-    Ok(Err(match accounts.budget(number) {
-        Some((account, cap)) => Refused::Exceeded { account: Arc::new(account.clone()), cap, balance },
-        None => Refused::Unavailable("the database refused an account that was not asked for"),
-    }))
-}
-
 /// What accounts stand at, from the columns behind the verdict and the time.
 fn standing(row: &PgRow) -> Result<Vec<Balance>, sqlx::Error> {
     let spent: Option<Vec<String>> = row.try_get(2)?;
@@ -312,24 +290,37 @@ fn standing(row: &PgRow) -> Result<Vec<Balance>, sqlx::Error> {
     Ok(rows.map(balance).collect())
 }
 
+fn told(row: &PgRow) -> Result<Vec<Told>, sqlx::Error> {
+    let tells: Option<Vec<i32>> = row.try_get(2)?;
+    let spent: Option<Vec<String>> = row.try_get(3)?;
+    let again: Option<Vec<Option<i64>>> = row.try_get(4)?;
+    let rows = tells.iter().flatten().zip(spent.iter().flatten()).zip(again.iter().flatten());
+    let told = |((tell, spent), again): ((&i32, &String), &Option<i64>)| match tell {
+        1 => Told::Now { spent: usd(spent), again_at: again.map(time_of) },
+        0 => Told::Before { again_at: again.map(time_of) },
+        _ => Told::Below,
+    };
+    Ok(rows.map(told).collect())
+}
+
 fn in_order(standing: &[Balance], places: &[usize]) -> Vec<Balance> {
     places.iter().map(|place| standing.get(*place).copied().unwrap_or_default()).collect()
 }
 
-fn bytes(id: HoldId) -> [u8; 16] {
+pub(super) fn bytes(id: HoldId) -> [u8; 16] {
     id.0.to_be_bytes()
 }
 
-fn span(time: Duration) -> i64 {
+pub(super) fn span(time: Duration) -> i64 {
     // As long as it is, it ends before the numbers do.
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(CENTURY)
 }
 
-const RESERVE: &str = "SELECT verdict, clock, spents::text[], helds::text[], resets, granted::text, refused \
-     FROM ziggurat_reserve($1, $2, $3, $4, $5::text[]::numeric[], $6::text::numeric, $7::text::numeric, $8, $9, $10)";
-
-const SETTLE: &str = "SELECT verdict, clock \
+const SETTLE: &str = "SELECT verdict, clock, spents::text[] \
      FROM ziggurat_settle($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9, $10)";
+
+const TELL: &str = "SELECT verdict, clock, tells, spents::text[], again \
+     FROM ziggurat_tell($1, $2, $3, $4, $5::text[]::numeric[], $6, $7)";
 
 const BALANCES: &str =
     "SELECT verdict, clock, spents::text[], helds::text[], resets FROM ziggurat_balances($1, $2, $3)";
@@ -339,6 +330,9 @@ const ROUNDS: usize = 5;
 
 /// How many holds one statement ends.
 const PORTION: usize = 500;
+
+/// How many holds one statement posts that have expired.
+const EXPIRED: i32 = 250;
 
 /// In microseconds.
 const CENTURY: i64 = 3_155_760_000_000_000;

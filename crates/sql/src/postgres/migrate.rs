@@ -47,8 +47,11 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), ConnectEr
 }
 
 /// What makes the schema, oldest first. What has been released is never changed: a change is a migration of its own.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "ledger", include_str!("../../migrations/postgres/1_ledger.sql")),
     (2, "directory", include_str!("../../migrations/postgres/2_directory.sql")),
+    (3, "told", include_str!("../../migrations/postgres/3_told.sql")),
+    (4, "decide", include_str!("../../migrations/postgres/4_decide.sql")),
+    (5, "idle", include_str!("../../migrations/postgres/5_idle.sql")),
 ];
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;

@@ -118,27 +118,26 @@ impl PostgresLedger {
         rows.iter().filter_map(|row| total(row).map_err(failed).transpose()).collect()
     }
 
-    /// Deletes postings that are older, and buckets that count no more; what they sum up to stays with their accounts. The postings of
-    /// the last day stay, as repeated ids are known by them. Gives how many rows there were.
+    /// Deletes postings that are older, and buckets that count no more; what they sum up to stays with their accounts. Then accounts of which
+    /// nothing is left and that nobody has asked for since, with their sums: those of windows that have passed, as an end user's that did
+    /// not come back. The postings of the last day stay, as repeated ids are known by them. Gives how many rows there were.
     ///
     /// # Errors
     /// [`StoreError::Database`]: some may be deleted.
     pub async fn prune(&self, older_than: SystemTime) -> Result<u64, StoreError> {
         let mut pruned = 0;
-        loop {
-            let statement = || {
-                query("SELECT ziggurat_prune($1, $2, $3)")
-                    .bind(micros(older_than))
-                    .bind(PORTION)
-                    .bind(self.told())
-            };
-            let rows = self.pool.rows(Repeat::Same, statement).await.map_err(failed)?;
-            let many: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(failed)?;
-            if many == 0 {
-                return Ok(pruned);
+        for function in ["SELECT ziggurat_prune($1, $2, $3)", "SELECT ziggurat_prune_accounts($1, $2, $3)"] {
+            loop {
+                let statement = || query(function).bind(micros(older_than)).bind(PORTION).bind(self.told());
+                let rows = self.pool.rows(Repeat::Same, statement).await.map_err(failed)?;
+                let many: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(failed)?;
+                if many == 0 {
+                    break;
+                }
+                pruned += many.unsigned_abs();
             }
-            pruned += many.unsigned_abs();
         }
+        Ok(pruned)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod decisions;
 mod faults;
+mod group;
 mod load;
 mod model;
 mod report;
@@ -21,7 +22,8 @@ use ziggurat_sql::postgres::{Options, PostgresLedger, connect};
 async fn ledger(url: &str) -> PostgresLedger {
     // Machines that run tests are busy.
     let patient = Duration::from_secs(20);
-    let options = Options::default().acquire_timeout(patient).statement_timeout(patient);
+    let options =
+        Options::default().acquire_timeout(patient).statement_timeout(patient).lock_timeout(patient);
     PostgresLedger::new(connect(url, options).await.expect("connects"))
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use sqlx::{Connection, PgConnection, query, query_scalar};
 use ziggurat_budget::{Charge, calendar, remote::Backend};
 use ziggurat_core::{Budget, Scope, Usd, Window};
 use ziggurat_testkit::postgres::Postgres;
@@ -53,6 +54,74 @@ async fn sums_stay_when_postings_are_pruned() {
     for (budget, spent) in budgets.iter().zip(spent) {
         assert_eq!(cents(&ledger, budget).await, (spent, 1));
     }
+}
+
+/// An account that nothing is left of is forgotten, once nobody has asked for it for as long as postings are kept; and no other.
+#[tokio::test]
+async fn accounts_that_nothing_is_left_of_are_pruned() {
+    let Some(server) = Postgres::start() else { return };
+    let (clock, seconds) = times::clock();
+    let ledger = ledger(&server.url()).await.clock(clock);
+    let day = |name: &str| {
+        Budget::new(Scope::tenant(name), Usd::cents(9), Window::Rolling(Duration::from_secs(86_400)))
+    };
+    let now = || UNIX_EPOCH + Duration::from_secs(seconds.load(Relaxed));
+    // Spent, and passed; refused; spent for ever; held, of nothing.
+    let [spent, refused, lasting, held] = [day("spent"), day("refused"), dollar("lasting"), day("held")];
+    ledger
+        .settle(&[settlement(1, &[spent.clone(), lasting.clone()], Charge::new(Usd::cents(3)))])
+        .await
+        .expect("settles");
+    assert!(
+        ledger
+            .reserve(&claim(2, std::slice::from_ref(&refused), Usd::dollars(1)), TTL)
+            .await
+            .expect("answers")
+            .is_err()
+    );
+    let long = Duration::from_secs(100 * 86_400);
+    ledger
+        .reserve(&claim(3, std::slice::from_ref(&held), Usd::ZERO), long)
+        .await
+        .expect("answers")
+        .expect("fits");
+    let names = || server.psql("postgres", "SELECT string_agg(scope, ' ' ORDER BY scope) FROM account");
+    assert_eq!(ledger.prune(now()).await.expect("prunes"), 0);
+    assert_eq!(names(), "held lasting refused spent");
+    seconds.fetch_add(10 * 86_400, Relaxed);
+    // One posting, one bucket, two accounts.
+    assert_eq!(ledger.prune(now()).await.expect("prunes"), 4);
+    assert_eq!(names(), "held lasting");
+    // It is as new.
+    ledger
+        .reserve(&claim(4, std::slice::from_ref(&spent), Usd::cents(9)), TTL)
+        .await
+        .expect("answers")
+        .expect("fits");
+    assert_eq!((cents(&ledger, &spent).await, cents(&ledger, &lasting).await), ((0, 9), (3, 0)));
+    assert_eq!(ledger.prune(now()).await.expect("prunes"), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_is_deleted_while_it_is_asked_for_is_made_again() {
+    let Some(server) = Postgres::start() else { return };
+    let ledger = ledger(&server.url()).await;
+    let budget = [dollar("a")];
+    ledger.settle(&[settlement(1, &budget, Charge::new(Usd::ZERO))]).await.expect("settles");
+    let mut other = PgConnection::connect(&server.url()).await.expect("connects");
+    query("BEGIN").execute(&mut other).await.expect("begins");
+    query("DELETE FROM account").execute(&mut other).await.expect("deletes");
+    let asked = {
+        let (ledger, claim) = (ledger.clone(), claim(2, &budget, Usd::cents(7)));
+        tokio::spawn(async move { ledger.reserve(&claim, TTL).await })
+    };
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.expect("answers") == 0 {
+        tokio::task::yield_now().await;
+    }
+    query("COMMIT").execute(&mut other).await.expect("commits");
+    asked.await.expect("ends").expect("answers").expect("fits");
+    assert_eq!(cents(&ledger, &budget[0]).await, (0, 7));
 }
 
 #[tokio::test]

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ziggurat_budget::{Charge, HoldId, calendar, remote::Backend};
+use ziggurat_budget::{
+    Charge, Crossed, HoldId, calendar,
+    remote::{Backend, Mark, Told},
+};
 use ziggurat_core::{Budget, Calendar, Clock, Scope, Usd, Window};
 use ziggurat_sql::postgres::PostgresLedger;
 use ziggurat_testkit::postgres::Postgres;
@@ -26,6 +29,96 @@ pub(super) fn clock() -> (Clock, Arc<AtomicU64>) {
 async fn timed(server: &Postgres) -> (PostgresLedger, Arc<AtomicU64>) {
     let (clock, seconds) = clock();
     (ledger(&server.url()).await.clock(clock), seconds)
+}
+
+#[tokio::test]
+async fn what_was_given_elsewhere_is_held_whatever_fits() {
+    let Some(server) = Postgres::start() else { return };
+    let (ledger, seconds) = timed(&server).await;
+    let budgets = [dollar("a"), dollar("b")];
+    let of = |id, amount| claim(id, &budgets, Usd::cents(amount));
+    ledger.reserve(&of(1, 60), TTL).await.expect("answers").expect("fits");
+    ledger.settle(&[settlement(4, &budgets, Charge::new(Usd::ZERO))]).await.expect("answers");
+    for _ in 0..2 {
+        // One that is there, two that are not, and one that has ended.
+        ledger.adopt(&[of(1, 70), of(2, 50), of(3, 0), of(4, 9), of(1, 10)], TTL).await.expect("answers");
+        for budget in &budgets {
+            assert_eq!(cents(&ledger, budget).await, (0, 120));
+        }
+    }
+    assert!(ledger.reserve(&of(5, 1), TTL).await.expect("answers").is_err());
+    ledger.settle(&[settlement(1, &budgets, Charge::new(Usd::cents(30)))]).await.expect("answers");
+    ledger.settle(&[settlement(3, &budgets, Charge::new(Usd::cents(1)))]).await.expect("answers");
+    seconds.fetch_add(601, Relaxed);
+    assert_eq!(ledger.expire().await.expect("answers"), 1);
+    // Posted as unreconciled, it stays as it is.
+    ledger.adopt(&[of(2, 90)], TTL).await.expect("answers");
+    for budget in &budgets {
+        assert_eq!(cents(&ledger, budget).await, (81, 0));
+    }
+}
+
+/// Of each of some marks (80 percent of that many cents, by that hold) what is to be done.
+async fn tell(ledger: &PostgresLedger, budget: &Budget, marks: &[(u64, u128)]) -> Vec<Told> {
+    let mark = |(cents, by): &(u64, u128)| {
+        Mark::new(budget.clone(), Crossed::Percent(80), Usd::cents(*cents), HoldId(*by))
+    };
+    ledger.tell(&marks.iter().map(mark).collect::<Vec<_>>()).await.expect("answers")
+}
+
+#[tokio::test]
+async fn an_amount_is_told_once_in_a_window_and_again_to_who_asks_again() {
+    let Some(server) = Postgres::start() else { return };
+    let (ledger, seconds) = timed(&server).await;
+    let at = |after| Some(UNIX_EPOCH + Duration::from_secs(after));
+    let day = 86_400;
+    let midnight = START / day * day;
+    let calendar = calendar::window("1d", "UTC").expect("is one");
+    // Slices of 100 s.
+    let (slice, rolling) = (START / 100 * 100, Window::Rolling(Duration::from_secs(6400)));
+    for (number, (window, again_at, next)) in [
+        (Window::Lifetime, None, None),
+        (calendar, at(midnight + day), Some((midnight + day, at(midnight + 2 * day)))),
+        (rolling, at(slice + 6400), Some((slice + 6400, at(slice + 12_900)))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        seconds.store(START, Relaxed);
+        let budget = Budget::new(Scope::tenant(format!("t{number}")), Usd::dollars(1), window);
+        let spend = async |id, cents| {
+            let settlement = settlement(
+                id + 10 * number as u128,
+                std::slice::from_ref(&budget),
+                Charge::new(Usd::cents(cents)),
+            );
+            ledger.settle(&[settlement]).await.expect("answers")
+        };
+        assert_eq!(spend(1, 80).await, [Usd::cents(80)]);
+        assert_eq!(spend(1, 7).await, [Usd::cents(80)]);
+        let now = Told::Now { spent: Usd::cents(80), again_at };
+        let before = Told::Before { again_at };
+        assert_eq!(
+            tell(&ledger, &budget, &[(81, 1), (80, 1), (80, 2), (80, 1), (79, 1)]).await,
+            [Told::Below, now, before, now, before]
+        );
+        // Of another kind, and then of a cap that was raised.
+        let soft = Mark::new(budget.clone(), Crossed::Soft(Usd::cents(1)), Usd::cents(1), HoldId(3));
+        assert_eq!(ledger.tell(&[soft]).await, Ok(vec![now]));
+        spend(2, 20).await;
+        let now = Told::Now { spent: Usd::dollars(1), again_at };
+        assert_eq!(tell(&ledger, &budget, &[(99, 4), (80, 1), (99, 5)]).await, [now, before, before]);
+        let Some((next, again_at)) = next else { continue };
+        seconds.store(next - 1, Relaxed);
+        assert_eq!(tell(&ledger, &budget, &[(99, 6)]).await, [before]);
+        seconds.store(next + 100, Relaxed);
+        assert_eq!(tell(&ledger, &budget, &[(80, 6)]).await, [Told::Below]);
+        spend(3, 80).await;
+        assert_eq!(
+            tell(&ledger, &budget, &[(80, 7), (80, 8)]).await,
+            [Told::Now { spent: Usd::cents(80), again_at }, Told::Before { again_at }]
+        );
+    }
 }
 
 #[tokio::test]

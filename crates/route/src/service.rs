@@ -121,11 +121,11 @@ where
         tally: Tally::default(),
         asked: Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) },
     };
-    let (streams, hold) = (story.asked.is_followed(), story.asked.config.hold);
-    let mut attempts = Box::pin(story.tell());
-    if !streams {
-        return attempts.await.response;
+    if !story.asked.is_followed() {
+        return story.tell().await.response;
     }
+    let hold = story.asked.config.hold;
+    let mut attempts = Box::pin(story.tell());
     tokio::select! {
         biased;
         told = &mut attempts => told.response,

@@ -173,7 +173,9 @@ impl Asked {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
-        parts.extensions.insert(patience);
+        if patience.head.is_some() || patience.idle.is_some() {
+            parts.extensions.insert(patience);
+        }
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 

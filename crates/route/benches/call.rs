@@ -44,6 +44,7 @@ struct Bench {
     target: Target,
     principal: Principal,
     answer: Answer,
+    head: bytes::Bytes,
     case: &'static str,
 }
 
@@ -100,7 +101,10 @@ impl Bench {
         };
         let mut principal = Principal::default();
         principal.key = Some(Arc::from("key"));
-        Self { layer: RouteLayer::new(routes), target: target("a"), principal, answer, case }
+        let head =
+            bytes::Bytes::from("application/jsonbench/1*/*0123456789abcdef/v1/chat/completions".to_owned());
+        drop(head.clone());
+        Self { layer: RouteLayer::new(routes), target: target("a"), principal, answer, head, case }
     }
 
     fn request(&self) -> Request<Body> {
@@ -108,11 +112,12 @@ impl Bench {
         let body = format!(
             r#"{{"model":"gpt-4o",{stream}"max_tokens":256,"messages":[{{"role":"system","content":"You are helpful."}},{{"role":"user","content":"How high is a ziggurat?"}}]}}"#
         );
-        let mut request = Request::post("/v1/chat/completions")
-            .header("content-type", "application/json")
-            .header("user-agent", "bench/1")
-            .header("accept", "*/*")
-            .header("x-request-id", "0123456789abcdef")
+        let path = http::Uri::from_maybe_shared(self.head.slice(42..)).expect("is a path");
+        let mut request = Request::post(path)
+            .header("content-type", self.value(0..16))
+            .header("user-agent", self.value(16..23))
+            .header("accept", self.value(23..26))
+            .header("x-request-id", self.value(26..42))
             .body(Body::empty())
             .expect("is a request");
         Call::replace(&mut request, body.into()).expect("is a call");
@@ -127,6 +132,11 @@ impl Bench {
             _ => {}
         }
         request
+    }
+
+    /// A piece of the head, which is one buffer, as a server has read it.
+    fn value(&self, at: std::ops::Range<usize>) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.head.slice(at)).expect("is a value")
     }
 
     fn counted_not(&self) {

@@ -173,7 +173,9 @@ impl Asked {
         let mut parts = self.parts.clone();
         parts.extensions.insert(target.clone());
         parts.extensions.insert(open.clone());
-        parts.extensions.insert(times);
+        if times.head.is_some() || times.idle.is_some() {
+            parts.extensions.insert(times);
+        }
         Request::from_parts(parts, Body::from(self.bytes.clone()))
     }
 

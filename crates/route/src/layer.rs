@@ -21,7 +21,7 @@ use crate::{Affinity, Course, Deployment, Event, Group, Pins, RetryPolicy, Route
 /// [`Target`] extension.
 #[derive(Clone)]
 pub struct RouteLayer {
-    pub(crate) config: Config,
+    config: Arc<Config>,
 }
 
 /// What the services of a layer share.
@@ -51,7 +51,7 @@ impl RouteLayer {
     #[must_use]
     pub fn new(routes: Routes) -> Self {
         Self {
-            config: Config {
+            config: Arc::new(Config {
                 routes,
                 fixed: None,
                 request: Limits::default(),
@@ -63,21 +63,21 @@ impl RouteLayer {
                 random: random(),
                 report: Arc::new(|_| {}),
                 affinity: None,
-            },
+            }),
         }
     }
 
     /// Sets the bounds for reading a request.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.request = limits;
+        Arc::make_mut(&mut self.config).request = limits;
         self
     }
 
     /// Sets the longest whole answer, in bytes, that is read where no layer inside does. 64 MiB by default.
     #[must_use]
     pub fn max_response(mut self, bytes: usize) -> Self {
-        self.config.max_response = bytes;
+        Arc::make_mut(&mut self.config).max_response = bytes;
         self
     }
 
@@ -85,49 +85,49 @@ impl RouteLayer {
     /// while attempts go on: what fails then is told in an event. 5 seconds by default.
     #[must_use]
     pub fn hold(mut self, time: Duration) -> Self {
-        self.config.hold = time;
+        Arc::make_mut(&mut self.config).hold = time;
         self
     }
 
     /// Sets which calls go to the same deployment.
     #[must_use]
     pub fn pins(mut self, pins: Pins) -> Self {
-        self.config.pins = pins;
+        Arc::make_mut(&mut self.config).pins = pins;
         self
     }
 
     /// Sends the calls for which `name` gives the same value to the same deployment of their group, while it can be called.
     #[must_use]
     pub fn affinity(mut self, name: impl Fn(&Parts) -> Option<Affinity> + Send + Sync + 'static) -> Self {
-        self.config.affinity = Some(Arc::new(name));
+        Arc::make_mut(&mut self.config).affinity = Some(Arc::new(name));
         self
     }
 
     /// Counts the tokens of a call's input, where a group has deployments with a known context window.
     #[must_use]
     pub fn counter(mut self, counter: impl CountTokens + 'static) -> Self {
-        self.config.counter = Arc::new(counter);
+        Arc::make_mut(&mut self.config).counter = Arc::new(counter);
         self
     }
 
     /// Sets the clock by which dates are read, at which a provider says to come back.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.config.clock = clock;
+        Arc::make_mut(&mut self.config).clock = clock;
         self
     }
 
     /// Sets where random choices come from, for tests that are to repeat.
     #[must_use]
     pub fn random(mut self, draw: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.config.random = Arc::new(draw);
+        Arc::make_mut(&mut self.config).random = Arc::new(draw);
         self
     }
 
     /// Tells what happens to calls, as it happens: must not block.
     #[must_use]
     pub fn report(mut self, report: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.report = Arc::new(report);
+        Arc::make_mut(&mut self.config).report = Arc::new(report);
         self
     }
 
@@ -142,7 +142,7 @@ impl<S> Layer<S> for RouteLayer {
     type Service = Route<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Route::new(inner, Arc::new(self.config.clone()))
+        Route::new(inner, Arc::clone(&self.config))
     }
 }
 
@@ -208,7 +208,7 @@ fn route(targets: &[Target], retry: &RetryPolicy, timeouts: Timeouts) -> RouteLa
     let first = groups.next().expect("a fallback layer needs a target");
     let course = Course::new(first, [groups.collect(), Vec::new(), Vec::new()]);
     let mut layer = RouteLayer::new(Routes::default());
-    layer.config.fixed = Some(course);
+    Arc::make_mut(&mut layer.config).fixed = Some(course);
     layer
 }
 

@@ -63,7 +63,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (inner, config) = (self.inner.clone(), Arc::clone(&self.config));
         let request = request.map(Body::new);
-        Box::pin(async { Ok(run(inner, request, config).await) })
+        Box::pin(run(inner, request, config))
     }
 }
 
@@ -73,7 +73,11 @@ impl<S: fmt::Debug> fmt::Debug for Route<S> {
     }
 }
 
-async fn run<S, ResBody>(inner: S, request: Request<Body>, config: Arc<Config>) -> Response<Body>
+async fn run<S, ResBody>(
+    inner: S,
+    request: Request<Body>,
+    config: Arc<Config>,
+) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<Body>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
@@ -86,12 +90,13 @@ where
     let read = Call::read(Request::from_parts(parts, body), &config.request).await;
     let (mut request, call) = match read {
         Ok(read) => read,
-        Err(rejection) => return rejection.into_response(dialect),
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
     let course = match config.course(&request, &call) {
         Ok(Some(course)) => course,
-        Ok(None) => return pass(inner, request, dialect).await,
-        Err(rejection) => return rejection.into_response(dialect),
+        // In a box: what else is asked is not carried by calls for a model.
+        Ok(None) => return Ok(Box::pin(pass(inner, request, dialect)).await),
+        Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
     let (meter, end) = Meter::join(&mut request);
     let (parts, body) = request.into_parts();
@@ -101,7 +106,7 @@ where
         Err(_) => {
             let message =
                 format!("the request body is larger than {} bytes, or broke off", config.request.body);
-            return Rejection::new(Cause::TooLarge, message).into_response(dialect);
+            return Ok(Rejection::new(Cause::TooLarge, message).into_response(dialect));
         }
     };
     let extensions = &parts.extensions;
@@ -121,16 +126,16 @@ where
         tally: Tally::default(),
         asked: Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) },
     };
-    let (streams, hold) = (story.asked.is_followed(), story.asked.config.hold);
-    let mut attempts = Box::pin(story.tell());
-    if !streams {
-        return attempts.await.response;
+    if !story.asked.is_followed() {
+        return Ok(story.tell().await.response);
     }
-    tokio::select! {
+    let hold = story.asked.config.hold;
+    let mut attempts = Box::pin(story.tell());
+    Ok(tokio::select! {
         biased;
         told = &mut attempts => told.response,
         () = tokio::time::sleep(hold) => early(EarlyBody::new(attempts, hold, dialect)),
-    }
+    })
 }
 
 /// The head of a stream that nobody has begun to answer.

@@ -172,7 +172,7 @@ where
         Err(told.expect("invariant: it ends with a failure"))
     }
 
-    /// Asks a deployment; where its answer is long in coming and policy says so, another one beside it.
+    /// Asks a deployment; where policy says so, another one beside it.
     async fn attempts(
         &mut self,
         group: &Arc<Group>,
@@ -180,11 +180,29 @@ where
         tried: &mut Tried,
         total: Option<Fires>,
     ) -> Result<Answered, Box<Failure>> {
+        match group.hedge_after() {
+            // In a box: what it takes to follow two is not carried by calls that make one at a time.
+            Some(after) => Box::pin(self.hedged(group, chosen, tried, total, after)).await,
+            None => {
+                let limits = self.timeouts_of(group, chosen.index);
+                tried.push(chosen.index);
+                attempt(&self.asked, self.inner.clone(), group, chosen, limits, total).await
+            }
+        }
+    }
+
+    /// Asks a deployment, and where its answer is long in coming, another one beside it.
+    async fn hedged(
+        &mut self,
+        group: &Arc<Group>,
+        chosen: Chosen,
+        tried: &mut Tried,
+        total: Option<Fires>,
+        after: Duration,
+    ) -> Result<Answered, Box<Failure>> {
         let limits = self.timeouts_of(group, chosen.index);
         tried.push(chosen.index);
-        let first = attempt(&self.asked, self.inner.clone(), group, chosen, limits, total);
-        let Some(after) = group.hedge_after() else { return first.await };
-        let mut first = pin!(first);
+        let mut first = pin!(attempt(&self.asked, self.inner.clone(), group, chosen, limits, total));
         tokio::select! {
             biased;
             answered = &mut first => return answered,

@@ -13,11 +13,14 @@ use ziggurat_budget::{
     ALERT_PERCENTS, Alert, Balance, Crossed, Ledger, Recovered,
     remote::{Backend, Remote},
 };
-use ziggurat_core::{Budget, Window};
+use ziggurat_core::{Budget, Scope, Usd, Window};
 use ziggurat_redis::{Budgets, Redis};
 use ziggurat_sql::{Options, SqliteJournal, postgres, postgres::PostgresLedger};
 
-use crate::config::{Config, Database, LedgerAt, Spending};
+use crate::{
+    config::{Config, Database, LedgerAt, Spending},
+    stores::{until_it_answers, unusable},
+};
 
 /// The ledger, and what is behind it.
 #[derive(Debug)]
@@ -35,7 +38,10 @@ enum Behind {
         /// How old what is posted may be and still count.
         history: Duration,
     },
-    Redis(Remote<Budgets>),
+    Redis {
+        remote: Remote<Budgets>,
+        budgets: Budgets,
+    },
     Postgres {
         remote: Remote<PostgresLedger>,
         ledger: PostgresLedger,
@@ -66,10 +72,11 @@ impl Keeper {
                 let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
                 let remote = Remote::new(redis.budgets()).on_away(policy);
                 let remote = set_up(remote, stores.deadline, remote_ttl);
-                return Ok(Self { ledger: Ledger::new(remote.clone()), behind: Behind::Redis(remote) });
+                let ledger = Ledger::new(remote.clone());
+                return Ok(Self { ledger, behind: Behind::Redis { remote, budgets: redis.budgets() } });
             }
             LedgerAt::Postgres => {
-                let Some(Database::Postgres(url)) = &stores.database else {
+                let Some(database @ Database::Postgres(url)) = &stores.database else {
                     return Err("the ledger is to be in PostgreSQL, and there is none".to_owned());
                 };
                 let mut options = postgres::Options::default();
@@ -79,7 +86,7 @@ impl Keeper {
                 }
                 let pool = postgres::connect(url.expose(), options)
                     .await
-                    .map_err(|error| format!("general_settings.database_url: {error}"))?;
+                    .map_err(|error| unusable(database, &error))?;
                 let ledger = PostgresLedger::new(pool);
                 let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
                 let remote = set_up(remote, stores.deadline, remote_ttl);
@@ -99,8 +106,18 @@ impl Keeper {
         let one = std::slice::from_ref(budget);
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => self.ledger.balance(budget),
-            Behind::Redis(remote) => remote.balances(one).await.ok()?.pop(),
+            Behind::Redis { remote, .. } => remote.balances(one).await.ok()?.pop(),
             Behind::Postgres { remote, .. } => remote.balances(one).await.ok()?.pop(),
+        }
+    }
+
+    /// Waits until the ledger answers, where it is on another machine.
+    pub(crate) async fn connected(&self) {
+        let one = [Budget::new(Scope::gateway(), Usd::ZERO, Window::Lifetime)];
+        match &self.behind {
+            Behind::Nothing | Behind::File { .. } => {}
+            Behind::Redis { budgets, .. } => until_it_answers(|| budgets.balances(&one)).await,
+            Behind::Postgres { ledger, .. } => until_it_answers(|| ledger.balances(&one)).await,
         }
     }
 
@@ -108,7 +125,7 @@ impl Keeper {
     pub(crate) fn is_here(&self) -> (Option<bool>, Option<bool>) {
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => (None, None),
-            Behind::Redis(remote) => (Some(remote.is_here()), None),
+            Behind::Redis { remote, .. } => (Some(remote.is_here()), None),
             Behind::Postgres { remote, .. } => (None, Some(remote.is_here())),
         }
     }
@@ -117,7 +134,7 @@ impl Keeper {
     pub(crate) async fn run(&self) -> Infallible {
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => self.tick().await,
-            Behind::Redis(remote) => {
+            Behind::Redis { remote, .. } => {
                 remote.run().await;
                 pending().await
             }
@@ -150,7 +167,7 @@ impl Keeper {
 
     async fn prune(&self, now: SystemTime) {
         let pruned = match &self.behind {
-            Behind::Nothing | Behind::Redis(_) => Ok(()),
+            Behind::Nothing | Behind::Redis { .. } => Ok(()),
             Behind::File { journal, history } => {
                 journal.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
             }
@@ -175,7 +192,7 @@ impl Keeper {
                 Ok(Ok(())) => true,
                 Err(_) => false,
             },
-            Behind::Redis(remote) => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
+            Behind::Redis { remote, .. } => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
             Behind::Postgres { remote, .. } => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
         };
         match (written, &self.behind) {

@@ -1,14 +1,17 @@
 //! The stores that a config names: opened before the first call, worked for as long as the process lives.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use ziggurat_auth::{CachePolicy, VirtualKeys};
 use ziggurat_budget::Ledger;
 use ziggurat_core::{Clock, OnAway};
 use ziggurat_limit::remote::Remote;
 use ziggurat_redis::{Limits, Redis};
-use ziggurat_sql::directory::{Directory, Options};
+use ziggurat_sql::{
+    directory::{Directory, Options},
+    postgres::place,
+};
 
 use crate::{
     config::{Config, Database},
@@ -68,7 +71,20 @@ impl Stores {
             }
         });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
-        Ok(Self { keeper, limits, keys, policies })
+        let stores = Self { keeper, limits, keys, policies };
+        // The first callers would else wait for connections longer than for an answer, and find the stores away.
+        let connected = async {
+            tokio::join!(stores.keys_connected(), stores.keeper.connected());
+        };
+        let _ = timeout(PATIENCE, connected).await;
+        Ok(stores)
+    }
+
+    /// Waits until the database of keys answers within the time that a call has for it.
+    async fn keys_connected(&self) {
+        if let Some(keys) = &self.keys {
+            until_it_answers(|| keys.store().ping()).await;
+        }
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -132,6 +148,26 @@ impl Stores {
     }
 }
 
+/// Asks a store until it answers, without its failures counting.
+pub(crate) async fn until_it_answers<T, E, F>(ask: impl Fn() -> F)
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut tick = interval(AGAIN);
+    loop {
+        tick.tick().await;
+        // Two at once, as there are soon: one connection is not enough for a caller beside what works for the store.
+        let (one, other) = tokio::join!(ask(), ask());
+        if one.is_ok() && other.is_ok() {
+            return;
+        }
+    }
+}
+
+/// How long a start waits for stores that are named and do not answer; without them it goes on as when they go away later.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often they are asked meanwhile.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long Redis is waited for by what no caller waits for, at least.
 const WORK: Duration = Duration::from_millis(500);
 /// How long the places of a gateway that was killed stay taken.
@@ -150,11 +186,26 @@ async fn open_keys(database: &Database, config: &Config) -> Result<VirtualKeys<D
         options = options.lookup_deadline(deadline);
     }
     let opened = Directory::open(&url_of(database), options).await;
-    let directory = opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    let directory = opened.map_err(|error| unusable(database, &error))?;
     if let Some(fresh) = settings.key_ttl {
         policy.fresh = fresh;
     }
     Ok(VirtualKeys::with_policy(directory, policy, Clock::system()))
+}
+
+/// Says which database cannot be used, and why; never with what password.
+pub(crate) fn unusable(database: &Database, error: &dyn fmt::Display) -> String {
+    let place = match database {
+        Database::Sqlite(path) => Some(format!("SQLite file {}", path.display())),
+        Database::Postgres(url) => place(url.expose()),
+    };
+    match place {
+        Some(place) => format!("general_settings.database_url: {place}: {error}"),
+        None => format!(
+            "general_settings.database_url: {error}: expected postgresql://user:password@host:5432/name, special characters of the \
+             password written as %xx"
+        ),
+    }
 }
 
 /// The URL by which the directory opens it.

@@ -170,3 +170,86 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
         assert_eq!(call_as(gateway.addr, &unknown, &body).await.status, 200);
     }
 }
+
+/// Passes bytes on to a server, each new connection only after a while.
+async fn slowly(to: String, after: Duration) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let to = to.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_call_of_a_gateway_waits_for_no_connection() {
+    let Some(server) = Postgres::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let url = server.url();
+    let (head, rest) = url.rsplit_once('@').unwrap();
+    let (at, name) = rest.split_once('/').unwrap();
+    // To connect takes longer than a call may wait.
+    let proxy = slowly(at.to_owned(), Duration::from_millis(600)).await;
+    let sections = format!(
+        "environment_variables: {{DATABASE_URL: '{head}@{proxy}/{name}'}}\nlitellm_settings: {{max_budget: 1.00}}\n\
+         ziggurat_settings: {{store_deadline: 0.5}}\n"
+    );
+    let gateway = gateways(1, &upstream, &sections).await.remove(0);
+    let body = body("paid", false, Some(100));
+    let answers =
+        tokio::join!(call(gateway.addr, &body), call_as(gateway.addr, "sk-nobodys.key.at.all", &body));
+    assert_eq!((answers.0.status, answers.1.status), (200, 401), "{} {}", answers.0.body, answers.1.body);
+    let ended = gateway.stop().await;
+    assert!(!ended.stderr.contains("WARN"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_password() {
+    let Some(server) = Postgres::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let said = async |url: &str| {
+        let config = upstream.config(&[], "");
+        let config =
+            config.replace("general_settings:\n", &format!("general_settings:\n  database_url: '{url}'\n"));
+        let ended = crate::harness::run(&config, &["--config", "config.yaml", "--port", "0"], &[]).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+        assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+        ended.stderr.lines().last().unwrap().to_owned()
+    };
+    let url = server.url();
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (at, _) = rest.rsplit_once('@').unwrap_or(("", rest)).1.split_once('/').unwrap();
+    let user = rest.rsplit_once('@').map_or("postgres", |(user, _)| user.split(':').next().unwrap());
+    let key = "ziggurat: general_settings.database_url:";
+    assert_eq!(
+        said(&format!("{scheme}://{user}:canary@{at}/nowhere")).await,
+        format!(
+            "{key} PostgreSQL at {at}, database \"nowhere\": the directory failed: it has no database of that name (3D000)"
+        )
+    );
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert_eq!(
+        said(&format!("postgresql://u:canary@{gone}/ledger")).await,
+        format!(
+            "{key} PostgreSQL at {gone}, database \"ledger\": the directory is away: the connection failed: connection refused"
+        )
+    );
+    let ended = said("postgresql://u:can/ary@host:x/ledger").await;
+    assert_eq!(
+        ended,
+        format!(
+            "{key} url: not the URL of a PostgreSQL database: expected postgresql://user:password@host:5432/name, special characters of the password written as %xx"
+        )
+    );
+    assert_eq!(
+        said("sqlite:no/such/folder/keys.db").await,
+        format!("{key} SQLite file no/such/folder/keys.db: the directory failed: the file cannot be opened")
+    );
+}

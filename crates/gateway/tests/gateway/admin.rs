@@ -155,7 +155,7 @@ async fn what_nobody_caps_is_counted_and_shown() {
             post(addr, CHAT, &[&bearer(secret)], &body("paid", streams, capped.then_some(100))).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.header("x-litellm-key-max-budget"), None);
-        assert_eq!(answer.header("x-litellm-key-spend").is_some(), true);
+        assert!(answer.header("x-litellm-key-spend").is_some());
     }
     // Each cost $0.02; what is a team's is its and its member's, not the user's own.
     let info = of(&format!("/key/info?key={personal}")).await;

@@ -204,3 +204,133 @@ async fn measured_what_the_time_of_a_refusal_tells() {
     println!("blocked and unknown are {apart:?} apart");
     assert!(apart < Duration::from_micros(20), "{apart:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_path_or_a_host_leads_past_the_key() {
+    let upstream = Paid::start(Gate::Open).await;
+    let gateway = start(&upstream, "sqlite:keys.db").await;
+    let addr = gateway.addr;
+    // One that may call models, and nothing else.
+    let low = new_key(addr, json!({"allowed_routes": ["/v1/*", "*"]})).await;
+    let before = get(addr, "/key/list", &[&key()]).await.body;
+    let status = async |method: &str, target: &str, host: &str, key: Option<&str>| {
+        let key = key.map_or_else(String::new, |key| format!("{}\r\n", bearer(key)));
+        let mut raw = Raw::connect(addr).await;
+        raw.send(format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{key}content-length: 2\r\n\r\n{{}}"))
+            .await;
+        raw.answer().await.status
+    };
+    let targets = [
+        "/key/list",
+        "/key/list/",
+        "//key/list",
+        "/key//list",
+        "/./key/list",
+        "/v1/../key/list",
+        "/health/liveness/../../key/list",
+        "/health/liveness;/key/list",
+        "/%6bey/list",
+        "/key%2flist",
+        "/v1/%2e%2e/key/list",
+        "/KEY/list",
+        "/key/list?x=/health/liveness",
+        "/key/list#/health/liveness",
+        "http://h/key/list",
+        "http://h/health/liveness/../../key/list",
+        "/v1/key/list",
+        "/key/list%00",
+        "/key/list%20",
+    ];
+    for target in targets {
+        for host in ["h", "h/health/liveness?", "127.0.0.1:1/health/liveness#", "localhost"] {
+            for (method, target) in [("GET", target), ("POST", &*target.replace("list", "generate"))] {
+                let told = status(method, target, host, None).await;
+                assert!(matches!(told, 400 | 401 | 404 | 405), "{method} {target} {host}: {told}");
+                let told = status(method, target, host, Some(&low)).await;
+                assert!(matches!(told, 400 | 403 | 404 | 405), "{method} {target} {host}: {told}");
+            }
+        }
+    }
+    assert_eq!(get(addr, "/key/list", &[&key()]).await.body, before);
+    assert_eq!(upstream.begun(), 0);
+    // Nor does a header that says who, where or which way.
+    let claims = [
+        "x-forwarded-user: admin",
+        "x-litellm-user-role: proxy_admin",
+        "x-original-url: /health/liveness",
+        "x-rewrite-url: /health/liveness",
+        "x-http-method-override: GET",
+        "x-real-ip: 127.0.0.1",
+        "x-forwarded-for: 127.0.0.1",
+    ];
+    for claim in claims {
+        assert_eq!(get(addr, "/key/list", &[claim]).await.status, 401, "{claim}");
+        assert_eq!(get(addr, "/key/list", &[claim, &bearer(&low)]).await.status, 403, "{claim}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_and_nul_in_every_field_of_the_admin_api_are_text_or_refused() {
+    let upstream = Paid::start(Gate::Open).await;
+    let gateway = start(&upstream, "sqlite:keys.db").await;
+    let addr = gateway.addr;
+    admin(addr, "/team/new", json!({"team_id": "t"})).await;
+    let before = get(addr, "/team/list", &[&key()]).await.body;
+    let fields = |of: &str| -> &[&str] {
+        match of {
+            "/key/generate" => &[
+                "key_alias",
+                "user_id",
+                "team_id",
+                "organization_id",
+                "budget_id",
+                "duration",
+                "budget_duration",
+                "key",
+            ],
+            "/team/new" => &["team_id", "team_alias", "organization_id", "budget_id", "budget_duration"],
+            "/user/new" => &[
+                "user_id",
+                "user_email",
+                "user_alias",
+                "user_role",
+                "budget_id",
+                "budget_duration",
+                "key_alias",
+            ],
+            "/customer/new" => &["user_id", "alias", "budget_id", "budget_duration"],
+            _ => &["budget_id", "budget_duration"],
+        }
+    };
+    for path in ["/key/generate", "/team/new", "/user/new", "/customer/new", "/budget/new"] {
+        for field in fields(path) {
+            let mut asked = json!({"user_id": "c", "budget_id": "b"});
+            if matches!(path, "/key/generate" | "/team/new" | "/user/new") {
+                asked = json!({});
+            }
+            asked[*field] = json!("a\0b");
+            let answer = post(addr, path, &[&key()], &asked.to_string()).await;
+            // What has words of its own is told as LiteLLM tells it.
+            let expected = if *field == "user_role" { 422 } else { 400 };
+            assert_eq!(answer.status, expected, "{path} {field}: {}", answer.body);
+            assert!(!answer.body.contains('\0'), "{path} {field}");
+            asked[*field] = json!(format!("x'; DROP TABLE api_key; DROP TABLE team; -- {path} {field}"));
+            let answer = post(addr, path, &[&key()], &asked.to_string()).await;
+            assert!(matches!(answer.status, 200 | 400 | 404 | 422), "{path} {field}: {}", answer.body);
+        }
+    }
+    for path in
+        ["/key/info?key=", "/team/info?team_id=", "/user/info?user_id=", "/customer/info?end_user_id="]
+    {
+        for hostile in ["%00", "x'%20OR%201=1;%20--", "%27%3B%20DROP%20TABLE%20team%3B--"] {
+            let answer = get(addr, &format!("{path}{hostile}"), &[&key()]).await;
+            assert!(matches!(answer.status, 400 | 404), "{path}{hostile}: {}", answer.body);
+        }
+    }
+    // All is there that was there, and a key works.
+    let after: Value = serde_json::from_str(&get(addr, "/team/list", &[&key()]).await.body).unwrap();
+    let before: Value = serde_json::from_str(&before).unwrap();
+    assert_eq!(after[0], before[0]);
+    let secret = new_key(addr, json!({})).await;
+    assert_eq!(post(addr, CHAT, &[&bearer(&secret)], &body("free", false, Some(100))).await.status, 200);
+}

@@ -116,7 +116,9 @@ impl Keeper {
         let one = [Budget::new(Scope::gateway(), Usd::ZERO, Window::Lifetime)];
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => {}
-            Behind::Redis { budgets, .. } => until_it_answers(|| budgets.balances(&one)).await,
+            Behind::Redis { budgets, .. } => {
+                let _ = timeout(REDIS_PATIENCE, until_it_answers(|| budgets.balances(&one))).await;
+            }
             Behind::Postgres { ledger, .. } => until_it_answers(|| ledger.balances(&one)).await,
         }
     }
@@ -267,5 +269,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const POSTGRES_DEADLINE: Duration = Duration::from_millis(90);
 /// How often is looked for what is too old.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How long a start waits for a Redis that may not be there.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long writing may take at a stop.
 pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);

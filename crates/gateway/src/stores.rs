@@ -156,16 +156,14 @@ where
     let mut tick = interval(AGAIN);
     loop {
         tick.tick().await;
-        // Two at once, as there are soon: one connection is not enough for a caller beside what works for the store.
-        let (one, other) = tokio::join!(ask(), ask());
-        if one.is_ok() && other.is_ok() {
+        if ask().await.is_ok() {
             return;
         }
     }
 }
 
-/// How long a start waits for stores that are named and do not answer; without them it goes on as when they go away later.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a start waits for connections to the database, which was there a moment ago; without them it goes on as when it goes away later.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often they are asked meanwhile.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long Redis is waited for by what no caller waits for, at least.

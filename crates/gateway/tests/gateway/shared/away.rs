@@ -171,45 +171,6 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
     }
 }
 
-/// Passes bytes on to a server, each new connection only after a while.
-async fn slowly(to: String, after: Duration) -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let to = to.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    addr
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_call_of_a_gateway_waits_for_no_connection() {
-    let Some(server) = Postgres::start() else { return };
-    let upstream = Paid::start(Gate::Open).await;
-    let url = server.url();
-    let (head, rest) = url.rsplit_once('@').unwrap();
-    let (at, name) = rest.split_once('/').unwrap();
-    // To connect takes longer than a call may wait.
-    let proxy = slowly(at.to_owned(), Duration::from_millis(600)).await;
-    let sections = format!(
-        "environment_variables: {{DATABASE_URL: '{head}@{proxy}/{name}'}}\nlitellm_settings: {{max_budget: 1.00}}\n\
-         ziggurat_settings: {{store_deadline: 0.5}}\n"
-    );
-    let gateway = gateways(1, &upstream, &sections).await.remove(0);
-    let body = body("paid", false, Some(100));
-    let answers =
-        tokio::join!(call(gateway.addr, &body), call_as(gateway.addr, "sk-nobodys.key.at.all", &body));
-    assert_eq!((answers.0.status, answers.1.status), (200, 401), "{} {}", answers.0.body, answers.1.body);
-    let ended = gateway.stop().await;
-    assert!(!ended.stderr.contains("WARN"), "{}", ended.stderr);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_password() {
     let Some(server) = Postgres::start() else { return };

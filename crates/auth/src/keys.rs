@@ -3,7 +3,10 @@
 use std::{
     fmt,
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -33,6 +36,8 @@ struct Inner<S> {
     clock: Clock,
     deadline: Duration,
     presence: Presence,
+    /// Milliseconds since the epoch when the log was last told of a look-up that failed while the store was there.
+    told_at: AtomicU64,
     /// For those who ask the store at the same time.
     places: Semaphore,
     keys: Cache<Arc<KeyRecord>>,
@@ -94,6 +99,7 @@ impl<S: KeyStore> VirtualKeys<S> {
             clock,
             deadline: policy.deadline,
             presence: Presence::new(),
+            told_at: AtomicU64::new(0),
             places: Semaphore::new(LOOK_UPS),
             keys: Cache::new(policy, false),
             customers: Cache::new(policy, true),
@@ -260,7 +266,16 @@ impl<S> Inner<S> {
         Err(Denied::unavailable())
     }
 
-    /// Notes whether the store answered; one line in the log whenever that changes.
+    /// Whether the log was not told of a single failure for a while.
+    fn is_news(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let told = self.told_at.load(Ordering::Relaxed);
+        let is_due = told == 0 || now.saturating_sub(told) >= TELL_EVERY.as_millis() as u64;
+        is_due && self.told_at.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Notes whether the store answered; one line in the log whenever that changes, and one a while for single failures.
     fn note<T>(&self, answer: Result<T, Away>) -> Option<T> {
         match answer {
             Ok(answer) => {
@@ -270,8 +285,11 @@ impl<S> Inner<S> {
                 Some(answer)
             }
             Err(away) => {
-                if self.presence.failed(self.clock.now()) {
+                let now = self.clock.now();
+                if self.presence.failed(now) {
                     warn!(%away, "the store of keys does not answer: known keys go on for a while, others are refused");
+                } else if self.presence.is_here() && self.is_news(now) {
+                    warn!(%away, "a look-up in the store of keys failed: who was not known is refused with 503");
                 }
                 None
             }
@@ -304,6 +322,9 @@ fn admit(record: Option<Arc<KeyRecord>>, hash: KeyHash, now: SystemTime) -> Auth
     let record = record.filter(counts).ok_or(Denied::Invalid)?;
     Ok(Some(Identity::new(record).with_key(hash)))
 }
+
+/// How often single failures are told of.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Look-ups in the store at the same time: fewer than it takes to slow it down.
 const LOOK_UPS: usize = 8;

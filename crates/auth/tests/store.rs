@@ -278,26 +278,57 @@ async fn what_is_known_of_end_users_goes_on_and_nobody_new_comes_in() {
     assert!(customer(&keys, "eve").await.is_ok_and(|known| known.is_some_and(|eve| !eve.blocked)));
 }
 
+/// What the log is told.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("is sound").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time();
+        tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("is sound").clone()).expect("is UTF-8")
+    }
+}
+
+const ONE: &str = " WARN ziggurat_auth::keys: a look-up in the store of keys failed: who was not known is refused with 503 away=it is a test\n";
+
+#[tokio::test]
+async fn a_single_look_up_that_fails_is_told_of_once_a_while() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    let (store, time) = (Store::with(KEY, record(|_| {})), Manual::default());
+    let keys = keys(&store, &time);
+    let mut told = 0;
+    for second in 0..25 {
+        store.mood(Mood::Away);
+        assert_eq!(ask(&keys, "sk-not.known.so.far.0").await, UNAVAILABLE);
+        store.mood(Mood::Answers);
+        assert_eq!(ask(&keys, KEY).await, Ok(true));
+        keys.forget(&hash());
+        told += usize::from(second % 10 == 0);
+        assert_eq!(lines.text(), ONE.repeat(told), "{second}");
+        time.seconds(1.0);
+    }
+}
+
 #[tokio::test]
 async fn the_log_has_one_line_a_change_and_no_key() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("is sound").write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = lines.listen();
     let (store, time) = (Store::with(KEY, record(|_| {})), Manual::default());
     let keys = keys(&store, &time);
     for _ in 0..2 {
@@ -310,8 +341,7 @@ async fn the_log_has_one_line_a_change_and_no_key() {
         assert_eq!(ask(&keys, KEY).await, Ok(true));
         keys.forget(&hash());
     }
-    let log = String::from_utf8(lines.0.lock().expect("is sound").clone()).expect("is UTF-8");
     let away = " WARN ziggurat_auth::keys: the store of keys does not answer: known keys go on for a while, others are refused away=it is a test\n";
     let back = " INFO ziggurat_auth::keys: the store of keys answers again\n";
-    assert_eq!(log, format!("{away}{back}{away}{back}"));
+    assert_eq!(lines.text(), format!("{ONE}{away}{back}{ONE}{away}{back}"));
 }

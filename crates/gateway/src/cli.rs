@@ -245,7 +245,7 @@ fn migrate(path: &Path) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let migrated = runtime.block_on(Directory::migrate(&stores::url_of(database)));
-    migrated.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    migrated.map_err(|error| stores::unusable(database, &error))?;
     print("the schema is up to date\n");
     Ok(())
 }

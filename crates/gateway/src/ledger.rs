@@ -13,14 +13,17 @@ use ziggurat_budget::{
     ALERT_PERCENTS, Alert, Balance, Crossed, Ledger, Recovered,
     remote::{Backend, Remote},
 };
-use ziggurat_core::{Budget, Window};
+use ziggurat_core::{Budget, Scope, Usd, Window};
 use ziggurat_redis::{Budgets, Redis};
 use ziggurat_sql::{
     Options, SqliteJournal,
     postgres::{Pool, PostgresLedger},
 };
 
-use crate::config::{Config, LedgerAt, Spending};
+use crate::{
+    config::{Config, LedgerAt, Spending},
+    stores::until_it_answers,
+};
 
 /// The ledger, and what is behind it.
 #[derive(Debug)]
@@ -38,7 +41,10 @@ enum Behind {
         /// How old what is posted may be and still count.
         history: Duration,
     },
-    Redis(Remote<Budgets>),
+    Redis {
+        remote: Remote<Budgets>,
+        budgets: Budgets,
+    },
     Postgres {
         remote: Remote<PostgresLedger>,
         ledger: PostgresLedger,
@@ -74,7 +80,8 @@ impl Keeper {
                 let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
                 let remote = Remote::new(redis.budgets()).on_away(policy);
                 let remote = set_up(remote, stores.deadline, remote_ttl);
-                return Ok(Self { ledger: Ledger::new(remote.clone()), behind: Behind::Redis(remote) });
+                let ledger = Ledger::new(remote.clone());
+                return Ok(Self { ledger, behind: Behind::Redis { remote, budgets: redis.budgets() } });
             }
             LedgerAt::Postgres => {
                 let pool = database.ok_or("the ledger is to be in PostgreSQL, and there is none")?;
@@ -97,8 +104,20 @@ impl Keeper {
         let one = std::slice::from_ref(budget);
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => self.ledger.balance(budget),
-            Behind::Redis(remote) => remote.balances(one).await.ok()?.pop(),
+            Behind::Redis { remote, .. } => remote.balances(one).await.ok()?.pop(),
             Behind::Postgres { remote, .. } => remote.balances(one).await.ok()?.pop(),
+        }
+    }
+
+    /// Waits until the ledger answers, where it is on another machine.
+    pub(crate) async fn connected(&self) {
+        let one = [Budget::new(Scope::gateway(), Usd::ZERO, Window::Lifetime)];
+        match &self.behind {
+            Behind::Nothing | Behind::File { .. } => {}
+            Behind::Redis { budgets, .. } => {
+                let _ = timeout(REDIS_PATIENCE, until_it_answers(|| budgets.balances(&one))).await;
+            }
+            Behind::Postgres { ledger, .. } => until_it_answers(|| ledger.balances(&one)).await,
         }
     }
 
@@ -106,7 +125,7 @@ impl Keeper {
     pub(crate) fn is_here(&self) -> (Option<bool>, Option<bool>) {
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => (None, None),
-            Behind::Redis(remote) => (Some(remote.is_here()), None),
+            Behind::Redis { remote, .. } => (Some(remote.is_here()), None),
             Behind::Postgres { remote, .. } => (None, Some(remote.is_here())),
         }
     }
@@ -115,7 +134,7 @@ impl Keeper {
     pub(crate) async fn run(&self) -> Infallible {
         match &self.behind {
             Behind::Nothing | Behind::File { .. } => self.tick().await,
-            Behind::Redis(remote) => {
+            Behind::Redis { remote, .. } => {
                 remote.run().await;
                 pending().await
             }
@@ -148,7 +167,7 @@ impl Keeper {
 
     async fn prune(&self, now: SystemTime) {
         let pruned = match &self.behind {
-            Behind::Nothing | Behind::Redis(_) => Ok(()),
+            Behind::Nothing | Behind::Redis { .. } => Ok(()),
             Behind::File { journal, history } => {
                 journal.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
             }
@@ -173,7 +192,7 @@ impl Keeper {
                 Ok(Ok(())) => true,
                 Err(_) => false,
             },
-            Behind::Redis(remote) => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
+            Behind::Redis { remote, .. } => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
             Behind::Postgres { remote, .. } => timeout(LAST_WRITES, remote.flush()).await.is_ok(),
         };
         match (written, &self.behind) {
@@ -249,5 +268,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const POSTGRES_DEADLINE: Duration = Duration::from_millis(90);
 /// How often is looked for what is too old.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How long a start waits for a Redis that may not be there.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long writing may take at a stop.
 pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);

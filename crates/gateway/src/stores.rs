@@ -1,8 +1,8 @@
 //! The stores that a config names: opened before the first call, worked for as long as the process lives.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use ziggurat_auth::{CachePolicy, VirtualKeys};
 use ziggurat_budget::Ledger;
 use ziggurat_core::{Clock, OnAway};
@@ -11,7 +11,7 @@ use ziggurat_redis::{Cooldowns, Limits, Redis};
 use ziggurat_route::Routes;
 use ziggurat_sql::{
     directory::{Directory, Options},
-    postgres::{self, Pool},
+    postgres::{self, Pool, place},
 };
 
 use crate::{
@@ -62,7 +62,9 @@ impl Stores {
         let redis = settings.redis.as_ref().map(connect).transpose();
         let redis = redis.map_err(|error| format!("the Redis of the config cannot be used: {error}"))?;
         let pool = match (config.ledger(), &settings.database) {
-            (LedgerAt::Postgres, Some(Database::Postgres(url))) => Some(connect_database(url, config).await?),
+            (LedgerAt::Postgres, Some(database @ Database::Postgres(url))) => {
+                Some(connect_database(database, url, config).await?)
+            }
             _ => None,
         };
         let keys = match &settings.database {
@@ -79,7 +81,20 @@ impl Stores {
             }
         });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
-        Ok(Self { keeper, limits, keys, cooldowns, policies })
+        let stores = Self { keeper, limits, keys, cooldowns, policies };
+        // The first callers would else wait for connections longer than for an answer, and find the stores away.
+        let connected = async {
+            tokio::join!(stores.keys_connected(), stores.keeper.connected());
+        };
+        let _ = timeout(PATIENCE, connected).await;
+        Ok(stores)
+    }
+
+    /// Waits until the database of keys answers within the time that a call has for it.
+    async fn keys_connected(&self) {
+        if let Some(keys) = &self.keys {
+            until_it_answers(|| keys.store().ping()).await;
+        }
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -156,6 +171,24 @@ impl Stores {
     }
 }
 
+/// Asks a store until it answers, without its failures counting.
+pub(crate) async fn until_it_answers<T, E, F>(ask: impl Fn() -> F)
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut tick = interval(AGAIN);
+    loop {
+        tick.tick().await;
+        if ask().await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// How long a start waits for connections to the database, which was there a moment ago; without them it goes on as when it goes away later.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often they are asked meanwhile.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long Redis is waited for by what no caller waits for, at least.
 const WORK: Duration = Duration::from_millis(500);
 /// How long the admin API waits for a statement, and so the connection for it.
@@ -166,7 +199,7 @@ const MOST_CONNECTIONS: u32 = 24;
 const LEASE: Duration = Duration::from_secs(20);
 
 /// Connections for all that is kept in PostgreSQL, the ledger and the keys.
-async fn connect_database(url: &Secret, config: &Config) -> Result<Pool, String> {
+async fn connect_database(database: &Database, url: &Secret, config: &Config) -> Result<Pool, String> {
     let deadline = config.stores.deadline.unwrap_or_default();
     let mut options = postgres::Options::default()
         .max_connections(MOST_CONNECTIONS)
@@ -176,7 +209,7 @@ async fn connect_database(url: &Secret, config: &Config) -> Result<Pool, String>
         options = options.acquire_timeout(deadline).lock_timeout(deadline);
     }
     let connected = postgres::connect(url.expose(), options).await;
-    connected.map_err(|error| format!("general_settings.database_url: {error}"))
+    connected.map_err(|error| unusable(database, &error))
 }
 
 /// The keys of a database: on the connections of the ledger, where that is in it too.
@@ -200,11 +233,26 @@ async fn open_keys(
         Some(pool) => Directory::over(pool.clone(), options),
         None => Directory::open(&url_of(database), options).await,
     };
-    let directory = opened.map_err(|error| format!("general_settings.database_url: {error}"))?;
+    let directory = opened.map_err(|error| unusable(database, &error))?;
     if let Some(fresh) = settings.key_ttl {
         policy.fresh = fresh;
     }
     Ok(VirtualKeys::with_policy(directory, policy, Clock::system()))
+}
+
+/// Says which database cannot be used, and why; never with what password.
+pub(crate) fn unusable(database: &Database, error: &dyn fmt::Display) -> String {
+    let place = match database {
+        Database::Sqlite(path) => Some(format!("SQLite file {}", path.display())),
+        Database::Postgres(url) => place(url.expose()),
+    };
+    match place {
+        Some(place) => format!("general_settings.database_url: {place}: {error}"),
+        None => format!(
+            "general_settings.database_url: {error}: expected postgresql://user:password@host:5432/name, special characters of the \
+             password written as %xx"
+        ),
+    }
 }
 
 /// The URL by which the directory opens it.

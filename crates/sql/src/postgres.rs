@@ -41,6 +41,6 @@ mod migrate;
 mod report;
 mod statement;
 
-pub use connect::{ConnectError, Options, Pool, connect};
+pub use connect::{ConnectError, Options, Pool, connect, place};
 pub use ledger::PostgresLedger;
 pub use report::{SavedPosting, Total};

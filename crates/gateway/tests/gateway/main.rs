@@ -14,6 +14,7 @@ mod drain;
 mod framing;
 mod harness;
 mod host;
+mod keys;
 mod limits;
 mod measured;
 mod memory;

@@ -266,6 +266,11 @@ pub(super) fn failed(error: sqlx::Error) -> DirectoryError {
                 {
                     away(&format!("the database refused with {code}"))
                 }
+                "28P01" | "28000" => {
+                    DirectoryError::Other(format!("it refuses the user or the password ({code})"))
+                }
+                "3D000" => DirectoryError::Other(format!("it has no database of that name ({code})")),
+                "42501" => DirectoryError::Other(format!("the user may not do what is needed ({code})")),
                 "8" | "1032" => DirectoryError::Other("the file cannot be written".to_owned()),
                 "11" | "26" => DirectoryError::Other("the file is damaged, or no database".to_owned()),
                 "13" => DirectoryError::Other("the disk is full".to_owned()),

@@ -84,6 +84,9 @@ pub async fn connect(url: &str, options: Options) -> Result<Pool, ConnectError> 
         .max_connections(options.max_connections)
         // Made ahead: who waits for a decision has no time to wait for a connection.
         .min_connections(options.max_connections.min(READY))
+        // With either of these, the pool makes them ahead only in the place of others that were too old, and at the start none.
+        .idle_timeout(None)
+        .max_lifetime(None)
         .acquire_timeout(options.acquire_timeout)
         // A round trip before each statement is one too many: only what was idle for a while may be dead without having been told.
         .test_before_acquire(false)
@@ -100,6 +103,20 @@ pub async fn connect(url: &str, options: Options) -> Result<Pool, ConnectError> 
     ready(&inner, options.start_timeout).await?;
     let Options { statement_timeout, lock_timeout, .. } = options;
     Ok(Pool { inner, statement_timeout, lock_timeout })
+}
+
+/// Where a URL leads, for whoever has to find out what is wrong with it: host, port and database, never the user or the password. `None` for
+/// what is no URL of a PostgreSQL database.
+#[must_use]
+pub fn place(url: &str) -> Option<String> {
+    let at = PgConnectOptions::from_str(url).ok()?;
+    let server = match at.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", at.get_host(), at.get_port()),
+    };
+    // Without a name it is that of the user.
+    let database = at.get_database().map_or_else(String::new, |name| format!(", database {name:?}"));
+    Some(format!("PostgreSQL at {server}{database}"))
 }
 
 async fn prepare(at: &PgConnectOptions, migrate: bool) -> Result<(), ConnectError> {

@@ -170,3 +170,47 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
         assert_eq!(call_as(gateway.addr, &unknown, &body).await.status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_password() {
+    let Some(server) = Postgres::start() else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let said = async |url: &str| {
+        let config = upstream.config(&[], "");
+        let config =
+            config.replace("general_settings:\n", &format!("general_settings:\n  database_url: '{url}'\n"));
+        let ended = crate::harness::run(&config, &["--config", "config.yaml", "--port", "0"], &[]).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+        assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+        ended.stderr.lines().last().unwrap().to_owned()
+    };
+    let url = server.url();
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (at, _) = rest.rsplit_once('@').unwrap_or(("", rest)).1.split_once('/').unwrap();
+    let user = rest.rsplit_once('@').map_or("postgres", |(user, _)| user.split(':').next().unwrap());
+    let key = "ziggurat: general_settings.database_url:";
+    assert_eq!(
+        said(&format!("{scheme}://{user}:canary@{at}/nowhere")).await,
+        format!(
+            "{key} PostgreSQL at {at}, database \"nowhere\": the directory failed: it has no database of that name (3D000)"
+        )
+    );
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert_eq!(
+        said(&format!("postgresql://u:canary@{gone}/ledger")).await,
+        format!(
+            "{key} PostgreSQL at {gone}, database \"ledger\": the directory is away: the connection failed: connection refused"
+        )
+    );
+    let ended = said("postgresql://u:can/ary@host:x/ledger").await;
+    assert_eq!(
+        ended,
+        format!(
+            "{key} url: not the URL of a PostgreSQL database: expected postgresql://user:password@host:5432/name, special characters of the password written as %xx"
+        )
+    );
+    assert_eq!(
+        said("sqlite:no/such/folder/keys.db").await,
+        format!("{key} SQLite file no/such/folder/keys.db: the directory failed: the file cannot be opened")
+    );
+}

@@ -100,3 +100,17 @@ async fn look_up_takes() {
     let Some(server) = Postgres::start() else { return };
     super::sqlite::measure(&Directory::open(&server.url(), options()).await.unwrap(), "PostgreSQL").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_made_before_anybody_asks() {
+    let Some(server) = Postgres::start() else { return };
+    let directory = Directory::open(&server.url(), options()).await.unwrap();
+    let super::super::store::Store::Postgres(pool) = &directory.0.store else { panic!("is on PostgreSQL") };
+    let all_are_there = async {
+        while pool.inner().num_idle() < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_are_there).await.expect("they are made ahead");
+    directory.close().await;
+}

@@ -4,7 +4,9 @@ use std::{mem, sync::Arc};
 
 use http::Request;
 use smallvec::SmallVec;
-use ziggurat_core::{Account, Body, Budget, Call, Cause, Principal, Rejection, Scope, ScopeKind, Target};
+use ziggurat_core::{
+    Account, Body, Budget, Call, Cause, Plan, Principal, Rejection, Scope, ScopeKind, Target,
+};
 
 use crate::layer::{Cap, Config};
 
@@ -15,7 +17,7 @@ pub(crate) type Budgets = SmallVec<[Budget; 5]>;
 pub(crate) struct Applying {
     /// Those of the call, whichever target answers it; the most specific first.
     pub(crate) call: Budgets,
-    /// Those that depend on the target: of the principal's, by deployment or provider.
+    /// Those that depend on the target: of the principal's, by deployment, by provider, or for another model than the call names.
     pub(crate) targets: Vec<Budget>,
 }
 
@@ -50,15 +52,23 @@ impl Config {
         &self,
         named: Option<&[Scope]>,
         principal: Option<&Principal>,
+        plan: Option<&Plan>,
         call: &Call,
     ) -> Result<Applying, Rejection> {
         let mut budgets = Budgets::new();
         let mut targets = Vec::new();
         let model = call.model();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
-            match by_target(budget.account.scope.kind) {
-                true => targets.push(budget.clone()),
-                false => budgets.push(budget.clone()),
+            let account = &budget.account;
+            let may_be_for = |target: &Target| account.is_for(target.model_group());
+            match (by_target(account.scope.kind), account.is_for(model)) {
+                (false, true) => budgets.push(budget.clone()),
+                (true, true) => targets.push(budget.clone()),
+                // For another model, which may answer in the place of this one.
+                (_, false) if plan.is_some_and(|plan| plan.candidates.iter().any(may_be_for)) => {
+                    targets.push(budget.clone());
+                }
+                (_, false) => {}
             }
         }
         if !self.caps.is_empty() {
@@ -100,7 +110,6 @@ impl Config {
         }
         budgets.extend(self.fixed.iter().cloned());
         budgets.retain(|budget| budget.account.is_for(model));
-        targets.retain(|budget| budget.account.is_for(model));
         budgets.sort_by_key(|budget| budget.account.scope.kind);
         Ok(Applying { call: budgets, targets })
     }
@@ -111,16 +120,21 @@ impl Config {
         caps.map(move |cap| cap.of(Scope::new(kind, id())))
     }
 
-    /// The budgets that apply to an attempt because of where it goes.
+    /// The budgets that apply to an attempt because of where it goes: those of its deployment and its provider, and those for its model,
+    /// where that is another than the one that the call names.
     pub(crate) fn by_target(&self, principals: &[Budget], target: &Target) -> Vec<Budget> {
         let id = |kind| match kind {
             ScopeKind::Deployment => target.deployment(),
             _ => target.provider(),
         };
-        let own = principals
-            .iter()
-            .filter(|budget| *budget.account.scope.id == *id(budget.account.scope.kind))
-            .cloned();
+        let applies = |budget: &&Budget| {
+            let Account { scope, .. } = &budget.account;
+            match by_target(scope.kind) {
+                true => *scope.id == *id(scope.kind),
+                false => budget.account.is_for(target.model_group()),
+            }
+        };
+        let own = principals.iter().filter(applies).cloned();
         let caps = self.caps.iter().filter(|cap| by_target(cap.kind));
         own.chain(caps.map(|cap| cap.of(Scope::new(cap.kind, id(cap.kind))))).collect()
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Budget, Call, Patience, Plan, Principal, Rejection, Target, Usd};
+use ziggurat_core::{Body, BoxError, Budget, Call, Patience, Plan, Rejection, Target, Usd};
 use ziggurat_meter::Reading;
 
 use crate::{
@@ -114,8 +114,9 @@ where
         if !call.operation().is_billed() {
             return Ok(inner.call(request).await?.map(Body::new));
         }
-        let applying = match config.applying(named.as_deref(), request.extensions().get::<Principal>(), &call)
-        {
+        let extensions = request.extensions();
+        let applying = config.applying(named.as_deref(), extensions.get(), extensions.get(), &call);
+        let applying = match applying {
             Ok(applying) => applying,
             Err(rejection) => return Ok(rejection.into_response(call.dialect())),
         };

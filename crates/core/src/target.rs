@@ -16,6 +16,7 @@ struct Inner {
     provider: Arc<str>,
     dialect: Dialect,
     model: Arc<str>,
+    group: Option<Arc<str>>,
     uri: Uri,
     policy: ParamPolicy,
     headers: HeaderMap,
@@ -72,6 +73,7 @@ impl Target {
             provider: provider.into(),
             dialect,
             model: model.into(),
+            group: None,
             uri: parsed,
             policy: ParamPolicy::default(),
             headers: HeaderMap::new(),
@@ -119,6 +121,12 @@ impl Target {
     #[must_use]
     pub fn id(self, id: &str) -> Self {
         self.change(|inner| inner.id = id.into())
+    }
+
+    /// Sets the name by which callers know it, where that is not the provider's: the model group's.
+    #[must_use]
+    pub fn group(self, name: impl Into<Arc<str>>) -> Self {
+        self.change(|inner| inner.group = Some(name.into()))
     }
 
     /// Posts to another URL, given whole. A key stays bound to the origin it was given for: set it again for a new one.
@@ -178,6 +186,12 @@ impl Target {
     #[must_use]
     pub fn model(&self) -> &str {
         &self.0.model
+    }
+
+    /// The name by which callers know it, where that is known.
+    #[must_use]
+    pub fn model_group(&self) -> Option<&str> {
+        self.0.group.as_deref()
     }
 
     /// The URL that is posted to.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, header};
-use ziggurat_catalog::{Asked, Catalog};
+use ziggurat_catalog::{Asked, Capability, Catalog};
 use ziggurat_core::{Clock, ParamPolicy, Target, TargetError};
 use ziggurat_redis::Cooldowns;
 use ziggurat_route::{
@@ -171,6 +171,9 @@ fn member(
         .probed(deployment.routing.is_probed)
         .cooldown(cooldown(config, Some(&deployment.routing)))
         .timeouts(timeouts(deployment, config));
+    if model.as_ref().is_some_and(|model| model.can(Capability::AssistantPrefill)) {
+        member = member.prefill(true).mark_prefix(MARKS_PREFIX.contains(&&*deployment.provider.id));
+    }
     if let Some(weight) = weight {
         member = member.weight(*weight);
     }
@@ -274,7 +277,7 @@ impl Made {
     /// A group of a name, as the config has it for its alias; without deployments.
     fn group(&self, name: &str, alias: &str) -> GroupBuilder {
         let config = &*self.config;
-        let Routing { strategy, strategy_args, retries, tags, hedging, .. } = &config.routing;
+        let Routing { strategy, strategy_args, retries, tags, hedging, streams, .. } = &config.routing;
         let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
         let own = deployment.and_then(|deployment| deployment.routing.retries);
         let mut retry = RetryPolicy::new(own.or(retries.most).unwrap_or(RETRIES));
@@ -285,6 +288,7 @@ impl Made {
             retry = retry.times_for(kind, times);
         }
         let mut group = Group::new(name).retry(retry).cooldown(cooldown(config, None));
+        group = group.continue_streams(streams.go_on);
         group = match strategy {
             Strategy::Shuffle => group.strategy(Shuffle),
             Strategy::LeastBusy => group.strategy(LeastBusy),
@@ -387,6 +391,8 @@ const LONGER: u32 = 10;
 /// Percent of successes that may be retries, and retries a second in any case.
 const SHARE: u32 = 20;
 const PER_SECOND: f64 = 3.0;
+/// Providers that go on with an assistant's message only where it says `prefix: true`.
+const MARKS_PREFIX: [&str; 2] = ["mistral", "deepseek"];
 /// Groups of names that only wildcards find that are kept.
 const MAX_MADE: usize = 1024;
 const A_MILLION: u64 = 1_000_000;

@@ -106,6 +106,12 @@ fn report(event: &Event<'_>) {
         Event::Failed { group, deployment, cause, .. } => {
             tracing::info!(group, deployment, ?cause, "an attempt has failed");
         }
+        Event::Continued { group, from, to, cause, .. } => {
+            tracing::warn!(group, from, to, ?cause, "a stream broke off, and goes on elsewhere");
+        }
+        Event::Recovered { group, deployment, .. } => {
+            tracing::info!(group, deployment, "a deployment answers again");
+        }
         Event::FellBack { from, to, cause, .. } => tracing::info!(from, to, ?cause, "falls back"),
         Event::LastResort { group, deployment, .. } => {
             tracing::warn!(group, deployment, "all deployments cool down: the least bad is called");

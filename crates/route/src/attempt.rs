@@ -141,7 +141,12 @@ impl Asked {
         // Content that is late is late without a head, too.
         let token = Fires::after(start, timeouts.first_token, Timer::FirstToken);
         let token = Fires::first(whole, token.filter(|_| self.is_followed()));
-        let head = Fires::first(Fires::after(start, timeouts.first_byte, Timer::FirstByte), token);
+        let first_byte = Fires::after(start, timeouts.first_byte, Timer::FirstByte);
+        let head = match self.is_followed() {
+            true => Fires::first(first_byte, token),
+            // The head of an answer in one piece may come with its end.
+            false => Fires::first(whole, first_byte),
+        };
         let silence = if self.is_followed() { timeouts.idle } else { timeouts.whole.or(timeouts.attempt) };
         let idle = silence.map(|silence| silence.saturating_add(GRACE));
         let times = AttemptTimes { head: head.map(|fires| fires.at), idle };

@@ -315,8 +315,12 @@ impl GroupBuilder {
     ///
     /// # Errors
     /// [`InvalidGroup`] without deployments, with a weight that is none, or with two deployments of one id.
-    pub fn build(self) -> Result<Arc<Group>, InvalidGroup> {
+    pub fn build(mut self) -> Result<Arc<Group>, InvalidGroup> {
         self.check()?;
+        for deployment in &mut self.deployments {
+            let target = deployment.target().clone().group(Arc::clone(&self.name));
+            *deployment = deployment.sharing(target);
+        }
         let mut orders: Vec<_> =
             self.deployments.iter().map(|deployment| deployment.settings().order).collect();
         orders.sort_unstable();

@@ -106,3 +106,13 @@ impl Error for StoreError {
         }
     }
 }
+
+/// What a code of PostgreSQL's means to who has given a wrong URL.
+pub(crate) fn refusal(code: &str) -> Option<&'static str> {
+    match code {
+        "28P01" | "28000" => Some("it refuses the user or the password"),
+        "3D000" => Some("it has no database of that name"),
+        "42501" => Some("the user may not do what is needed"),
+        _ => None,
+    }
+}

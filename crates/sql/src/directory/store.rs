@@ -8,6 +8,7 @@ use sqlx::{Postgres, pool::PoolConnection};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use super::DirectoryError;
+use crate::error::refusal;
 
 /// Where the tables are.
 pub(super) enum Store {
@@ -266,16 +267,14 @@ pub(super) fn failed(error: sqlx::Error) -> DirectoryError {
                 {
                     away(&format!("the database refused with {code}"))
                 }
-                "28P01" | "28000" => {
-                    DirectoryError::Other(format!("it refuses the user or the password ({code})"))
-                }
-                "3D000" => DirectoryError::Other(format!("it has no database of that name ({code})")),
-                "42501" => DirectoryError::Other(format!("the user may not do what is needed ({code})")),
                 "8" | "1032" => DirectoryError::Other("the file cannot be written".to_owned()),
                 "11" | "26" => DirectoryError::Other("the file is damaged, or no database".to_owned()),
                 "13" => DirectoryError::Other("the disk is full".to_owned()),
                 "14" => DirectoryError::Other("the file cannot be opened".to_owned()),
-                code => DirectoryError::Other(format!("the database refused with {code}")),
+                code => DirectoryError::Other(match refusal(code) {
+                    Some(words) => format!("{words} ({code})"),
+                    None => format!("the database refused with {code}"),
+                }),
             }
         }
         sqlx::Error::Io(error) => away(&format!("the connection failed: {}", error.kind())),

@@ -254,7 +254,13 @@ impl fmt::Display for ConnectError {
                 write!(f, "schema version {version} of the database is not the one of this number")
             }
             Self::Elapsed => f.write_str("the database did not answer in time"),
-            Self::Database(_) => f.write_str("the database cannot be used"),
+            Self::Database(source) => {
+                f.write_str("the database cannot be used")?;
+                match source.downcast_ref::<sqlx::Error>().and_then(why) {
+                    Some(why) => write!(f, ": {why}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -265,6 +271,21 @@ impl Error for ConnectError {
             Self::Url(source) | Self::Database(source) => Some(&**source),
             _ => None,
         }
+    }
+}
+
+/// Why a database refuses connections, by kinds and codes alone: its own words quote what is not to be told.
+fn why(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code()?;
+            Some(match crate::error::refusal(&code) {
+                Some(words) => format!("{words} ({code})"),
+                None => format!("it refused with {code}"),
+            })
+        }
+        sqlx::Error::Io(error) => Some(format!("the connection failed: {}", error.kind())),
+        _ => None,
     }
 }
 

@@ -192,14 +192,14 @@ async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_
     assert_eq!(
         said(&format!("{scheme}://{user}:canary@{at}/nowhere")).await,
         format!(
-            "{key} PostgreSQL at {at}, database \"nowhere\": the directory failed: it has no database of that name (3D000)"
+            "{key} PostgreSQL at {at}, database \"nowhere\": the database cannot be used: it has no database of that name (3D000)"
         )
     );
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert_eq!(
         said(&format!("postgresql://u:canary@{gone}/ledger")).await,
         format!(
-            "{key} PostgreSQL at {gone}, database \"ledger\": the directory is away: the connection failed: connection refused"
+            "{key} PostgreSQL at {gone}, database \"ledger\": the database cannot be used: the connection failed: connection refused"
         )
     );
     let ended = said("postgresql://u:can/ary@host:x/ledger").await;

@@ -1,10 +1,13 @@
 //! Where calls go, and past what: groups, fallbacks, retries and all that a config says of them, in front of vendors that fail.
 
+mod choice;
 mod harbor;
 mod headers;
 mod lists;
 mod money;
 mod options;
+mod ours;
+mod retries;
 mod streams;
 
 use std::{fmt::Write as _, net::SocketAddr};

@@ -3,7 +3,10 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
@@ -29,6 +32,8 @@ struct State {
     name: &'static str,
     says: watch::Sender<Says>,
     seen: Mutex<Vec<Seen>>,
+    /// Requests whose answer has not ended.
+    open: AtomicUsize,
 }
 
 /// A request, as it came.
@@ -108,8 +113,13 @@ impl Vendor {
     pub(crate) async fn start(api: Api, name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state =
-            Arc::new(State { api, name, says: watch::Sender::new(Says::Hello), seen: Mutex::default() });
+        let state = Arc::new(State {
+            api,
+            name,
+            says: watch::Sender::new(Says::Hello),
+            seen: Mutex::default(),
+            open: AtomicUsize::new(0),
+        });
         let own = Arc::clone(&state);
         let server = tokio::spawn(async move {
             // All connections end with it.
@@ -165,6 +175,11 @@ impl Vendor {
         self.state.seen.lock().unwrap().len()
     }
 
+    /// How many requests are there whose answer has not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
+
     /// An entry of `model_list`: a deployment here, with the id `alias@name`.
     pub(crate) fn entry(&self, alias: &str, model: &str, params: &[&str], info: &[&str]) -> String {
         let (addr, name, id) = (self.addr, self.state.name, alias.trim_matches('\''));
@@ -192,17 +207,18 @@ impl State {
         let mut read = Vec::new();
         while let Some(seen) = request(&mut stream, &mut read).await? {
             let body = seen.body.clone();
+            self.open.fetch_add(1, Ordering::SeqCst);
             self.seen.lock().unwrap().push(seen);
             let mut says = self.says.subscribe();
             let (mut input, mut output) = stream.split();
-            tokio::select! {
-                answered = self.answer(&mut output, &body, &mut says) => {
-                    if !answered? {
-                        return Ok(());
-                    }
-                }
+            let stays = tokio::select! {
+                answered = self.answer(&mut output, &body, &mut says) => answered.unwrap_or(false),
                 // Nothing is sent ahead of the answer: this is the end.
-                _ = input.read_u8() => return Ok(()),
+                _ = input.read_u8() => false,
+            };
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            if !stays {
+                return Ok(());
             }
         }
         Ok(())

@@ -30,9 +30,9 @@ impl Paying {
         let [one, two, three] = Vendor::several(["one", "two", "three"]).await;
         let config = [
             "model_list:\n",
-            &one.entry("m", "openai/gpt-4o", &[], &PRICE),
-            &two.entry("m2", "openai/gpt-4o", &[], &DEARER),
-            &three.entry("m3", "openai/gpt-4o", &[], &PRICE),
+            &one.entry("m", "openai/my-cheap", &[], &PRICE),
+            &two.entry("m2", "openai/my-dear", &[], &DEARER),
+            &three.entry("m3", "openai/my-cheap", &[], &PRICE),
             "router_settings: {num_retries: 0, fallbacks: [{m: [m2, m3]}]}
 general_settings: {master_key: sk-master-canary, database_url: 'sqlite:keys.db'}
 ",
@@ -89,7 +89,7 @@ async fn the_dearest_that_may_answer_has_to_fit_and_nothing_is_set_aside_twice()
     assert_eq!(paying.ask(false).await.status, 200);
     assert!((paying.spent().await - 2.0).abs() < 1e-9);
     let refused = paying.ask(false).await;
-    assert_eq!((refused.status, &*refused.says()), (429, "insufficient_quota"));
+    assert_eq!((refused.status, &*refused.says()), (429, "budget_exceeded"));
     assert_eq!(refused.header("x-should-retry"), Some("false"));
     assert_eq!((paying.one.asked(), paying.two.asked(), paying.three.asked()), (1, 1, 0));
 }

@@ -216,7 +216,9 @@ def start_gateway(config: str, *arguments: str) -> Iterator[Process]:
 def config(upstream: str) -> str:
     """The `config.yaml` of every alias named so far."""
     models = [line for each in ALIASES.values() for line in each.config(upstream)]
-    return "\n".join(["model_list:", *models, "general_settings:", f"  master_key: {MASTER_KEY}", ""])
+    # What fails is told as it is: nothing is tried again.
+    settings = ["general_settings:", f"  master_key: {MASTER_KEY}", "router_settings:", "  num_retries: 0", ""]
+    return "\n".join(["model_list:", *models, *settings])
 
 
 def body_of(exchange: str) -> bytes:

@@ -137,13 +137,13 @@ fn routes(made: Made, timeouts: upstream::Timeouts) -> Result<Routes, Unusable> 
     for alias in &config.aliases {
         builder = builder.alias(alias.name.as_str(), alias.target.as_str());
     }
-    for (list, FallbackLists { of, .. }) in lists {
+    for (list, FallbackLists { of, others }) in lists {
         for (from, to) in of {
             let from = config.aliased(from).unwrap_or(from);
             builder = builder.fall_back(list, from, to.iter().map(name_of));
         }
+        builder = builder.default_fallbacks_for(list, others.iter().map(name_of));
     }
-    builder = builder.default_fallbacks(fallbacks.general.others.iter().map(name_of));
     if let Some(most) = fallbacks.most {
         builder = builder.max_fallbacks(most as usize);
     }

@@ -113,6 +113,10 @@ impl Options {
             (Some(fallbacks), false) => fallbacks,
             (None, false) => return routes.course(model, principal).ok_or_else(|| unknown(model, "model")),
         };
+        if !fallbacks.is_empty() && routes.stays(model) {
+            let message = format!("calls of {:?} go nowhere else", beginning(model));
+            return Err(Problem::new(Cause::InvalidRequest, message).param("fallbacks").into());
+        }
         for name in fallbacks {
             if principal.is_some_and(|principal| !principal.may_use(name)) {
                 let message = format!("the key may not use the model {:?}", beginning(name));

@@ -42,7 +42,7 @@ pub(crate) fn prober<S>(config: &Config, groups: &Groups, inner: S) -> Option<Pr
 pub(crate) fn shadows(config: &Arc<Config>, guards: &Guards) -> Vec<ShadowLayer> {
     let layer = |shadow: &Shadow| {
         let mut principal = Principal::default();
-        let id = format!("shadow of {}", shadow.group);
+        let id = format!("{SHADOW}{}", shadow.group);
         if let Some((cap, window)) = &shadow.budget {
             let scope = Scope::new(ScopeKind::Key, id.as_str());
             principal.budgets = [Budget::new(scope, *cap, window.clone())].into();
@@ -59,6 +59,11 @@ pub(crate) fn shadows(config: &Arc<Config>, guards: &Guards) -> Vec<ShadowLayer>
             })
     };
     config.routing.shadows.iter().map(layer).collect()
+}
+
+/// Whether a call is a shadow's own.
+pub(crate) fn is_shadow(principal: &Principal) -> bool {
+    principal.key.as_ref().is_some_and(|key| key.starts_with(SHADOW))
 }
 
 /// Tells how two answers to a call compare, and no word of either.
@@ -119,3 +124,6 @@ fn report(event: &Event<'_>) {
         _ => {}
     }
 }
+
+/// How the keys of shadows begin: no other key has a space.
+const SHADOW: &str = "shadow of ";

@@ -151,10 +151,21 @@ impl Asked {
         let idle = silence.map(|silence| silence.saturating_add(GRACE));
         let times = AttemptTimes { head: head.map(|fires| fires.at), idle };
         let request = self.request(target, times, &open);
-        let answered = tokio::select! {
-            biased;
-            answered = self.answer(inner, request, &open, &watched, head) => answered?,
-            fires = fired(head) => return Err(late(&fires, &open)),
+        let answered = {
+            let mut answering = pin!(self.answer(inner, request, &open, &watched, head));
+            tokio::select! {
+                biased;
+                answered = &mut answering => answered?,
+                fires = fired(head) => match fires.timer {
+                    // There is a head, whose body a layer inside reads.
+                    Timer::FirstByte if watched.answered() => tokio::select! {
+                        biased;
+                        answered = &mut answering => answered?,
+                        fires = fired(token) => return Err(late(&fires, &open)),
+                    },
+                    _ => return Err(late(&fires, &open)),
+                },
+            }
         };
         let (head, body) = answered.into_parts();
         let mut answer = Answer { head, frames: VecDeque::new(), body, watched, whole };

@@ -24,7 +24,7 @@ pub struct RoutesBuilder {
     groups: Vec<Arc<Group>>,
     aliases: Vec<(String, String)>,
     lists: HashMap<List, Vec<(String, Vec<String>)>>,
-    default: Vec<String>,
+    default: HashMap<List, Vec<String>>,
     most: Option<usize>,
     timeouts: Timeouts,
     otherwise: Option<Arc<Otherwise>>,
@@ -77,14 +77,19 @@ struct Legs {
     counts_input: bool,
 }
 
+/// Groups by [`List`], in the order of [`LISTS`].
+type Lists = [Vec<Arc<Group>>; 3];
+
 #[derive(Default)]
 struct Table {
     courses: HashMap<Arc<str>, Course>,
     groups: Vec<Arc<Group>>,
     /// What the names fall back to that only a wildcard finds, and wildcards.
-    listed: HashMap<String, [Vec<Arc<Group>>; 3]>,
+    listed: HashMap<String, Lists>,
     /// What a group falls back to that has no list of its own.
-    default: Box<[Arc<Group>]>,
+    default: Lists,
+    /// The names of those whose calls go nowhere else, whatever a caller asks for.
+    stay: HashSet<String>,
     most: usize,
     timeouts: Timeouts,
     otherwise: Option<Arc<Otherwise>>,
@@ -112,7 +117,7 @@ impl Routes {
     }
 
     /// As [`Routes::course`], with other fallbacks than those configured, as a caller names them: of those that are known, and that
-    /// `principal` may use, so many as may be configured.
+    /// `principal` may use, so many as may be configured. None where the calls of `model` stay ([`Routes::stays`]).
     #[must_use]
     pub fn course_with(
         &self,
@@ -121,7 +126,8 @@ impl Routes {
         principal: Option<&Principal>,
     ) -> Option<Course> {
         let course = self.course(model, principal)?;
-        let known = fallbacks.iter().filter_map(|name| self.group(name));
+        let named = if self.stays(model) { &[][..] } else { fallbacks };
+        let known = named.iter().filter_map(|name| self.group(name));
         let mut list: Vec<_> = known.filter(|group| !Arc::ptr_eq(group, &course.0.first)).collect();
         list.truncate(self.0.most);
         let named = Course::new(Arc::clone(&course.0.first), [list, Vec::new(), Vec::new()]);
@@ -129,6 +135,19 @@ impl Routes {
             Some(principal) => named.for_those_who(|name| principal.may_use(name)),
             None => named,
         })
+    }
+
+    /// Whether calls of `model` go nowhere else: its general list is there, and empty.
+    #[must_use]
+    pub fn stays(&self, model: &str) -> bool {
+        let of = |name: &str| self.0.stay.contains(name);
+        match self.0.courses.get(model) {
+            Some(course) => of(course.first().name()),
+            None => {
+                let group = self.0.otherwise.as_ref().and_then(|otherwise| otherwise(model));
+                of(model) || group.is_some_and(|group| group.family().is_some_and(of))
+            }
+        }
     }
 
     /// Leaves the deployments of this id alone until then, by this clock: what another node found out. Says whether there are any;
@@ -163,7 +182,7 @@ impl Routes {
         let first = (self.0.otherwise.as_ref()?)(model)?;
         let family = first.family().unwrap_or(model);
         let listed = self.0.listed.get(model).or_else(|| self.0.listed.get(family));
-        let lists = listed.cloned().unwrap_or_else(|| [self.0.default.to_vec(), Vec::new(), Vec::new()]);
+        let lists = listed.unwrap_or(&self.0.default).clone();
         Some(Course::new(first, lists))
     }
 
@@ -197,7 +216,8 @@ impl RoutesBuilder {
     }
 
     /// Falls back from a group to others, in this order, and from there to what they fall back to. Of several lists for one group the
-    /// first counts.
+    /// first counts. A group whose general list is empty falls back to nothing that is not in a list of its own: to no default, and to none
+    /// that a caller names.
     pub fn fall_back<N: Into<String>>(
         mut self,
         list: List,
@@ -210,8 +230,17 @@ impl RoutesBuilder {
     }
 
     /// Falls back to these where a group has no [`List::General`] of its own.
-    pub fn default_fallbacks<N: Into<String>>(mut self, to: impl IntoIterator<Item = N>) -> Self {
-        self.default = to.into_iter().map(Into::into).collect();
+    pub fn default_fallbacks<N: Into<String>>(self, to: impl IntoIterator<Item = N>) -> Self {
+        self.default_fallbacks_for(List::General, to)
+    }
+
+    /// Falls back to these where a group has no such list of its own.
+    pub fn default_fallbacks_for<N: Into<String>>(
+        mut self,
+        list: List,
+        to: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.default.insert(list, to.into_iter().map(Into::into).collect());
         self
     }
 
@@ -258,17 +287,15 @@ impl RoutesBuilder {
             }
         }
         let most = self.most.unwrap_or(MOST_FALLBACKS);
-        let mut default = Vec::new();
-        for name in &self.default {
-            default.push(self.find(&by_name, "*", name)?);
+        let mut default = Lists::default();
+        for (list, found) in LISTS.iter().zip(&mut default) {
+            for name in self.default.get(list).into_iter().flatten() {
+                found.push(self.find(&by_name, "*", name)?);
+            }
         }
         let mut courses = HashMap::with_capacity(by_name.len());
         for (name, group) in &by_name {
-            let mut lists = self.follow_all(&by_name, group.name(), most)?;
-            if lists[0].is_empty() && self.list(List::General, group.name()).is_none() {
-                let others = default.iter().filter(|other| !Arc::ptr_eq(other, group));
-                lists[0].extend(others.take(most).cloned());
-            }
+            let lists = self.follow_all(&by_name, group.name(), &default, most)?;
             courses.insert(Arc::from(&**name), Course::new(Arc::clone(group), lists));
         }
         let mut listed = HashMap::new();
@@ -276,11 +303,15 @@ impl RoutesBuilder {
             if self.otherwise.is_none() {
                 return Err(InvalidRoutes::Unknown { of: "fallbacks".to_owned(), name: from.clone() });
             }
-            listed.insert(from.clone(), self.follow_all(&by_name, from, most)?);
+            listed.insert(from.clone(), self.follow_all(&by_name, from, &default, most)?);
         }
+        for found in &mut default {
+            found.truncate(most);
+        }
+        let general = self.lists.get(&List::General).into_iter().flatten();
+        let stay = general.map(|(from, _)| from).filter(|from| self.stays(from)).cloned().collect();
         let Self { groups, timeouts, otherwise, .. } = self;
-        let default = default.into();
-        Ok(Routes(Arc::new(Table { courses, groups, listed, default, most, timeouts, otherwise })))
+        Ok(Routes(Arc::new(Table { courses, groups, listed, default, stay, most, timeouts, otherwise })))
     }
 
     /// What a name falls back to, by list, `most` each.
@@ -288,16 +319,23 @@ impl RoutesBuilder {
         &self,
         by_name: &HashMap<String, Arc<Group>>,
         name: &str,
+        default: &Lists,
         most: usize,
-    ) -> Result<[Vec<Arc<Group>>; 3], InvalidRoutes> {
-        let mut all: [Vec<Arc<Group>>; 3] = Default::default();
-        for (list, found) in
-            [List::General, List::ContextWindow, List::ContentPolicy].into_iter().zip(&mut all)
-        {
-            self.follow(by_name, list, &mut vec![name.to_owned()], found)?;
+    ) -> Result<Lists, InvalidRoutes> {
+        let mut all = Lists::default();
+        for ((list, default), found) in LISTS.into_iter().zip(default).zip(&mut all) {
+            if self.list(list, name).is_some() {
+                self.follow(by_name, list, &mut vec![name.to_owned()], found)?;
+            } else if !self.stays(name) {
+                found.extend(default.iter().filter(|other| other.name() != name).cloned());
+            }
             found.truncate(most);
         }
         Ok(all)
+    }
+
+    fn stays(&self, name: &str) -> bool {
+        self.list(List::General, name).is_some_and(<[String]>::is_empty)
     }
 
     fn list(&self, list: List, of: &str) -> Option<&[String]> {
@@ -354,7 +392,7 @@ impl fmt::Debug for RoutesBuilder {
 impl Course {
     /// A course of groups: the first, and those that stand in for it by list ([`List::General`], [`List::ContextWindow`],
     /// [`List::ContentPolicy`]).
-    pub(crate) fn new(first: Arc<Group>, lists: [Vec<Arc<Group>>; 3]) -> Self {
+    pub(crate) fn new(first: Arc<Group>, lists: Lists) -> Self {
         let mut seen = HashSet::new();
         let groups = [&first].into_iter().chain(lists.iter().flatten());
         let mut candidates: Vec<Target> = Vec::new();
@@ -445,5 +483,7 @@ impl fmt::Display for InvalidRoutes {
 
 impl std::error::Error for InvalidRoutes {}
 
+/// All of them.
+const LISTS: [List; 3] = [List::General, List::ContextWindow, List::ContentPolicy];
 /// Groups that a call falls back to at most, unless the host says otherwise: as LiteLLM has it.
 const MOST_FALLBACKS: usize = 5;

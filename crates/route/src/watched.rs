@@ -12,6 +12,7 @@ use ziggurat_core::{Attempt, Watch};
 #[derive(Debug)]
 pub(crate) struct Watched {
     start: Instant,
+    answered: AtomicBool,
     begun: AtomicBool,
     seen: Mutex<Seen>,
 }
@@ -26,7 +27,13 @@ struct Seen {
 
 impl Watched {
     pub(crate) fn new(start: Instant) -> Arc<Self> {
-        Arc::new(Self { start, begun: AtomicBool::new(false), seen: Mutex::default() })
+        let no = || AtomicBool::new(false);
+        Arc::new(Self { start, answered: no(), begun: no(), seen: Mutex::default() })
+    }
+
+    /// Whether there is a head of the answer.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Whether content has come.
@@ -56,6 +63,9 @@ impl Watched {
 
 impl Watch for Watched {
     fn changed(&self, attempt: &Attempt) {
+        if attempt.status.is_some() {
+            self.answered.store(true, Ordering::Relaxed);
+        }
         let begins = attempt.content_begun && !self.begun();
         if !begins && attempt.outcome.is_none() {
             return;

@@ -238,7 +238,6 @@ async fn no_field_of_a_body_leads_to_a_model_that_its_key_may_not_use() {
     for field in [
         r#""models":["openrouter/dear"]"#,
         r#""route":"fallback""#,
-        r#""fallbacks":["dear"]"#,
         r#""context_window_fallbacks":[{"gpt":["dear"]}]"#,
         r#""Model":"openrouter/dear""#,
         r#""MODEL":"openrouter/dear""#,
@@ -261,6 +260,11 @@ async fn no_field_of_a_body_leads_to_a_model_that_its_key_may_not_use() {
                 assert_eq!(answer.status, status, "{field} {path}: {}", answer.body);
             }
         }
+    }
+    // This one names models, and is for those that the key may use.
+    for path in [CHAT, MESSAGES] {
+        let body = ask("gpt", false).replacen('{', r#"{"fallbacks":["dear"],"#, 1);
+        assert_eq!(post(gateway.addr, path, &[&key], &body).await.status, 403);
     }
     assert_eq!(scene.asked(), 0);
     // Where the path names the model, its word is what counts, and what goes upstream.

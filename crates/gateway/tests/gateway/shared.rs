@@ -2,6 +2,7 @@
 
 mod away;
 mod budgets;
+mod cooldowns;
 mod keys;
 mod limits;
 mod secure;

@@ -27,7 +27,7 @@ pub(crate) struct Fallbacks {
 #[derive(Debug, Default)]
 pub(crate) struct FallbackLists {
     /// By what callers name: a group, an alias, a model that a wildcard matches, or a wildcard group itself.
-    /// Nothing stands in where the list is empty, `others` neither.
+    /// Nothing stands in where the list is empty, `others` neither; of the general one, nor what a call names itself.
     pub(crate) of: BTreeMap<String, Vec<Fallback>>,
     /// `*`: of all others.
     pub(crate) others: Vec<Fallback>,
@@ -62,7 +62,7 @@ impl Fallbacks {
         let mut circles = 0;
         let mut read = |key: &str, report: &mut Report| {
             let node = settings.either(key, report);
-            let (lists, own) = FallbackLists::read(node, names, report);
+            let (lists, own) = FallbackLists::read(node, names, key == "fallbacks", report);
             for (edge, path) in paths_back(&own) {
                 report.error(&edge.node.at, &edge.node.path, format!("leads in a circle: {path}"));
                 circles += 1;
@@ -92,7 +92,13 @@ impl Fallbacks {
 // ===== impl FallbackLists =====
 
 impl FallbackLists {
-    fn read<'n>(node: Option<&'n Node>, names: &Names<'n>, report: &mut Report) -> (Self, Vec<Edge<'n>>) {
+    /// Where lists `keep`, an empty one is a group's way to say that its calls go nowhere else.
+    fn read<'n>(
+        node: Option<&'n Node>,
+        names: &Names<'n>,
+        keep: bool,
+        report: &mut Report,
+    ) -> (Self, Vec<Edge<'n>>) {
         let mut lists = Self::default();
         let mut edges = Vec::new();
         let mut lines = BTreeMap::new();
@@ -107,7 +113,11 @@ impl FallbackLists {
                     continue;
                 }
             }
-            let targets = names.read_list(list, report);
+            let is_empty = matches!(&list.value, Value::List(items) if items.is_empty());
+            let targets = match is_empty && keep && from != "*" {
+                true => Vec::new(),
+                false => names.read_list(list, report),
+            };
             if from == "*" {
                 lists.others = targets;
                 continue;

@@ -107,7 +107,7 @@ async fn connections_are_made_before_anybody_asks() {
     let directory = Directory::open(&server.url(), options()).await.unwrap();
     let super::super::store::Store::Postgres(pool) = &directory.0.store else { panic!("is on PostgreSQL") };
     let all_are_there = async {
-        while pool.inner().num_idle() < 8 {
+        while pool.inner().num_idle() < 4 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -107,6 +107,7 @@ where
 
 /// Reads an answer of success, for a layer that has opened its attempt and found that no inner layer feeds it: a stream as it passes, a
 /// whole one, of at most `limit` bytes, once it is collected. `end`, if it is given, ends the call with the answer.
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
 pub fn read_answer(
     response: Response<Body>,
     call: Call,

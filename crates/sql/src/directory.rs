@@ -20,8 +20,9 @@
 //! directory.insert_key(key).await?;
 //!
 //! let found = directory.key(&hash).await?.unwrap();
-//! assert_eq!(found.principal.budgets[0].cap, Usd::dollars(50));
-//! assert_eq!(&*found.principal.budgets[0].account.period, "1mo Europe/Berlin");
+//! // What nobody caps is counted, too.
+//! let capped = found.principal.budgets.iter().find(|budget| budget.is_capped()).unwrap();
+//! assert_eq!((capped.cap, &*capped.account.period), (Usd::dollars(50), "1mo Europe/Berlin"));
 //! # Ok::<(), Box<dyn std::error::Error>>(()) })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use ziggurat_core::Usd;
+use ziggurat_core::{Budget, Principal, Scope, ScopeKind, Usd, Window};
 use ziggurat_route::{GroupBuilder, RetryPolicy, Timeouts};
 
 use crate::support::{
@@ -127,4 +127,29 @@ async fn a_stream_that_the_budget_stops_is_asked_of_nobody_else() {
     stack.is_settled(1);
     // It was no fault of the deployment's.
     assert_eq!(stack.deployments[0].figures(Instant::now()).failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_for_another_model_is_held_to_what_may_be_spent_on_its_own() {
+    for (on_h, called, status, spent_on_h) in [(9, &["a", "b"][..], 500, 0), (10, &["a", "b", "c"], 200, 2)] {
+        let stack = stack(100, |group| group.retry(RetryPolicy::new(1)));
+        stack.upstream.does("a", [fails(500)]).does("b", [fails(500)]).does("c", [ok("Hello")]);
+        let budget = |model: &str, tokens: u64| {
+            let cap = Usd::pico(10_000_000) * tokens;
+            Budget::new(Scope::new(ScopeKind::Key, "k"), cap, Window::Lifetime).models(model)
+        };
+        let (of_g, of_h, of_others) = (budget("g", 10), budget("h", on_h), budget("elsewhere", 0));
+        let mut principal = Principal::default();
+        principal.key = Some("k".into());
+        principal.budgets = [of_g.clone(), of_h.clone(), of_others].into();
+        let mut request = ten(false);
+        request.extensions_mut().insert(principal);
+        let got = call(&stack.service, request).await;
+        let called: Vec<String> = called.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!((got.status, stack.upstream.called()), (status, called));
+        let balance = |budget: &Budget| stack.ledger.balance(budget).unwrap_or_default();
+        assert_eq!(balance(&of_h).spent, Usd::pico(10_000_000) * spent_on_h);
+        assert_eq!((balance(&of_g).held, balance(&of_h).held), (Usd::ZERO, Usd::ZERO));
+        stack.is_settled(1);
+    }
 }

@@ -128,7 +128,7 @@ fn our_own_settings_are_read() {
     let text = with(
         "ziggurat_settings:
   stream_hold: 0
-  continue_streams: true
+  continue_streams: false
   first_token_timeout: 10
   idle_timeout: 20
   total_timeout: 30
@@ -142,7 +142,7 @@ fn our_own_settings_are_read() {
     let (config, warnings) = parse(&text);
     assert_eq!(warnings, "");
     let routing = &config.routing;
-    assert_eq!(routing.streams, Streams { hold: seconds(0), go_on: true });
+    assert_eq!(routing.streams, Streams { hold: seconds(0) });
     let timeouts =
         Timeouts { first_token: seconds(10), idle: seconds(20), total: seconds(30), ..Timeouts::default() };
     assert_eq!(routing.timeouts, timeouts);
@@ -224,6 +224,13 @@ litellm_settings:
     assert_eq!(fallbacks.context_window.others, [group("c"), group("short")]);
     assert!(fallbacks.content_policy.of.is_empty() && fallbacks.content_policy.others.is_empty());
     assert_eq!(fallbacks.most, Some(3));
+}
+
+#[test]
+fn what_is_not_followed_is_said() {
+    let (_, warnings) = parse(&with("ziggurat_settings: {continue_streams: true}"));
+    let said = "ziggurat_settings.continue_streams: not supported yet: a stream that breaks off is ended\n";
+    assert_eq!(warnings, format!("config.yaml:12:39: warning: {said}"));
 }
 
 #[test]

@@ -15,13 +15,11 @@ use crate::config::node::{Node, Value};
 use crate::config::spending::{read_cap, read_window, share};
 use crate::config::value::{measure, pause, seconds};
 
-/// How streams begin, and go on after a failure.
+/// How streams begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Streams {
     /// `stream_hold`: how long the head of an answer waits for the first content.
     pub(crate) hold: Option<Duration>,
-    /// `continue_streams`: whether another deployment goes on where one broke off.
-    pub(crate) go_on: bool,
 }
 
 /// `hedge_after`: after how long without an answer a second deployment is asked beside the first.
@@ -60,10 +58,10 @@ pub(crate) struct Shadow {
 impl Streams {
     pub(super) fn read(settings: &Settings<'_>, report: &mut Report) -> Self {
         let ours = |key: &str| settings.of("ziggurat_settings", key);
-        Self {
-            hold: pause(ours("stream_hold"), report),
-            go_on: ours("continue_streams").and_then(Node::flag) == Some(true),
+        if let Some(node) = ours("continue_streams").filter(|node| node.flag() == Some(true)) {
+            report.warning(&node.at, &node.path, "not supported yet: a stream that breaks off is ended");
         }
+        Self { hold: pause(ours("stream_hold"), report) }
     }
 }
 

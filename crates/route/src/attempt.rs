@@ -18,8 +18,8 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
-    AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem, Rejection,
-    Target, is_timeout,
+    Attempt, AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem,
+    Rejection, Target, is_timeout,
 };
 use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
@@ -158,7 +158,7 @@ impl Asked {
                 answered = &mut answering => answered?,
                 fires = fired(head) => match fires.timer {
                     // There is a head, whose body a layer inside reads.
-                    Timer::FirstByte if watched.answered() => tokio::select! {
+                    Timer::FirstByte if self.has_head(target) => tokio::select! {
                         biased;
                         answered = &mut answering => answered?,
                         fires = fired(token) => return Err(late(&fires, &open)),
@@ -183,6 +183,16 @@ impl Asked {
     /// Whether the answer is a stream whose content is known.
     pub(crate) fn is_followed(&self) -> bool {
         self.call.stream() && self.is_read()
+    }
+
+    /// Whether the head of the answer of a target, whose attempt is open, is there.
+    fn has_head(&self, target: &Target) -> bool {
+        let attempts = self.meter.attempts();
+        let is_open = |it: &&Attempt| {
+            let known = it.target.as_ref().is_some_and(|known| known.deployment() == target.deployment());
+            known && it.outcome.is_none()
+        };
+        attempts.iter().rev().find(is_open).is_some_and(|attempt| attempt.status.is_some())
     }
 
     fn request(&self, target: &Target, times: AttemptTimes, open: &OpenAttempt) -> Request<Body> {

@@ -12,7 +12,6 @@ use ziggurat_core::{Attempt, Watch};
 #[derive(Debug)]
 pub(crate) struct Watched {
     start: Instant,
-    answered: AtomicBool,
     begun: AtomicBool,
     seen: Mutex<Seen>,
 }
@@ -27,13 +26,7 @@ struct Seen {
 
 impl Watched {
     pub(crate) fn new(start: Instant) -> Arc<Self> {
-        let no = || AtomicBool::new(false);
-        Arc::new(Self { start, answered: no(), begun: no(), seen: Mutex::default() })
-    }
-
-    /// Whether there is a head of the answer.
-    pub(crate) fn answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+        Arc::new(Self { start, begun: AtomicBool::new(false), seen: Mutex::default() })
     }
 
     /// Whether content has come.
@@ -63,9 +56,6 @@ impl Watched {
 
 impl Watch for Watched {
     fn changed(&self, attempt: &Attempt) {
-        if attempt.status.is_some() {
-            self.answered.store(true, Ordering::Relaxed);
-        }
         let begins = attempt.content_begun && !self.begun();
         if !begins && attempt.outcome.is_none() {
             return;

@@ -128,7 +128,7 @@ fn our_own_settings_are_read() {
     let text = with(
         "ziggurat_settings:
   stream_hold: 0
-  continue_streams: true
+  continue_streams: false
   first_token_timeout: 10
   idle_timeout: 20
   total_timeout: 30
@@ -142,7 +142,7 @@ fn our_own_settings_are_read() {
     let (config, warnings) = parse(&text);
     assert_eq!(warnings, "");
     let routing = &config.routing;
-    assert_eq!(routing.streams, Streams { hold: seconds(0), go_on: true });
+    assert_eq!(routing.streams, Streams { hold: seconds(0) });
     let timeouts =
         Timeouts { first_token: seconds(10), idle: seconds(20), total: seconds(30), ..Timeouts::default() };
     assert_eq!(routing.timeouts, timeouts);

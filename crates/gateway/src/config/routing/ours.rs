@@ -15,7 +15,7 @@ use crate::config::node::{Node, Value};
 use crate::config::spending::{read_cap, read_window, share};
 use crate::config::value::{measure, pause, seconds};
 
-/// How streams begin, and go on after a failure.
+/// How streams begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Streams {
     /// `stream_hold`: how long the head of an answer waits for the first content.

@@ -142,7 +142,7 @@ fn our_own_settings_are_read() {
     let (config, warnings) = parse(&text);
     assert_eq!(warnings, "");
     let routing = &config.routing;
-    assert_eq!(routing.streams, Streams { hold: seconds(0) });
+    assert_eq!(routing.streams, Streams { hold: seconds(0), go_on: false });
     let timeouts =
         Timeouts { first_token: seconds(10), idle: seconds(20), total: seconds(30), ..Timeouts::default() };
     assert_eq!(routing.timeouts, timeouts);

@@ -39,6 +39,8 @@ struct Made {
     config: Arc<Config>,
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
     shared: Option<Cooldowns>,
+    /// What all names that one wildcard finds may spend on retries, by its alias.
+    budgets: HashMap<String, Arc<RetryBudget>>,
 }
 
 /// The groups of names that only a wildcard finds.
@@ -78,8 +80,10 @@ impl Groups {
             members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
         let members = Arc::new(members);
-        let made =
-            Made { config: Arc::clone(config), members: Arc::clone(&members), shared: shared.cloned() };
+        let wildcards = config.deployments.iter().filter(|deployment| deployment.is_wildcard());
+        let budgets = wildcards.map(|it| (it.alias.clone(), Arc::new(retry_budget(config)))).collect();
+        let (config, shared) = (Arc::clone(config), shared.cloned());
+        let made = Made { config, members: Arc::clone(&members), shared, budgets };
         let routes = routes(made, timeouts)?;
         Ok(Self { fixed, routes, members })
     }
@@ -131,7 +135,11 @@ fn routes(made: Made, timeouts: upstream::Timeouts) -> Result<Routes, Unusable> 
             && let Some(member) = members.get(id)
         {
             single.push(id);
-            builder = builder.group(made.group(id, id).deployment(member.clone()).build()?);
+            let deployment = config.deployments.iter().find(|it| it.id == *id);
+            let alias = deployment.map_or(id.as_str(), |deployment| deployment.alias.as_str());
+            // By another name it is no other allowance.
+            let group = made.group(id, alias).part_of(alias);
+            builder = builder.group(group.deployment(member.clone()).build()?);
         }
     }
     for alias in &config.aliases {
@@ -154,6 +162,13 @@ fn routes(made: Made, timeouts: upstream::Timeouts) -> Result<Routes, Unusable> 
 fn name_of(fallback: &Fallback) -> &str {
     let (Fallback::Group(name) | Fallback::Deployment(name)) = fallback;
     name
+}
+
+/// What a group may spend on retries.
+fn retry_budget(config: &Config) -> RetryBudget {
+    let Some(budget) = &config.routing.retries.budget else { return RetryBudget::default() };
+    let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
+    RetryBudget::new(percent, budget.per_second.unwrap_or(PER_SECOND).ceil() as u32)
 }
 
 /// A deployment with what is known of it.
@@ -224,7 +239,9 @@ fn timeouts(deployment: &Deployment, config: &Config) -> Timeouts {
     let whole = deployment.timeout.or(of_file.attempt);
     let stream = deployment.stream_timeout.or(deployment.timeout).or(of_file.stream).or(of_file.attempt);
     let mut timeouts = Timeouts::none();
-    (timeouts.whole, timeouts.first_byte) = (whole, stream.max(whole));
+    timeouts.whole = whole;
+    // What bounds streams alone says nothing of the head of an answer in one piece, which may come with its end.
+    timeouts.first_byte = stream.zip(whole).map(|(stream, whole)| stream.max(whole));
     timeouts.first_token = of_file.first_token.or(stream);
     timeouts.idle = of_file.idle.or(stream);
     timeouts
@@ -311,10 +328,9 @@ impl Made {
         if let Some(after) = hedging.of.get(alias).copied().or(hedging.all) {
             group = group.hedge_after(after);
         }
-        if let Some(budget) = &retries.budget {
-            let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
-            let per_second = budget.per_second.unwrap_or(PER_SECOND);
-            group = group.retry_budget(RetryBudget::new(percent, per_second.ceil() as u32));
+        match self.budgets.get(alias) {
+            Some(budget) => group = group.retry_budget(Arc::clone(budget)),
+            None => group = group.retry_budget(retry_budget(config)),
         }
         if let Some(shared) = &self.shared {
             group = group.share(Arc::new(shared.clone()), Clock::system());
@@ -396,3 +412,28 @@ const MARKS_PREFIX: [&str; 2] = ["mistral", "deepseek"];
 /// Groups of names that only wildcards find that are kept.
 const MAX_MADE: usize = 1024;
 const A_MILLION: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeouts_of(params: &str) -> Timeouts {
+        let text = format!(
+            "model_list: [{{model_name: a, litellm_params: {{model: openai/m, api_key: k{params}}}}}]\n"
+        );
+        let (config, _) = Config::parse(&text, "config.yaml", &|_| None).expect("is valid");
+        timeouts(&config.deployments[0], &config)
+    }
+
+    #[test]
+    fn a_timeout_of_streams_is_none_of_whole_answers() {
+        let seconds = Duration::from_secs;
+        assert_eq!(timeouts_of(""), Timeouts::none());
+        let streams = Timeouts::none().first_token(seconds(7)).idle(seconds(7));
+        assert_eq!(timeouts_of(", stream_timeout: 7"), streams);
+        let both = streams.whole(seconds(5)).first_byte(seconds(7));
+        assert_eq!(timeouts_of(", timeout: 5, stream_timeout: 7"), both);
+        let one = Timeouts::none().first_token(seconds(5)).idle(seconds(5));
+        assert_eq!(timeouts_of(", timeout: 5"), one.whole(seconds(5)).first_byte(seconds(5)));
+    }
+}

@@ -117,6 +117,10 @@ impl Options {
             let message = format!("calls of {:?} go nowhere else", beginning(model));
             return Err(Problem::new(Cause::InvalidRequest, message).param("fallbacks").into());
         }
+        if fallbacks.len() > routes.max_fallbacks() {
+            let message = format!("`fallbacks` may name {} models at most", routes.max_fallbacks());
+            return Err(Problem::new(Cause::InvalidRequest, message).param("fallbacks").into());
+        }
         for name in fallbacks {
             if principal.is_some_and(|principal| !principal.may_use(name)) {
                 let message = format!("the key may not use the model {:?}", beginning(name));
@@ -126,7 +130,8 @@ impl Options {
                 return Err(unknown(name, "fallbacks"));
             }
         }
-        routes.course_with(model, fallbacks, principal).ok_or_else(|| unknown(model, "model"))
+        // Each may be used by the name that the caller gave, be it an alias.
+        routes.course_with(model, fallbacks, None).ok_or_else(|| unknown(model, "model"))
     }
 
     fn of_body(call: &Call) -> Result<Self, Rejection> {

@@ -60,6 +60,10 @@ pub(crate) struct Failure {
     pub(crate) problem: Problem,
     /// The answer that says so, where it came as one.
     pub(crate) response: Option<Response<Body>>,
+    /// The timeout that it is, where it is one.
+    pub(crate) fired: Option<Fires>,
+    /// Whether that was the caller's own.
+    pub(crate) impatient: bool,
     /// The deployment that it is the failure of, where one was asked: by its group, and its index there.
     pub(crate) by: Option<(Arc<Group>, usize)>,
 }
@@ -81,7 +85,7 @@ pub(crate) enum Kind {
 
 impl Failure {
     pub(crate) fn new(kind: Kind, problem: Problem) -> Box<Self> {
-        Box::new(Self { kind, problem, response: None, by: None })
+        Box::new(Self { kind, problem, response: None, fired: None, impatient: false, by: None })
     }
 
     pub(crate) fn refused(kind: Kind, rejection: &Rejection) -> Box<Self> {
@@ -103,7 +107,9 @@ impl Failure {
 
     fn late(fires: &Fires) -> Box<Self> {
         let kind = if fires.timer == Timer::Total { Kind::Final } else { Kind::Provider };
-        Self::new(kind, fires.problem())
+        let mut failure = Self::new(kind, fires.problem());
+        failure.fired = Some(*fires);
+        failure
     }
 }
 

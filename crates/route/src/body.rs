@@ -101,10 +101,8 @@ impl RoutedBody {
 
     fn late(&mut self, fires: &Fires) -> Frame<Bytes> {
         self.fired = Some(fires.timer);
-        if fires.timer != Timer::Total
-            && let Some(score) = self.score.take()
-        {
-            score.failed(Cause::Timeout, None);
+        if let Some(score) = self.score.take() {
+            score.late(fires);
         }
         self.finish();
         Frame::data(fires.problem().to_event(self.dialect).into())

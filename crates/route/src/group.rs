@@ -46,12 +46,13 @@ pub struct Group {
     pub(crate) levels: Box<[Level]>,
     strategy: Arc<dyn Strategy>,
     retry: RetryPolicy,
-    budget: RetryBudget,
+    budget: Arc<RetryBudget>,
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
     continues: bool,
     family: Option<Arc<str>>,
+    model: Option<Arc<str>>,
 }
 
 /// Makes a [`Group`].
@@ -61,13 +62,14 @@ pub struct GroupBuilder {
     deployments: Vec<Deployment>,
     strategy: Arc<dyn Strategy>,
     retry: RetryPolicy,
-    budget: RetryBudget,
+    budget: Arc<RetryBudget>,
     cooldown: Cooldown,
     tags: TagRules,
     timeouts: Timeouts,
     hedge_after: Option<Duration>,
     continues: bool,
     family: Option<Arc<str>>,
+    model: Option<Arc<str>>,
     shared: Option<(Arc<dyn SharedCooldowns>, Clock)>,
 }
 
@@ -146,13 +148,14 @@ impl Group {
             deployments: Vec::new(),
             strategy: Arc::new(Shuffle),
             retry: RetryPolicy::default(),
-            budget: RetryBudget::default(),
+            budget: Arc::default(),
             cooldown: Cooldown::default(),
             tags: TagRules::default(),
             timeouts: Timeouts::none(),
             hedge_after: None,
             continues: false,
             family: None,
+            model: None,
             shared: None,
         }
     }
@@ -211,6 +214,12 @@ impl Group {
         self.family.as_deref()
     }
 
+    /// The name that callers' rights and budgets go by.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or(&self.name)
+    }
+
     pub(crate) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
@@ -259,8 +268,8 @@ impl GroupBuilder {
     }
 
     /// Sets what it may spend on that.
-    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = budget;
+    pub fn retry_budget(mut self, budget: impl Into<Arc<RetryBudget>>) -> Self {
+        self.budget = budget.into();
         self
     }
 
@@ -279,6 +288,12 @@ impl GroupBuilder {
     /// Sets how long each stage of a call may take, where its deployment does not say it itself.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets the model that it is a part of, by the name that callers' rights and budgets go by. Its own name unless set.
+    pub fn part_of(mut self, model: impl Into<Arc<str>>) -> Self {
+        self.model = Some(model.into());
         self
     }
 
@@ -318,7 +333,8 @@ impl GroupBuilder {
     pub fn build(mut self) -> Result<Arc<Group>, InvalidGroup> {
         self.check()?;
         for deployment in &mut self.deployments {
-            let target = deployment.target().clone().group(Arc::clone(&self.name));
+            let name = self.model.as_ref().unwrap_or(&self.name);
+            let target = deployment.target().clone().group(Arc::clone(name));
             *deployment = deployment.sharing(target);
         }
         let mut orders: Vec<_> =
@@ -342,6 +358,7 @@ impl GroupBuilder {
             hedge_after: self.hedge_after,
             continues: self.continues,
             family: self.family,
+            model: self.model,
         }))
     }
 

@@ -127,14 +127,19 @@ impl Routes {
     ) -> Option<Course> {
         let course = self.course(model, principal)?;
         let named = if self.stays(model) { &[][..] } else { fallbacks };
-        let known = named.iter().filter_map(|name| self.group(name));
-        let mut list: Vec<_> = known.filter(|group| !Arc::ptr_eq(group, &course.0.first)).collect();
-        list.truncate(self.0.most);
+        let known = named.iter().take(self.0.most).filter_map(|name| self.group(name));
+        let list: Vec<_> = known.filter(|group| !Arc::ptr_eq(group, &course.0.first)).collect();
         let named = Course::new(Arc::clone(&course.0.first), [list, Vec::new(), Vec::new()]);
         Some(match principal {
             Some(principal) => named.for_those_who(|name| principal.may_use(name)),
             None => named,
         })
+    }
+
+    /// How many groups a call falls back to at most.
+    #[must_use]
+    pub fn max_fallbacks(&self) -> usize {
+        self.0.most
     }
 
     /// Whether calls of `model` go nowhere else: its general list is there, and empty.
@@ -451,10 +456,10 @@ impl Course {
     /// The same course, without the fallbacks that may not be used.
     fn for_those_who(self, may_use: impl Fn(&str) -> bool) -> Self {
         let lists = [&self.0.general, &self.0.context_window, &self.0.content_policy];
-        if lists.iter().all(|list| list.iter().all(|group| may_use(group.name()))) {
+        if lists.iter().all(|list| list.iter().all(|group| may_use(group.model()))) {
             return self;
         }
-        let allowed = lists.map(|list| list.iter().filter(|group| may_use(group.name())).cloned().collect());
+        let allowed = lists.map(|list| list.iter().filter(|group| may_use(group.model())).cloned().collect());
         Self::new(Arc::clone(&self.0.first), allowed)
     }
 }

@@ -5,21 +5,29 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use ziggurat_core::{Attempt, Cause, Outcome, Problem, Target, Usage};
 
-use crate::{Event, Group, Permit, Sample, layer::Config, watched::Watched};
+use crate::{Event, Group, Permit, Sample, Timeouts, layer::Config, timeouts::Fires, watched::Watched};
 
 /// The leave to call a deployment, until it is known how that ended.
 pub(crate) struct Score {
     permit: Permit,
     group: Arc<Group>,
     index: usize,
+    /// How long the stages of the attempt may take, whatever the caller says.
+    configured: Timeouts,
     config: Arc<Config>,
 }
 
 // ===== impl Score =====
 
 impl Score {
-    pub(crate) const fn new(permit: Permit, group: Arc<Group>, index: usize, config: Arc<Config>) -> Self {
-        Self { permit, group, index, config }
+    pub(crate) const fn new(
+        permit: Permit,
+        group: Arc<Group>,
+        index: usize,
+        configured: Timeouts,
+        config: Arc<Config>,
+    ) -> Self {
+        Self { permit, group, index, configured, config }
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {
@@ -37,6 +45,13 @@ impl Score {
     /// The answer has begun.
     pub(crate) fn answered(&mut self) {
         self.permit.answered(Instant::now());
+    }
+
+    /// A timeout has fired: the deployment's failure, unless it was the caller who would not wait.
+    pub(crate) fn late(self, fires: &Fires) {
+        if !fires.is_callers(&self.configured) {
+            self.failed(Cause::Timeout, None);
+        }
     }
 
     /// There is no answer, or no more of it.

@@ -138,9 +138,11 @@ where
                 Ok(answered) => return Ok(answered),
                 Err(failure) => failure,
             };
-            let (kind, problem) = (failure.kind, failure.problem.clone());
+            let (kind, problem, impatient) = (failure.kind, failure.problem.clone(), failure.impatient);
             told = Some(the_one_to_tell(told, failure));
             match kind {
+                // Who would not wait is not to have others wait, or fail, in their place.
+                Kind::Provider if impatient => break,
                 Kind::Provider => {}
                 // The next candidate: nobody was asked anything.
                 Kind::Refused | Kind::Cooling => continue,
@@ -148,19 +150,14 @@ where
             }
             let worth = self.is_worth_a_retry(group, &problem);
             // Another deployment may know the key, have the model, or be paid for.
-            if !worth && !is_the_deployments(problem.cause) {
+            if !worth && !(is_the_deployments(problem.cause) && self.may_retry(group)) {
                 break;
             }
             next = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);
-            if !worth {
-                if next.is_none() {
-                    break;
-                }
-                continue;
-            }
             let wait = match next {
                 Some(_) => Some(Duration::ZERO),
-                None => self.wait(group, &problem, total, others),
+                None if worth => self.wait(group, &problem, total, others),
+                None => None,
             };
             let Some(wait) = wait.filter(|_| group.retry_budget().withdraw(Instant::now())) else { break };
             if next.is_none() {
@@ -210,6 +207,7 @@ where
         }
         let other = self.choose(group, tried).ok().filter(|chosen| !chosen.last_resort);
         // It is load like a retry is.
+        let other = other.filter(|_| self.max_retries != Some(0));
         let Some(other) = other.filter(|_| group.retry_budget().withdraw(Instant::now())) else {
             return first.await;
         };
@@ -275,6 +273,12 @@ where
         worth && self.max_retries.is_none_or(|most| done < most)
     }
 
+    /// Whether the group, and the caller, leave another attempt.
+    fn may_retry(&self, group: &Group) -> bool {
+        let most = self.max_retries.map_or(group.retry().most(), |most| most.min(group.retry().most()));
+        self.tally.retries < most
+    }
+
     /// How long to wait ahead of a retry, if that is worth it.
     fn wait(&self, group: &Group, problem: &Problem, total: Option<Fires>, others: bool) -> Option<Duration> {
         let policy = group.retry();
@@ -304,9 +308,11 @@ where
         configured.narrowed(self.timeouts).total
     }
 
-    fn timeouts_of(&self, group: &Group, index: usize) -> Timeouts {
+    /// How long an attempt may take: as it is configured, and as the caller narrows that.
+    fn timeouts_of(&self, group: &Group, index: usize) -> (Timeouts, Timeouts) {
         let own = group.deployments()[index].settings().timeouts;
-        own.or(group.timeouts()).or(self.asked.config.routes.timeouts()).narrowed(self.timeouts)
+        let configured = own.or(group.timeouts()).or(self.asked.config.routes.timeouts());
+        (configured, configured.narrowed(self.timeouts))
     }
 
     fn draw(&self) -> u64 {
@@ -350,7 +356,7 @@ where
     }
 
     fn fail(mut self, failure: Failure) -> Told {
-        let Failure { kind, problem, response, by } = failure;
+        let Failure { kind, problem, response, by, .. } = failure;
         let dialect = self.asked.call.dialect();
         let response = response.unwrap_or_else(|| match kind {
             Kind::Provider => problem.clone().into_response(dialect),
@@ -382,7 +388,7 @@ async fn attempt<S, ResBody>(
     inner: S,
     group: &Arc<Group>,
     chosen: Chosen,
-    timeouts: Timeouts,
+    (configured, limits): (Timeouts, Timeouts),
     total: Option<Fires>,
 ) -> Result<Answered, Box<Failure>>
 where
@@ -391,18 +397,26 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let mut score = Score::new(chosen.permit, Arc::clone(group), chosen.index, Arc::clone(&asked.config));
-    match asked.attempt(inner, score.target(), timeouts, total).await {
+    let config = Arc::clone(&asked.config);
+    let mut score = Score::new(chosen.permit, Arc::clone(group), chosen.index, configured, config);
+    match asked.attempt(inner, score.target(), limits, total).await {
         Ok(answer) => {
             score.answered();
-            Ok(Answered { answer, score, idle: timeouts.idle })
+            Ok(Answered { answer, score, idle: limits.idle })
         }
         Err(mut failure) => {
             if matches!(failure.kind, Kind::Provider | Kind::Final) {
                 failure.by = Some((Arc::clone(group), score.index()));
             }
-            if failure.kind == Kind::Provider {
-                score.failed(failure.problem.cause, failure.problem.retry_after);
+            match failure.fired {
+                Some(fires) => {
+                    failure.impatient = fires.is_callers(&configured);
+                    score.late(&fires);
+                }
+                None if failure.kind == Kind::Provider => {
+                    score.failed(failure.problem.cause, failure.problem.retry_after);
+                }
+                None => {}
             }
             Err(failure)
         }

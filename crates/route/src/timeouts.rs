@@ -157,6 +157,19 @@ impl Fires {
         }
     }
 
+    /// Whether it fired by the caller's own limit, not by what is configured: then the deployment is not to blame, nor is it where the call's
+    /// own time was over.
+    pub(crate) fn is_callers(&self, configured: &Timeouts) -> bool {
+        let limits = match self.timer {
+            Timer::FirstByte => [configured.first_byte, None],
+            Timer::FirstToken => [configured.first_token, None],
+            Timer::Idle => [configured.idle, None],
+            Timer::Attempt => [configured.attempt, configured.whole],
+            Timer::Total => [None, None],
+        };
+        !limits.contains(&Some(self.limit))
+    }
+
     /// What the caller is told.
     pub(crate) fn problem(&self) -> Problem {
         let limit = self.limit;

@@ -144,3 +144,39 @@ async fn the_head_goes_out_after_a_while_and_attempts_go_on() {
         assert_eq!(got.body, comment.repeat(2) + &[role(), says("Hi")].concat() + &ends().concat());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_will_not_wait_is_told_so_and_no_deployment_is_to_blame() {
+    let limit = Timeouts::none().first_token(Duration::from_secs(1)).idle(Duration::from_secs(1));
+    for (act, callers) in [
+        (Act::Stalls(vec![role()]), true),
+        (Act::Stalls(vec![role()]), false),
+        (Act::Stalls(vec![role(), says("Hel")]), true),
+        (Act::Stalls(vec![role(), says("Hel")]), false),
+    ] {
+        for service in [around, alone] {
+            let upstream = Upstream::default();
+            upstream.does("a", [act.clone()]).does("b", [act.clone()]);
+            let deployments = ["a", "b"].map(deployment);
+            let mut group = ziggurat_route::Group::new("g").deployments(deployments.clone());
+            group = group.strategy(ziggurat_route::Ordered).retry(ziggurat_route::RetryPolicy::new(1));
+            let mut asked = request("g", true);
+            if callers {
+                asked.extensions_mut().insert(limit);
+            } else {
+                group = group.timeouts(limit);
+            }
+            let routes = Routes::builder().group(group.build().unwrap()).build().unwrap();
+            let got = call(&service(&RouteLayer::new(routes), &upstream), asked).await;
+            assert!(got.body.contains("_timeout"), "{}", got.body);
+            let failures = deployments.map(|it| it.figures(tokio::time::Instant::now()).failures);
+            let begun = got.body.contains("Hel");
+            let expected = match (callers, begun) {
+                (true, _) => [0, 0],
+                (false, true) => [1, 0],
+                (false, false) => [1, 1],
+            };
+            assert_eq!((failures, upstream.called().len()), (expected, if callers || begun { 1 } else { 2 }));
+        }
+    }
+}

@@ -66,6 +66,9 @@ where
 
     /// Asks one after the other, until one goes on.
     async fn resume(self, broken: Broken, mut done: Done) -> Option<Resumed> {
+        if self.max_retries == Some(0) {
+            return None;
+        }
         let fallbacks = self.course.fallbacks(List::General).to_vec();
         let fallbacks = fallbacks.into_iter().filter(|group| !Arc::ptr_eq(group, &done.group));
         let groups: Vec<_> = iter::once(Arc::clone(&done.group)).chain(fallbacks).collect();

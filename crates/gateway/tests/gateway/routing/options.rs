@@ -57,6 +57,12 @@ async fn no_more_fallbacks_are_named_than_may_be() {
         vendor.fails();
     }
     let answer = call_with(gateway.addr, "one", json!({"fallbacks": ["two", "three"]})).await;
+    answer.is(
+        400,
+        r#"{"error":{"message":"`fallbacks` may name 1 models at most","type":"invalid_request_error","param":"fallbacks","code":null}}"#,
+    );
+    assert_eq!(vendors.each_ref().map(Vendor::asked), [0, 0, 0]);
+    let answer = call_with(gateway.addr, "one", json!({"fallbacks": ["two"]})).await;
     assert_eq!((answer.status, answer.way()), (500, ["two@two", "0", "1"]));
     assert_eq!(vendors.each_ref().map(Vendor::asked), [1, 1, 0]);
 }

@@ -66,6 +66,26 @@ async fn what_is_wrong_with_the_request_is_passed_on_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_that_is_no_answer_is_another_deployments() {
+    for service in [around, alone] {
+        for body in ["<html>", r#"{"error":{"message":"overloaded"}}"#, r#"{"choices":["#, ""] {
+            let upstream = Upstream::default();
+            upstream.does("a", [Act::Answer(200, vec![], body.to_owned())]).does("b", [ok("Hello")]);
+            let got =
+                call(&service(&routes(&[("g", &["a", "b"])], &[]), &upstream), request("g", false)).await;
+            assert_eq!((got.status, got.body), (200, answer("Hello")), "{body}");
+            assert_eq!(upstream.called(), ["a", "b"], "{body}");
+        }
+        let upstream = Upstream::default();
+        upstream.does("a", [Act::Answer(200, vec![], "<html>".to_owned())]);
+        let got = call(&service(&routes(&[("g", &["a"])], &[]), &upstream), request("g", false)).await;
+        assert_eq!(got.status, 502, "{}", got.body);
+        assert!(got.body.starts_with(r#"{"error":"#), "{}", got.body);
+        assert_eq!(got.served.unwrap().target.unwrap().deployment(), "a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_fails_ahead_of_its_first_content_is_another_deployments() {
     for service in [around, alone] {
         for act in [

@@ -254,6 +254,13 @@ impl Asked {
         let response = match untaken {
             Some(handle) if response.extensions().get::<Metered>().is_none() => {
                 let mut response = self.read(handle, response).await;
+                // A subscriber's stop while it was read.
+                if let Some(rejection) = response.extensions().get::<Rejection>() {
+                    return Err(Failure::refused(Kind::Final, rejection).with(response));
+                }
+                if let Some(problem) = no_answer(watched).filter(|_| response.status().is_success()) {
+                    return Err(Failure::new(Kind::Provider, problem));
+                }
                 response.extensions_mut().insert(Metered);
                 response
             }
@@ -302,6 +309,13 @@ impl Asked {
 
 async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, BoxError>> {
     poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
+
+/// Why what a provider sent is no answer, if it is none.
+fn no_answer(watched: &Watched) -> Option<Problem> {
+    let attempt = watched.ended()?;
+    let failed = matches!(attempt.outcome, Some(Outcome::Failed | Outcome::Truncated));
+    attempt.problem.filter(|_| failed).map(|problem| (*problem).clone())
 }
 
 /// The failure of an attempt without an answer; where nobody inside has it, its end is recorded here.
@@ -355,14 +369,9 @@ impl Answer {
                 }
             }
         }
-        match self.watched.ended() {
-            Some(attempt) if !self.watched.begun() => match (attempt.outcome, attempt.problem) {
-                (Some(Outcome::Failed | Outcome::Truncated), Some(problem)) => {
-                    Err(Failure::new(Kind::Provider, (*problem).clone()))
-                }
-                // An answer without a word, or one that a layer of ours has stopped.
-                _ => Ok(()),
-            },
+        match no_answer(&self.watched) {
+            Some(problem) if !self.watched.begun() => Err(Failure::new(Kind::Provider, problem)),
+            // An answer without a word, or one that a layer of ours has stopped.
             _ => Ok(()),
         }
     }

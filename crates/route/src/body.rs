@@ -25,7 +25,7 @@ use crate::{
 
 /// A stream behind its first content: it may be silent only so long, and its end is its deployment's score.
 pub(crate) struct RoutedBody {
-    /// What came ahead of the first content, and that.
+    /// What came ahead of the first content, and that; behind a late piece, the error that ends the stream.
     frames: VecDeque<Frame<Bytes>>,
     /// Absent once it has ended.
     inner: Option<Body>,
@@ -125,10 +125,13 @@ impl HttpBody for RoutedBody {
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.settle();
-                match this.timer.as_mut().and_then(Running::goes_on).filter(|_| this.score.is_some()) {
-                    Some(fires) => Poll::Ready(Some(Ok(this.late(&fires)))),
-                    None => Poll::Ready(Some(Ok(frame))),
+                let fires = this.timer.as_mut().and_then(Running::goes_on);
+                if let Some(fires) = fires.filter(|_| this.score.is_some()) {
+                    // What is metered is the caller's: the error comes behind it.
+                    let error = this.late(&fires);
+                    this.frames.push_back(error);
                 }
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(ended) => {
                 this.finish();

@@ -63,6 +63,8 @@ struct Record {
     ejections: u32,
     /// Tells one cooling down, or one trial, from another: who was let through in an earlier one has no say in this.
     episode: u64,
+    /// Until when the provider itself asked to be left alone: the number of a moment.
+    hinted: u64,
     /// Calls, and how many of them failed.
     rate: Slices<2>,
     /// Failures of a minute, by their kind.
@@ -79,8 +81,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl Health {
     pub(crate) fn new() -> Self {
-        let record =
-            Record { consecutive: 0, ejections: 0, episode: 0, rate: Slices::new(), failures: Slices::new() };
+        let record = Record {
+            consecutive: 0,
+            ejections: 0,
+            episode: 0,
+            hinted: 0,
+            rate: Slices::new(),
+            failures: Slices::new(),
+        };
         Self { gate: AtomicU64::new(CLOSED), record: Box::new(Mutex::new(record)) }
     }
 
@@ -162,6 +170,9 @@ impl Health {
         let mut record = self.record();
         let gate = self.gate.load(Ordering::Acquire);
         let hint = hint.filter(|hint| !hint.is_zero()).map(|hint| hint.min(cooldown.hint_max));
+        if let Some(hint) = hint {
+            record.hinted = record.hinted.max(now.after(hint).number());
+        }
         let time = match role {
             Role::Trial(episode) if episode == record.episode => {
                 // Whatever follows, even if it does not cool down at all by its settings, this trial is over.
@@ -201,6 +212,11 @@ impl Health {
         self.cool(&mut record, until, now);
     }
 
+    /// Whether the provider itself asked to be left alone until later.
+    pub(crate) fn is_hinted(&self, now: Moment) -> bool {
+        self.record().hinted > now.number()
+    }
+
     /// Ends the cooling down.
     pub(crate) fn recovered(&self) {
         let mut record = self.record();
@@ -224,6 +240,7 @@ impl Health {
     fn close(&self, record: &mut Record) {
         record.episode += 1;
         record.ejections = 0;
+        record.hinted = 0;
         record.forget();
         self.gate.store(CLOSED, Ordering::Release);
     }

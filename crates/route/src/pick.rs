@@ -22,6 +22,8 @@ pub struct Ask<'a> {
     pub tried: &'a [usize],
     /// The tags of the call.
     pub tags: &'a [Arc<str>],
+    /// The tags that the call itself names: they narrow what those of its caller leave.
+    pub named: &'a [Arc<str>],
     /// How many tokens its input has, if that is known.
     pub input_tokens: Option<u64>,
     /// What it has in common with others that should go to the same deployment.
@@ -65,7 +67,7 @@ impl<'a> Ask<'a> {
     /// For a first attempt of which nothing is known.
     #[must_use]
     pub const fn new(now: Instant, seed: u64) -> Self {
-        Self { tried: &[], tags: &[], input_tokens: None, affinity: None, now, seed }
+        Self { tried: &[], tags: &[], named: &[], input_tokens: None, affinity: None, now, seed }
     }
 
     /// Sets the deployments that were tried.
@@ -79,6 +81,13 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub const fn tags(mut self, tags: &'a [Arc<str>]) -> Self {
         self.tags = tags;
+        self
+    }
+
+    /// Sets the tags that the call itself names.
+    #[must_use]
+    pub const fn named(mut self, tags: &'a [Arc<str>]) -> Self {
+        self.named = tags;
         self
     }
 
@@ -104,7 +113,9 @@ impl Group {
     /// that are left cool down, that which returns soonest. Allocates nothing.
     pub fn pick(&self, ask: &Ask<'_>) -> Picked {
         let empty = |pool: &Pool<'_>| !self.members.iter().any(|member| pool.has(&member.tags));
-        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, empty) else { return Picked::NoTag };
+        let Some(pool) = Pool::new(self.tag_rules(), ask.tags, ask.named, empty) else {
+            return Picked::NoTag;
+        };
         let (moment, mut random) = (Moment::of(ask.now), Random::new(ask.seed));
         for level in &self.levels {
             let random = RefCell::new(Random::new(random.draw()));

@@ -28,7 +28,7 @@ use crate::{
 /// Asks deployments that cool down whether they answer again, so that no call has to try.
 ///
 /// Each round asks those that cool down, or have cooled down, for one token; one that answers may be called again at once, and one that
-/// fails is as a call that failed. A deployment of several groups is asked as one of the first of them; those of wildcards are not asked.
+/// fails is as a call that failed. One whose provider has said when to come again is not asked before. A deployment of several groups is asked as one of the first of them; those of wildcards are not asked.
 ///
 /// # Example
 /// ```no_run
@@ -154,8 +154,11 @@ impl<S> Prober<S> {
         let mut due = Vec::new();
         for group in self.routes.groups() {
             for (index, deployment) in group.deployments().iter().enumerate() {
-                let is_due = match deployment.live().health.state(now) {
-                    State::Cooling(_) | State::Cooled => true,
+                let health = &deployment.live().health;
+                let is_due = match health.state(now) {
+                    // Who says itself when to come again is not asked before.
+                    State::Cooling(_) => !health.is_hinted(now),
+                    State::Cooled => true,
                     State::Healthy => self.all,
                     // A call finds out.
                     State::Trial => false,

@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_catalog::tokens::count_input;
-use ziggurat_core::{Body, BoxError, Call, Cause, Dialect, Meter, Metered, Principal, Problem, Rejection};
+use ziggurat_core::{Body, BoxError, Call, Cause, Dialect, Meter, Metered, Problem, Rejection};
 
 use crate::{
     Course, MaxRetries, Timeouts,
@@ -22,6 +22,7 @@ use crate::{
     body::EarlyBody,
     layer::Config,
     story::{Story, Tally},
+    tags::Tags,
 };
 
 /// The service of [`RouteLayer`](crate::RouteLayer).
@@ -113,7 +114,7 @@ where
     let story = Story {
         timeouts: extensions.get().copied().unwrap_or_else(Timeouts::none),
         max_retries: extensions.get().map(|MaxRetries(most)| *most),
-        tags: if course.reads_tags() { tags(extensions.get(), &call) } else { Vec::new() },
+        tags: if course.reads_tags() { Tags::of(extensions.get(), &call) } else { Tags::default() },
         affinity: config
             .affinity
             .as_ref()
@@ -171,12 +172,6 @@ where
             }
         }
     }
-}
-
-/// The tags of who calls, and those that the call itself names.
-fn tags(principal: Option<&Principal>, call: &Call) -> Vec<Arc<str>> {
-    let own = principal.map(|principal| principal.tags.to_vec()).unwrap_or_default();
-    own.into_iter().chain(call.tags().into_iter().map(Arc::from)).collect()
 }
 
 // ===== impl Config =====

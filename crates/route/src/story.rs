@@ -19,6 +19,7 @@ use crate::{
     body::{RoutedBody, Told},
     continued::can_continue,
     score::Score,
+    tags::Tags,
     timeouts::{Fires, Timeouts, Timer},
 };
 
@@ -30,7 +31,7 @@ pub(crate) struct Story<S> {
     /// What the caller allows at most.
     pub(crate) timeouts: Timeouts,
     pub(crate) max_retries: Option<u32>,
-    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) tags: Tags,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) input_tokens: Option<u64>,
     /// Where this layer is the one that ends the call.
@@ -232,7 +233,8 @@ where
     fn choose(&self, group: &Group, tried: &[usize]) -> Result<Chosen, Box<Failure>> {
         let ask = Ask::new(Instant::now(), self.draw())
             .tried(tried)
-            .tags(&self.tags)
+            .tags(&self.tags.own)
+            .named(&self.tags.named)
             .input_tokens(self.input_tokens)
             .affinity(self.affinity);
         let problem = match group.pick(&ask) {

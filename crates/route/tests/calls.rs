@@ -4,6 +4,8 @@ mod support;
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
+use tower::ServiceExt;
 use ziggurat_route::{List, RouteLayer, Routes, Timeouts};
 
 use crate::support::*;
@@ -62,6 +64,26 @@ async fn what_is_wrong_with_the_request_is_passed_on_at_once() {
         let layer = routes(&[("g", &["a"]), ("h", &["b"])], &[("g", &["h"])]);
         let got = call(&service(&layer, &upstream), request("g", false)).await;
         assert_eq!((got.status, upstream.called()), (status, vec!["a".to_owned()]), "{}", got.body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_is_no_answer_is_another_deployments() {
+    for service in [around, alone] {
+        for body in ["<html>", r#"{"error":{"message":"overloaded"}}"#, r#"{"choices":["#, ""] {
+            let upstream = Upstream::default();
+            upstream.does("a", [Act::Answer(200, vec![], body.to_owned())]).does("b", [ok("Hello")]);
+            let got =
+                call(&service(&routes(&[("g", &["a", "b"])], &[]), &upstream), request("g", false)).await;
+            assert_eq!((got.status, got.body), (200, answer("Hello")), "{body}");
+            assert_eq!(upstream.called(), ["a", "b"], "{body}");
+        }
+        let upstream = Upstream::default();
+        upstream.does("a", [Act::Answer(200, vec![], "<html>".to_owned())]);
+        let got = call(&service(&routes(&[("g", &["a"])], &[]), &upstream), request("g", false)).await;
+        assert_eq!(got.status, 502, "{}", got.body);
+        assert!(got.body.starts_with(r#"{"error":"#), "{}", got.body);
+        assert_eq!(got.served.unwrap().target.unwrap().deployment(), "a");
     }
 }
 
@@ -127,6 +149,30 @@ async fn each_timeout_says_which_it_was() {
             let begun = got.body.contains("Hel");
             assert_eq!(got.status, if begun { 200 } else { 504 }, "{code}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_piece_that_was_read_is_given_on_ahead_of_the_timeout() {
+    for service in [around, alone] {
+        let upstream = Upstream::default();
+        let chunks = vec![role(), says("Hel"), says("lo"), says("!")];
+        upstream.does("a", [Act::Stream(chunks)]);
+        let timeouts = Timeouts::none().total(Duration::from_secs(1));
+        let group = group("g", &["a"]).timeouts(timeouts).build().unwrap();
+        let layer = RouteLayer::new(Routes::builder().group(group).build().unwrap());
+        let response = service(&layer, &upstream).oneshot(request("g", true)).await.unwrap();
+        let mut body = response.into_body();
+        let mut got = String::new();
+        while let Some(frame) = body.frame().await {
+            got.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+            if got.ends_with(&says("Hel")) {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        }
+        let rest = got.strip_prefix(&[role(), says("Hel"), says("lo")].concat()).expect(&got);
+        assert!(rest.starts_with("data: {\"error\":") && rest.contains("total_timeout"), "{rest}");
+        assert_eq!(rest.matches("data: ").count(), 1, "{rest}");
     }
 }
 

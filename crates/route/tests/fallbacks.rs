@@ -209,6 +209,33 @@ async fn tags_choose_among_deployments() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn tags_that_a_call_names_open_nothing_that_those_of_its_caller_exclude() {
+    for (own, named, status, expected) in [
+        (&["free"][..], "paid", 403, None),
+        (&["free"], "!free", 403, None),
+        (&["free"], "!paid", 200, Some("a")),
+        (&[], "paid", 200, Some("b")),
+        (&[], "!free", 200, Some("b")),
+    ] {
+        let upstream = upstream(&[("a", ok("1")), ("b", ok("2"))]);
+        let deployments = [("a", "free"), ("b", "paid")].map(|(id, tag)| deployment(id).tags([tag]));
+        let group = ziggurat_route::Group::new("g").deployments(deployments).tags(TagRules::Any);
+        let routes = Routes::builder().group(group.build().expect("is a group"));
+        let mut principal = Principal::default();
+        principal.tags = own.iter().map(|tag| Arc::from(*tag)).collect();
+        let mut request = request("g", false).map(|_| {
+            let messages = r#"[{"role":"user","content":"Hi"}]"#;
+            let body = format!(r#"{{"model":"g","metadata":{{"tags":["{named}"]}},"messages":{messages}}}"#);
+            Body::from(body)
+        });
+        request.extensions_mut().insert(principal);
+        let got = call(&around(&layer(routes), &upstream), request).await;
+        assert_eq!(got.status, status, "{own:?} {named} {}", got.body);
+        assert_eq!(upstream.called(), Vec::from_iter(expected.map(str::to_owned)), "{own:?} {named}");
+    }
+}
+
 /// The layer, with limits of deployments inside.
 fn limited(layer: &RouteLayer, upstream: &Upstream, limited: &'static [&'static str]) -> Service {
     let limits = LimitLayer::per_attempt().targets(move |target| {

@@ -195,6 +195,24 @@ async fn an_answer_that_says_nothing_of_the_deployment_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_says_when_to_come_again_is_not_probed_before() {
+    let upstream = Upstream::default();
+    upstream.does("a", [fails_with(429, ("retry-after", "30")), ok("")]);
+    let routes = cooling(&["a"]);
+    let prober = Prober::new(routes.clone(), upstream.service());
+    sleep(seconds(40)).await;
+    // It cools down without a hint, and the probe gets one that is longer than what is left.
+    prober.round().await;
+    assert_eq!(state(&routes, 0), State::Cooling(seconds(30)));
+    sleep(seconds(29)).await;
+    prober.round().await;
+    assert_eq!((upstream.called().len(), state(&routes, 0)), (1, State::Cooling(seconds(1))));
+    sleep(seconds(1)).await;
+    prober.round().await;
+    assert_eq!((upstream.called().len(), state(&routes, 0)), (2, State::Healthy));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nodes_do_not_probe_together() {
     for (draw, first) in
         [(0, seconds(5)), (1 << 63, seconds(10)), (u64::MAX, Duration::from_nanos(14_999_999_999))]

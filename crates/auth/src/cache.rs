@@ -20,7 +20,7 @@ pub struct CachePolicy {
     pub absent: Duration,
     /// How long after it was asked for a known key, or what is known of an end user, is used while the store is away. 60 s unless set.
     pub grace: Duration,
-    /// How long the store is waited for. 50 ms unless set.
+    /// How long the store is waited for, with the wait for a place among those who ask. 50 ms unless set.
     pub deadline: Duration,
     /// How many keys, and how many end users, are kept: at least the half of so many that were used last. 262,144 unless set.
     pub capacity: usize,

@@ -56,6 +56,11 @@ impl<'a> Credential<'a> {
         self.bytes
     }
 
+    /// Whether it has the form of a signed token: three parts, the first of which begins like the JSON of a header.
+    pub(crate) fn is_token(&self) -> bool {
+        self.bytes.starts_with(b"ey") && self.bytes.iter().filter(|byte| **byte == b'.').count() == 2
+    }
+
     /// Its SHA-256.
     #[must_use]
     pub fn hash(&self) -> &KeyHash {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use subtle::ConstantTimeEq;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, error::Elapsed, timeout_at},
+};
 use tracing::{info, warn};
 use ziggurat_core::{Away, Clock, Presence, Principal, Reply};
 
@@ -218,7 +221,7 @@ impl<S> fmt::Debug for VirtualKeys<S> {
 // ===== impl Inner =====
 
 impl<S> Inner<S> {
-    /// Asks the store, once for all who ask the same.
+    /// Asks the store, once for all who ask the same; within the deadline, whomever it waits for.
     async fn look_up<R, V, F>(
         &self,
         cache: &Cache<V>,
@@ -229,29 +232,26 @@ impl<S> Inner<S> {
         F: Future<Output = Result<Option<R>, Away>>,
         V: From<R> + Clone,
     {
+        let (until, was_here) = (Instant::now() + self.deadline, self.presence.is_here());
         // Once more when the one who asked left, or when it changed meanwhile; not for ever.
         for _ in 0..2 {
             let landed = match cache.join(key, self.clock.now()) {
-                Ok(mut waiting) => match timeout(self.deadline, waiting.wait_for(Option::is_some)).await {
+                Ok(mut waiting) => match timeout_at(until, waiting.wait_for(Option::is_some)).await {
                     Ok(Ok(landed)) => landed.clone(),
                     Ok(Err(_)) => None,
                     Err(_) => Some(Landed::Away),
                 },
-                Err(asking) => {
-                    // Many who ask at once wait for each other here, which says nothing of the store.
-                    let Ok(_place) = timeout(self.deadline, self.places.acquire()).await else {
+                Err(asking) => match self.ask(until, was_here, &ask).await {
+                    Ok(answer) => Some(asking.land(answer.map(|answer| answer.map(V::from)))),
+                    // Others who wait have longer.
+                    Err(_) => {
                         drop(asking);
                         return match cache.known(key, self.clock.now()) {
                             Known::Fresh(answer) => Ok(answer),
                             Known::Stale(stale) => stale.ok_or(Denied::unavailable()),
                         };
-                    };
-                    let answer =
-                        self.note(timeout(self.deadline, ask()).await.unwrap_or_else(|_| {
-                            Err(Away::new(format!("no answer within {:?}", self.deadline)))
-                        }));
-                    Some(asking.land(answer.map(|answer| answer.map(V::from))))
-                }
+                    }
+                },
             };
             if let Some(Landed::Answer(answer)) = landed {
                 return Ok(answer);
@@ -264,6 +264,33 @@ impl<S> Inner<S> {
             }
         }
         Err(Denied::unavailable())
+    }
+
+    /// Asks the store, as soon as there is a place, until then. `Ok(None)` when it is away; an error, which says nothing of it, when this
+    /// comes too late.
+    async fn ask<T, F>(
+        &self,
+        until: Instant,
+        was_here: bool,
+        ask: impl Fn() -> F,
+    ) -> Result<Option<T>, Elapsed>
+    where
+        F: Future<Output = Result<T, Away>>,
+    {
+        // Many who ask at once wait for each other here, which says nothing of the store.
+        let _place = timeout_at(until, self.places.acquire()).await?;
+        // Those before have found it away meanwhile: one of all callers probes it.
+        if was_here && !self.presence.is_here() {
+            return Ok(None);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = match timeout_at(until, ask()).await {
+            Ok(answer) => answer,
+            // That it did not answer in less than half of its time is not held against it.
+            Err(late) if left * 2 < self.deadline => return Err(late),
+            Err(_) => Err(Away::new(format!("no answer within {:?}", self.deadline))),
+        };
+        Ok(self.note(answer))
     }
 
     /// Whether the log was not told of a single failure for a while.

@@ -79,15 +79,14 @@ pub(crate) fn may_use(principal: &Principal, call: &Call, asked: &Call) -> Resul
     Err(Problem::new(Cause::PermissionDenied, message).param("model").into())
 }
 
-/// Waits for an answer that comes later: that is what stores behind have less for this call. Where the keys of tokens are fetched it takes
-/// longer, once, and is not theirs to pay.
-pub(crate) async fn waited<T>(extensions: &mut Extensions, reply: Reply<T>) -> T {
+/// Waits for an answer that comes later: that is what stores behind have less for this call, at `most`.
+pub(crate) async fn waited<T>(extensions: &mut Extensions, reply: Reply<T>, most: Duration) -> T {
     match reply {
         Reply::Ready(answer) => answer,
         Reply::Later(answer) => {
             let (patience, start) = (Patience::of(extensions), Instant::now());
             let answer = answer.await;
-            patience.waited(start.elapsed().min(LOOK_UP));
+            patience.waited(start.elapsed().min(most));
             answer
         }
     }
@@ -121,7 +120,7 @@ async fn with_customer(
         let message = format!("the end user's id holds control characters or more than {MAX_ID_BYTES} bytes");
         return Err(Problem::new(Cause::InvalidRequest, message).param("user").into());
     }
-    let known = waited(extensions, auth.customer(id)).await.map_err(refusal)?;
+    let known = waited(extensions, auth.customer(id), Duration::MAX).await.map_err(refusal)?;
     let Some(customer) = known else { return Ok(()) };
     if customer.blocked {
         return Err(Problem::new(Cause::PermissionDenied, "this end user is blocked").param("user").into());
@@ -149,9 +148,6 @@ fn inserted<T: Clone>(own: &[T], added: &[T], kind: impl Fn(&T) -> ScopeKind) ->
 
 /// Characters of a model's name that are told.
 const SHOWN_CHARS: usize = 200;
-
-/// The most that one look-up takes of a call's patience.
-const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// Longest id of an end user in bytes.
 const MAX_ID_BYTES: usize = 1024;

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -140,8 +141,13 @@ impl Config {
 
     /// Who presents the credential of a request.
     async fn believe(&self, request: &mut Request<Body>) -> Result<Identity, Denied> {
-        let reply = self.auth.authenticate(&Credential::read(request.headers())?);
-        let identity = waited(request.extensions_mut(), reply).await?.ok_or(Denied::Invalid)?;
+        let (reply, most) = {
+            let credential = Credential::read(request.headers())?;
+            // Where the keys of tokens are fetched it takes longer, once, and that is not the stores' behind to pay.
+            let most = if credential.is_token() { TOKEN } else { Duration::MAX };
+            (self.auth.authenticate(&credential), most)
+        };
+        let identity = waited(request.extensions_mut(), reply, most).await?.ok_or(Denied::Invalid)?;
         let headers = request.headers_mut();
         if self.keeps_credentials {
             credential::hide(headers);
@@ -201,3 +207,6 @@ pub(crate) fn refusal(denied: Denied) -> Rejection {
     }
     problem.into()
 }
+
+/// The most that believing a token takes of a call's patience.
+const TOKEN: Duration = Duration::from_millis(50);

@@ -9,9 +9,10 @@ use std::{
 
 use tokio::time::Instant;
 use ziggurat_auth::{
-    Authenticate, Authenticated, Credential, CustomerRecord, Denied, KeyHash, KnownCustomer, VirtualKeys,
+    Authenticate, Authenticated, CachePolicy, Credential, CustomerRecord, Denied, KeyHash, KnownCustomer,
+    VirtualKeys,
 };
-use ziggurat_core::{PROBE_EVERY, Reply};
+use ziggurat_core::{PROBE_EVERY, Patience, Reply};
 
 use crate::support::*;
 
@@ -220,7 +221,7 @@ async fn a_frozen_store_keeps_nobody_waiting_and_known_keys_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_twice_the_deadline_whoever_leaves() {
+async fn nobody_waits_longer_than_the_deadline_whoever_leaves() {
     let (store, time) = (Store::default(), Manual::default());
     let keys = keys(&store, &time);
     store.mood(Mood::Frozen);
@@ -231,7 +232,52 @@ async fn nobody_waits_longer_than_twice_the_deadline_whoever_leaves() {
     tokio::time::sleep(Duration::from_millis(49)).await;
     leaver.abort();
     assert_eq!(stays.await.expect("ends").err(), Some(Denied::unavailable()));
-    assert!(began.elapsed() <= 2 * DEADLINE, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_and_an_answer_are_waited_for_within_one_deadline() {
+    let ms = Duration::from_millis;
+    // Those before are answered in time, or find that the store is away.
+    for answered in [true, false] {
+        let (store, time) = (Store::default(), Manual::default());
+        let keys = keys(&store, &time);
+        let permits = store.slow();
+        let name = |at: usize| format!("sk-of-somebody-else-{at}");
+        let before: Vec<_> = (0..8).map(|at| tokio::spawn(begin(&keys, &name(at)).wait())).collect();
+        tokio::time::sleep(ms(20)).await;
+        assert_eq!(store.asked(), 8);
+        let last = keys.clone();
+        let last = tokio::spawn(async move { timed(&last, KEY).await });
+        tokio::time::sleep(ms(20)).await;
+        permits.add_permits(if answered { 8 } else { 0 });
+        let (answer, took) = last.await.expect("ends");
+        assert_eq!(answer, UNAVAILABLE);
+        // Nobody asks a store that is known to be away.
+        let expected = if answered { (DEADLINE, 9, true) } else { (ms(30), 8, false) };
+        assert_eq!((took, store.asked(), keys.is_store_here()), expected);
+        for one in before {
+            one.await.expect("ends").expect_err("is no key");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_is_charged_to_the_patience_of_its_call_as_long_as_it_took() {
+    let ms = Duration::from_millis;
+    let (store, model) = (Store::with(KEY, record(|_| {})), Model::default());
+    let mut policy = CachePolicy::default();
+    policy.deadline = ms(90);
+    let keys = VirtualKeys::with_policy(store.clone(), policy, Manual::default().clock());
+    let layer = ziggurat_auth::AuthLayer::new(keys);
+    let permits = store.slow();
+    let asked = async {
+        tokio::time::sleep(ms(80)).await;
+        permits.add_permits(1);
+    };
+    let (response, ()) = tokio::join!(support::ask(&layer, &model, keyed(call("m"), KEY)), asked);
+    assert_eq!(response.status(), 200);
+    assert_eq!(Patience::of(model.last().extensions_mut()).left(ms(50)), ms(20));
 }
 
 #[tokio::test]

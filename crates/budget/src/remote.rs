@@ -2,6 +2,7 @@
 
 mod hold;
 mod known;
+mod overflow;
 mod store;
 mod watch;
 

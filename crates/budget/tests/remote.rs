@@ -269,6 +269,26 @@ async fn what_is_to_be_told_is_told_once_whatever_is_lost_on_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_is_slow_to_say_what_is_to_be_told_is_not_away_and_is_sent_nothing_twice() {
+    let machine = Machine::new();
+    let (nodes, told) = nodes(&machine, 1);
+    let (store, budget) = (&nodes[0], of("t", 100));
+    let _worker = tokio::spawn(store.run());
+    machine.0.lock().expect("is sound").tells = false;
+    for amount in [90, 1, 1, 1, 1] {
+        held(store, claim(&budget, amount, amount)).await.hold.settle(Charge::new(cents(amount)));
+        sleep(1500 * MS).await;
+        assert!(store.is_here());
+        assert_eq!(store.open(), 0);
+    }
+    assert_eq!(machine.0.lock().expect("is sound").settled, 5);
+    assert!(told.lock().expect("is sound").is_empty());
+    machine.0.lock().expect("is sound").tells = true;
+    sleep(1500 * MS).await;
+    assert_eq!(*told.lock().expect("is sound"), [(0, Crossed::Percent(80))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_given_without_the_machine_is_held_there_before_it_decides_again() {
     for policy in [OnAway::Allow, TWO] {
         let machine = Machine::new();
@@ -541,11 +561,16 @@ async fn what_only_counts_is_never_asked_for_and_waits_for_nobody() {
     assert_eq!((machine.asked(), first.amount), (0, cents(10)));
     // Nor does an attempt more wait for anybody.
     assert_eq!(first.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
-    // It passes uncounted where there is no place for it: nothing is to be refused for the sake of counting.
+    // It passes where there is no place for it: nothing is to be refused for the sake of counting. It is posted with others like it, once.
     held(&store, claim(&budget, 1, 10)).await.hold.settle(Charge::new(cents(100)));
+    let dropped = held(&store, claim(&budget, 1, 10)).await;
+    assert_eq!(dropped.hold.extend(cents(1), cents(5)).wait().await.ok(), Some(cents(5)));
+    drop(dropped);
+    assert_eq!((machine.asked(), store.open(), store.queued()), (0, 2, 0));
     first.hold.settle(Charge::new(cents(7)));
     store.flush().await;
-    assert_eq!((machine.asked(), machine.account(&budget)), (1, (cents(7), Usd::ZERO)));
+    assert_eq!((machine.asked(), machine.account(&budget)), (2, (cents(7 + 100 + 15), Usd::ZERO)));
+    assert_eq!(store.uncounted(), 0);
     // While the machine is away, calls pass and are posted when it is back.
     lose(&machine, &store).await;
     let third = held(&store, claim(&budget, 1, 10)).await;
@@ -553,7 +578,17 @@ async fn what_only_counts_is_never_asked_for_and_waits_for_nobody() {
     drop(second);
     machine.set(Mode::Answers);
     store.flush().await;
-    assert_eq!(machine.account(&budget), (cents(7 + 2 + 10), Usd::ZERO));
+    assert_eq!(machine.account(&budget), (cents(122 + 2 + 10), Usd::ZERO));
+    // The worker posts it too, as soon as there is a place.
+    let store = Remote::new(machine.clone()).capacity(1);
+    let _worker = tokio::spawn(store.run());
+    let open = held(&store, claim(&budget, 1, 10)).await;
+    held(&store, claim(&budget, 1, 10)).await.hold.settle(Charge::new(cents(3)));
+    sleep(3000 * MS).await;
+    assert_eq!(machine.account(&budget), (cents(134), cents(10)));
+    open.hold.settle(Charge::new(Usd::ZERO));
+    sleep(2000 * MS).await;
+    assert_eq!((machine.account(&budget), store.open()), ((cents(137), Usd::ZERO), 0));
     // Beside a cap, it has room for everything also where nobody has heard of it.
     let store = Remote::new(machine.clone()).on_away(TWO);
     let capped = of("capped", 100);

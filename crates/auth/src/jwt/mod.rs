@@ -149,7 +149,7 @@ impl Jwt {
 impl Authenticate for Jwt {
     fn authenticate(&self, credential: &Credential<'_>) -> Reply<Authenticated> {
         let token = credential.expose();
-        if !is_token(token) {
+        if !credential.is_token() {
             return Reply::Ready(Ok(None));
         }
         let now = self.config.clock.now();
@@ -202,11 +202,6 @@ impl Config {
         let (earliest, latest) = (begins.checked_sub(self.leeway)?, ends.checked_add(self.leeway)?);
         (earliest <= now && now < latest).then_some(ends)
     }
-}
-
-/// Whether it has the form of a signed token: three parts, the first of which begins like the JSON of a header.
-fn is_token(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"ey") && bytes.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
 /// Seconds since the epoch, which need not be whole (RFC 7519, section 2).

@@ -29,8 +29,14 @@ struct RemoteHold<B: Backend> {
     slot: Slot<Queued>,
 }
 
-/// A reservation that only counts, when there is no place for it: a call that nothing refuses is not refused for the sake of counting.
-pub(super) struct Uncounted;
+/// A reservation that only counts, when there is no place for it: a call that nothing refuses is not refused for the sake of counting. What
+/// it came to is summed up with that of others.
+pub(super) struct Summed<B: Backend> {
+    inner: Arc<Inner<B>>,
+    budgets: Arc<[Budget]>,
+    /// `None` when it has ended.
+    held: Mutex<Option<Usd>>,
+}
 
 /// What its extensions share with it: they may outlive it.
 pub(super) struct Open<B: Backend> {
@@ -146,14 +152,41 @@ impl<B: Backend> Drop for RemoteHold<B> {
     }
 }
 
-// ===== impl Uncounted =====
+// ===== impl Summed =====
 
-impl Hold for Uncounted {
+impl<B: Backend> Summed<B> {
+    pub(super) fn new(inner: &Arc<Inner<B>>, budgets: Arc<[Budget]>, held: Usd) -> Self {
+        Self { inner: Arc::clone(inner), budgets, held: Mutex::new(Some(held)) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Usd>> {
+        // Nothing panics while it is held.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Backend> Hold for Summed<B> {
     fn extend(&self, _least: Usd, most: Usd) -> Reply<Result<Usd, Refused>> {
+        if let Some(held) = &mut *self.held() {
+            *held += most;
+        }
         Reply::Ready(Ok(most))
     }
 
-    fn settle(self: Box<Self>, _charge: Charge) {}
+    fn settle(self: Box<Self>, charge: Charge) {
+        *self.held() = None;
+        self.inner.overflow.add(&self.budgets, charge);
+    }
+}
+
+impl<B: Backend> Drop for Summed<B> {
+    fn drop(&mut self) {
+        let held = self.held().take();
+        if let Some(held) = held {
+            let flags = Flags { unreconciled: true, ..Flags::default() };
+            self.inner.overflow.add(&self.budgets, Charge::of(held, flags));
+        }
+    }
 }
 
 // ===== impl Open =====

@@ -8,12 +8,18 @@ use std::{
     time::Duration,
 };
 
+use tokio::{
+    join,
+    sync::{Mutex as Turn, Notify},
+    time::{sleep, timeout},
+};
 use ziggurat_core::{Asked, Away, Budget, Clock, Link, OnAway, Usd, Work};
 
 use super::{
     Backend, Settlement,
-    hold::{Asking, Open, Queued, Uncounted},
+    hold::{Asking, Open, Queued, Summed},
     known::Known,
+    overflow::Overflow,
     watch::Watch,
 };
 use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::Alerts};
@@ -29,7 +35,7 @@ use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::A
 /// call that ran into the deadline, and a stream that has to set aside more. When the machine is back it is told first of all what was set
 /// aside by this process alone and is still open, and holds that from then on, whatever fits; what has ended meanwhile is posted.
 ///
-/// A reservation whose budgets have no cap is never asked for: its call passes, and is posted at its end, as long as there is a place for it.
+/// A reservation whose budgets have no cap is never asked for: its call passes, and is posted at its end.
 ///
 /// With [`OnAway::Deny`] all is refused. With [`OnAway::Allow`] all passes. With [`OnAway::Local`] an account has in this process what was
 /// left of it when the machine last spoke of it, divided by so many nodes: once, until the machine speaks of it again. So it does not
@@ -43,7 +49,15 @@ use crate::{Alert, Balance, Claim, Held, HoldId, Refused, Reply, Store, alert::A
 ///
 /// # Limits
 /// At most [`Remote::capacity`] reservations are open or on their way to be posted; more are refused as [`Refused::Unavailable`], under
-/// every policy: nothing that was spent is lost as long as the process lives. Where the last 100,000 accounts stand is remembered.
+/// every policy: nothing that was spent under a cap is lost as long as the process lives. Those without a cap are not refused: what they
+/// come to is summed up by account, and each sum is posted under one id when there is a place for it, within a second or so. That is done
+/// for 10,000 accounts; what others come to meanwhile is lost, and [`Remote::uncounted`] tells. Where the last 100,000 accounts stand is
+/// remembered.
+///
+/// # When the process is killed
+/// What the machine has set aside, it posts when it expires. Of what it does not know of, nobody posts anything: of what was given while it
+/// was away; and of calls without a cap, those that began within about the last second, as it is told of them once a second
+/// ([`Backend::adopt`]), and all that was summed up.
 pub struct Remote<B: Backend>(Arc<Inner<B>>);
 
 pub(super) struct Inner<B: Backend> {
@@ -51,7 +65,12 @@ pub(super) struct Inner<B: Backend> {
     pub(super) link: Arc<Link<Queued>>,
     pub(super) hold_ttl: Duration,
     pub(super) known: Known,
+    pub(super) overflow: Overflow,
     watch: Option<Watch>,
+    /// Something may be to be told.
+    reached: Notify,
+    /// Whose turn it is to tell: two who ask by the same hold would both tell.
+    telling: Turn<()>,
     /// Holds that are, or may be, open there.
     open: Mutex<HashSet<HoldId>>,
     /// Holds of which the machine does not know all that was set aside.
@@ -69,7 +88,10 @@ impl<B: Backend> Remote<B> {
             link: Arc::new(Link::new("budgets")),
             hold_ttl: HOLD_TTL,
             known: Known::new(),
+            overflow: Overflow::default(),
             watch: None,
+            reached: Notify::new(),
+            telling: Turn::new(()),
             open: Mutex::default(),
             untold: Mutex::default(),
         }))
@@ -158,6 +180,12 @@ impl<B: Backend> Remote<B> {
         self.0.link.taken()
     }
 
+    /// How many charges of calls without a cap were lost since the start, as there was no room even for their sums.
+    #[must_use]
+    pub fn uncounted(&self) -> u64 {
+        self.0.overflow.uncounted()
+    }
+
     /// What is spent and set aside in the accounts of these budgets now, as the machine says.
     ///
     /// # Errors
@@ -176,14 +204,26 @@ impl<B: Backend> Remote<B> {
     /// the host spawns it once, and drops it when it stops.
     pub fn run(&self) -> impl Future<Output = ()> + Send + use<B> {
         let inner = Arc::clone(&self.0);
-        async move { inner.link.run(&*inner, inner.hold_ttl / 3).await }
+        async move {
+            join!(inner.link.run(&*inner, inner.hold_ttl / 3), inner.run_telling());
+        }
     }
 
     /// Waits until all settlements have arrived, for a clean stop; whether [`Remote::run`] still runs or not. Takes for ever while the
-    /// machine is away: the host gives it its own time.
+    /// machine is away, or while open reservations leave no place for what was summed up: the host gives it its own time.
     pub fn flush(&self) -> impl Future<Output = ()> + Send + use<B> {
         let inner = Arc::clone(&self.0);
-        async move { inner.link.flush(&*inner).await }
+        async move {
+            loop {
+                inner.queue_sums();
+                inner.link.flush(&*inner).await;
+                if inner.overflow.is_empty() && inner.link.queued() == 0 {
+                    break;
+                }
+                sleep(ROOM_EVERY).await;
+            }
+            inner.tell().await;
+        }
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner<B>)) -> Self {
@@ -203,7 +243,8 @@ impl<B: Backend> Store for Remote<B> {
         let counts_only = !claim.budgets.iter().any(Budget::is_capped);
         let Some(slot) = inner.link.slot(1) else {
             if counts_only {
-                return Reply::Ready(Ok(Held { amount: claim.most, hold: Box::new(Uncounted) }));
+                let hold = Summed::new(inner, claim.budgets, claim.most);
+                return Reply::Ready(Ok(Held { amount: claim.most, hold: Box::new(hold) }));
             }
             return Reply::Ready(Err(Refused::Unavailable("as many reservations as may be are open")));
         };
@@ -299,15 +340,47 @@ impl<B: Backend> Inner<B> {
         }
     }
 
-    /// Asks the machine what is to be told, and tells it.
-    async fn tell(&self) -> Result<(), Away> {
-        let Some(watch) = &self.watch else { return Ok(()) };
+    /// Queues what was summed up, as far as there is room.
+    fn queue_sums(&self) {
+        for _ in 0..MOST_QUEUED {
+            if self.overflow.is_empty() {
+                return;
+            }
+            let Some(mut slot) = self.link.slot(1) else { return };
+            self.overflow.hand_over(|budget, charge| {
+                let at = self.link.clock().now();
+                let id = HoldId::unique(at);
+                let settlement = Settlement::new(id, id, [budget].into(), charge, at);
+                slot.put(Queued { settlement, of_share: Usd::ZERO });
+            });
+        }
+    }
+
+    /// Tells as soon as something was reached, and what could not be told once a second.
+    async fn run_telling(&self) {
+        if self.watch.is_none() {
+            return;
+        }
+        loop {
+            // Whether it was woken or it is time: what is to be told is looked up.
+            let _woken = timeout(TELL_EVERY, self.reached.notified()).await;
+            if self.link.is_here() {
+                self.tell().await;
+            }
+        }
+    }
+
+    /// Asks the machine what is to be told, and tells it. In a time of its own, and whatever comes of it: neither are settlements sent again
+    /// nor is the machine away because of it. What is not told now is told later.
+    async fn tell(&self) {
+        let Some(watch) = &self.watch else { return };
+        let _turn = self.telling.lock().await;
         let marks = watch.due();
-        if !marks.is_empty() {
-            let told = self.backend.tell(&marks).await?;
+        if !marks.is_empty()
+            && let Ok(Ok(told)) = timeout(TELL, self.backend.tell(&marks)).await
+        {
             watch.answered(marks, &told, self.link.clock().now());
         }
-        Ok(())
     }
 
     /// A reservation by the policy. It keeps its id: if the machine has made it after all, it ends with the same settlement.
@@ -328,9 +401,8 @@ impl<B: Backend> Work for Inner<B> {
             let spent = self.backend.settle(&batch).await?;
             if let Some(watch) = &self.watch {
                 watch.note(&batch, &spent, self.link.clock().now());
+                self.reached.notify_one();
             }
-            // It has been posted all the same: what is not told now is told later.
-            let _later = self.tell().await;
             Ok(())
         })
     }
@@ -359,6 +431,7 @@ impl<B: Backend> Work for Inner<B> {
     }
 
     fn keep(&self) -> Asked<'_, ()> {
+        self.queue_sums();
         Box::pin(async move {
             self.adopt().await?;
             // What is left for the next second leaves as little room as it did.
@@ -367,10 +440,22 @@ impl<B: Backend> Work for Inner<B> {
                     break;
                 }
             }
-            self.tell().await
+            Ok(())
         })
     }
 }
+
+/// How long the machine has to say what is to be told.
+const TELL: Duration = Duration::from_millis(250);
+
+/// How often it is asked again.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Sums that are queued at once: they leave room for others.
+const MOST_QUEUED: usize = 1024;
+
+/// How often a stop looks whether there is room for what was summed up.
+const ROOM_EVERY: Duration = Duration::from_millis(10);
 
 /// Steps of what expires in a second.
 const MOST_EXPIRIES: usize = 4;

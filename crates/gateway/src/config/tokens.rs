@@ -1,6 +1,6 @@
 //! Tokens of an identity provider: LiteLLM's `enable_jwt_auth`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use http::Uri;
 use ziggurat_auth::jwt::{ClaimNames, Claims, claim, claim_words};
@@ -119,6 +119,11 @@ impl Tokens {
                     "the environment variable `JWT_PUBLIC_KEY_URL` is no single URL of http or https";
                 report.error(&enabled.at, &enabled.path, message);
             }
+            if read.as_ref().is_some_and(|uri| !is_private(uri)) {
+                let message = "the environment variable `JWT_PUBLIC_KEY_URL` is plain http: whoever stands in between could \
+                               make tokens; https is needed but for this machine itself";
+                report.error(&enabled.at, &enabled.path, message);
+            }
             read
         });
         let audiences = audience.map(|audience| words(&audience));
@@ -145,6 +150,15 @@ fn read_url(url: &str) -> Option<Uri> {
     (is_http && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
 }
 
+/// Whether nobody in between can change what is fetched: by https, or from this machine itself.
+fn is_private(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    uri.scheme_str() == Some("https")
+        || host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.is_loopback())
+}
+
 // ===== impl Demands =====
 
 impl Demands {
@@ -153,10 +167,12 @@ impl Demands {
         let email = self.email.as_ref().is_none_or(|(field, domain)| {
             let email = claim(claims, field).and_then(|email| email.as_str());
             // An address that its provider has not seen to may be anybody's.
-            let unverified =
-                claims.get("email_verified").is_some_and(|verified| verified.as_bool() == Some(false));
+            let verified = claims.get("email_verified").is_none_or(|verified| {
+                // Amazon Cognito, for one, says it in a text.
+                verified.as_bool() == Some(true) || verified.as_str() == Some("true")
+            });
             let of = email.and_then(|email| email.rsplit_once('@'));
-            !unverified && of.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain.trim_start_matches('@')))
+            verified && of.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain.trim_start_matches('@')))
         });
         let roles = self.roles.as_ref().is_none_or(|(field, allowed)| {
             let has = claim(claims, field).map(claim_words).unwrap_or_default();
@@ -256,6 +272,26 @@ mod tests {
             let why = "the environment variable `JWT_PUBLIC_KEY_URL` is no single URL of http or https";
             assert_eq!(read(&key, &env).expect_err("is refused"), format!("{LINE}{why}\n"));
         }
+        let with_url = |url| [("JWT_PUBLIC_KEY_URL", url), ENV[1], ENV[2]];
+        for url in [
+            "http://idp.example/keys",
+            "http://10.0.0.1/keys",
+            "http://localhost.example/k",
+            "http://127.0.0.1@h/k",
+        ] {
+            let why = "the environment variable `JWT_PUBLIC_KEY_URL` is plain http: whoever stands in between could make \
+                       tokens; https is needed but for this machine itself";
+            assert_eq!(
+                read(&key, &with_url(url)).expect_err("is refused"),
+                format!("{LINE}{why}\n"),
+                "{url}"
+            );
+        }
+        for url in
+            ["http://localhost:8080/k", "http://127.0.0.1/k", "http://[::1]:80/k", "HTTPS://idp.example/k"]
+        {
+            assert!(read(&key, &with_url(url)).is_ok(), "{url}");
+        }
         assert_eq!(
             read(&[], &ENV).expect_err("is refused"),
             format!("{LINE}`master_key` is missing: nobody could manage what tokens may spend\n")
@@ -292,7 +328,18 @@ mod tests {
         };
         let met = |claims: serde_json::Value| demands.are_met(claims.as_object().expect("is an object"));
         assert!(met(json!({ "email": "x@a.example", "r": { "roles": ["two", "three"] } })));
-        assert!(met(json!({ "email": "x@A.Example", "email_verified": true, "r": { "roles": "one" } })));
+        for verified in [json!(true), json!("true")] {
+            let claims =
+                json!({ "email": "x@A.Example", "email_verified": verified, "r": { "roles": "one" } });
+            assert!(met(claims));
+        }
+        for unverified in
+            [json!("false"), json!(0), json!(1), json!(null), json!(""), json!("True"), json!([true])]
+        {
+            let claims =
+                json!({ "email": "x@a.example", "email_verified": unverified, "r": { "roles": "one" } });
+            assert!(!met(claims.clone()), "{claims}");
+        }
         for refused in [
             json!({ "email": "x@a.example" }),
             json!({ "email": "x@a.example", "r": { "roles": ["three"] } }),

@@ -12,7 +12,7 @@ use ziggurat_core::{
 
 use crate::options;
 
-/// Refuses a call whose body has such a field, whoever makes it. Gives whether it has [`options`](crate::options).
+/// Refuses a call whose body has such a field, whoever makes it. Gives whether it has [`options`].
 ///
 /// # Errors
 /// A rejection that names the field.

@@ -151,7 +151,8 @@ where
             }
             let worth = self.is_worth_a_retry(group, &problem);
             // Another deployment may know the key, have the model, or be paid for.
-            if !worth && !(is_the_deployments(problem.cause) && self.may_retry(group)) {
+            let may_move = is_the_deployments(problem.cause) && self.may_retry(group);
+            if !worth && !may_move {
                 break;
             }
             next = self.choose(group, &tried).ok().filter(|chosen| !chosen.last_resort);

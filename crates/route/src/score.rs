@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use ziggurat_core::{Attempt, Cause, Outcome, Problem, Target, Usage};
 
-use crate::{Event, Group, Permit, Sample, layer::Config, watched::Watched};
+use crate::{Event, Group, Permit, Sample, attempt::Asked, layer::Config, watched::Watched};
 
 /// The leave to call a deployment, until it is known how that ended.
 pub(crate) struct Score {
@@ -13,13 +13,15 @@ pub(crate) struct Score {
     group: Arc<Group>,
     index: usize,
     config: Arc<Config>,
+    /// Its failures are not told to the deployment.
+    is_shadow: bool,
 }
 
 // ===== impl Score =====
 
 impl Score {
-    pub(crate) const fn new(permit: Permit, group: Arc<Group>, index: usize, config: Arc<Config>) -> Self {
-        Self { permit, group, index, config }
+    pub(crate) fn new(permit: Permit, group: Arc<Group>, index: usize, asked: &Asked) -> Self {
+        Self { permit, group, index, config: Arc::clone(&asked.config), is_shadow: asked.is_shadow() }
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {
@@ -41,7 +43,10 @@ impl Score {
 
     /// There is no answer, or no more of it.
     pub(crate) fn failed(self, cause: Cause, retry_after: Option<Duration>) {
-        let cools = self.permit.failed(cause, retry_after, Instant::now());
+        let cools = match self.is_shadow {
+            true => None,
+            false => self.permit.failed(cause, retry_after, Instant::now()),
+        };
         let (group, deployment) = (self.group.name(), self.group.deployments()[self.index].id());
         (self.config.report)(&Event::Failed { group, deployment, cause, cools });
     }

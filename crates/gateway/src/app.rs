@@ -79,6 +79,8 @@ struct Inner {
     /// Sees to what known callers may call; `None` where nobody is asked who they are.
     rights: Option<AuthLayer>,
     stack: Guarded<Translate<Upstream>>,
+    /// For shadows, where there are any.
+    shadowed: Option<Guarded<Translate<Upstream>>>,
     /// What is also asked of other groups, to compare.
     shadows: Vec<ShadowLayer>,
     drain: Drain,
@@ -99,8 +101,9 @@ impl App {
         let limits = Limits::default().body(max_request);
         let attempts = guards.attempts(TranslateLayer::new().limits(limits).layer(upstream), limits);
         let prober = route::prober(&config, &groups, attempts.clone());
-        let stack = guards.layer(&route::layer(&config, &groups), attempts, limits);
-        let shadows = route::shadows(&config, &guards);
+        let (route, shadows) = (route::layer(&config, &groups), route::shadows(&config, &guards));
+        let shadowed = (!shadows.is_empty()).then(|| guards.layer_shadows(&route, attempts.clone(), limits));
+        let stack = guards.layer(&route, attempts, limits);
         let auth = config.master_key.as_ref().map(|master| {
             let layer = AuthLayer::new(guards.authenticate(master, config.tokens.as_ref(), &stores));
             layer.default_routes(ROUTES).limits(limits).split()
@@ -116,6 +119,7 @@ impl App {
             admin,
             rights,
             stack,
+            shadowed,
             shadows,
             drain: drain.clone(),
         };
@@ -323,7 +327,10 @@ impl Inner {
             Ok(request) => request,
             Err(rejection) => return rejection.into_response(dialect),
         };
-        let mut response = match self.guards.run(self.stack.clone().oneshot(request)).await {
+        let shadowed = self.shadowed.as_ref();
+        let shadowed = shadowed.filter(|_| request.extensions().get().is_some_and(route::is_shadow));
+        let stack = shadowed.unwrap_or(&self.stack).clone();
+        let mut response = match self.guards.run(stack.oneshot(request)).await {
             Ok(response) => response,
             Err(infallible) => match infallible {},
         };

@@ -157,6 +157,19 @@ impl Guards {
         calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(routed))
     }
 
+    /// As [`Guards::layer`], for shadows: what callers may do at once and in a minute is theirs alone.
+    pub(crate) fn layer_shadows<S>(
+        &self,
+        route: &RouteLayer,
+        inner: Limited<S>,
+        request: Limits,
+    ) -> Guarded<S> {
+        let Self { budget, counter, .. } = self;
+        let routed = route.clone().limits(request).counter(counter.clone()).layer(inner);
+        let limits = LimitLayer::new().counter(counter.clone()).request_limits(request);
+        limits.layer(budget.clone().limits(request).layer(routed))
+    }
+
     /// Puts what goes to a provider within the limits of its deployment.
     pub(crate) fn attempts<S>(&self, inner: S, request: Limits) -> Limited<S> {
         self.attempts.clone().request_limits(request).layer(inner)

@@ -27,6 +27,7 @@ use ziggurat_meter::{feed_error, read_answer};
 use crate::{
     Group,
     layer::Config,
+    shadow::IsShadow,
     timeouts::{AttemptTimes, Fires, Timeouts, Timer, fired},
     watched::Watched,
 };
@@ -189,6 +190,11 @@ impl Asked {
     /// Whether the answer is a stream whose content is known.
     pub(crate) fn is_followed(&self) -> bool {
         self.call.stream() && self.is_read()
+    }
+
+    /// Whether it is a shadow: nothing that others need is used up for it.
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.parts.extensions.get::<IsShadow>().is_some()
     }
 
     /// Whether the head of the answer of a target, whose attempt is open, is there.

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use ziggurat_core::{Attempt, Cause, Outcome, Problem, Target, Usage};
 
-use crate::{Event, Group, Permit, Sample, Timeouts, layer::Config, timeouts::Fires, watched::Watched};
+use crate::{
+    Event, Group, Permit, Sample, Timeouts, attempt::Asked, layer::Config, timeouts::Fires, watched::Watched,
+};
 
 /// The leave to call a deployment, until it is known how that ended.
 pub(crate) struct Score {
@@ -15,19 +17,22 @@ pub(crate) struct Score {
     /// How long the stages of the attempt may take, whatever the caller says.
     configured: Timeouts,
     config: Arc<Config>,
+    /// Its failures are not told to the deployment.
+    is_shadow: bool,
 }
 
 // ===== impl Score =====
 
 impl Score {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         permit: Permit,
         group: Arc<Group>,
         index: usize,
         configured: Timeouts,
-        config: Arc<Config>,
+        asked: &Asked,
     ) -> Self {
-        Self { permit, group, index, configured, config }
+        let (config, is_shadow) = (Arc::clone(&asked.config), asked.is_shadow());
+        Self { permit, group, index, configured, config, is_shadow }
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {
@@ -56,7 +61,10 @@ impl Score {
 
     /// There is no answer, or no more of it.
     pub(crate) fn failed(self, cause: Cause, retry_after: Option<Duration>) {
-        let cools = self.permit.failed(cause, retry_after, Instant::now());
+        let cools = match self.is_shadow {
+            true => None,
+            false => self.permit.failed(cause, retry_after, Instant::now()),
+        };
         let (group, deployment) = (self.group.name(), self.group.deployments()[self.index].id());
         (self.config.report)(&Event::Failed { group, deployment, cause, cools });
     }

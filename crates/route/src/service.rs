@@ -21,6 +21,7 @@ use crate::{
     attempt::Asked,
     body::EarlyBody,
     layer::Config,
+    shadow::IsShadow,
     story::{Story, Tally},
     tags::Tags,
 };
@@ -113,7 +114,10 @@ where
     let extensions = &parts.extensions;
     let story = Story {
         timeouts: extensions.get().copied().unwrap_or_else(Timeouts::none),
-        max_retries: extensions.get().map(|MaxRetries(most)| *most),
+        max_retries: match extensions.get::<IsShadow>() {
+            Some(_) => Some(0),
+            None => extensions.get().map(|MaxRetries(most)| *most),
+        },
         tags: if course.reads_tags() { Tags::of(extensions.get(), &call) } else { Tags::default() },
         affinity: config
             .affinity

@@ -58,7 +58,8 @@ use crate::{layer::random, random::unit};
 /// Inside auth, which says who calls; outside [`PlanLayer`](crate::PlanLayer), limit, redact, cache, budget and route, which the mirrored
 /// call passes as one of its own: by another model's name, and by the shadow's own [`Principal`]. Of the original's extensions it has what
 /// its path means ([`Operation`], [`Dialect`]) and nothing else, and of its body no `user` and no `metadata`: no account of the caller's is
-/// charged for it, and no tag of the caller's routes it. Several of these layers may stand around each other: no shadow is mirrored.
+/// charged for it, and no tag of the caller's routes it. [`Route`](crate::Route) makes no retry, hedge or continuation of it, and its failures
+/// neither cool a deployment down nor spend a retry budget. Several of these layers may stand around each other: no shadow is mirrored.
 ///
 /// # Streaming
 /// Both answers pass as they come. The caller's is copied on its way, up to a bound; the shadow's is read by the [`Mirror`] that the host
@@ -111,9 +112,10 @@ pub struct ShadowCounts {
 #[must_use = "it calls the shadow only while it is polled"]
 pub struct Mirror(Pin<Box<dyn Future<Output = ()> + Send>>);
 
-/// Request extension: what is asked is a shadow already, and has none of its own.
+/// Request extension: what is asked is a shadow already, and has none of its own. It is not tried again, and where it fails nobody else is
+/// worse off.
 #[derive(Clone, Copy)]
-struct IsShadow;
+pub(crate) struct IsShadow;
 
 /// The service of [`ShadowLayer`].
 #[derive(Clone)]

@@ -179,7 +179,7 @@ where
         tried: &mut Tried,
         total: Option<Fires>,
     ) -> Result<Answered, Box<Failure>> {
-        match group.hedge_after() {
+        match group.hedge_after().filter(|_| !self.asked.is_shadow()) {
             // In a box: what it takes to follow two is not carried by calls that make one at a time.
             Some(after) => Box::pin(self.hedged(group, chosen, tried, total, after)).await,
             None => {
@@ -328,12 +328,16 @@ where
 
     fn answer(mut self, answered: Answered, total: Option<Fires>) -> Told {
         let Answered { answer, score, idle } = answered;
-        score.group().retry_budget().deposit(Instant::now());
+        let is_shadow = self.asked.is_shadow();
+        if !is_shadow {
+            score.group().retry_budget().deposit(Instant::now());
+        }
         let served = self.served(score.target().clone(), score.group());
         let mut response = match self.asked.is_followed() {
             true => {
                 let (dialect, end) = (self.asked.call.dialect(), self.end.take());
-                let goes_on = score.group().continues_streams() && can_continue(&self.asked.call);
+                let goes_on =
+                    !is_shadow && score.group().continues_streams() && can_continue(&self.asked.call);
                 match goes_on.then(|| Done::of(&score, total)) {
                     Some(done) => {
                         let (head, body) = RoutedBody::new(answer, score, idle, dialect, None);
@@ -400,8 +404,7 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let config = Arc::clone(&asked.config);
-    let mut score = Score::new(chosen.permit, Arc::clone(group), chosen.index, configured, config);
+    let mut score = Score::new(chosen.permit, Arc::clone(group), chosen.index, configured, asked);
     match asked.attempt(inner, score.target(), limits, total).await {
         Ok(answer) => {
             score.answered();

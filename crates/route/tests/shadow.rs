@@ -15,11 +15,14 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_core::{
     Body, BoxError, Call, Cause, Meter, OpenAttempt, Plan, Principal, Problem, Rejection, Target,
 };
-use ziggurat_route::{Course, End, Mirrored, PlanLayer, Random, RouteLayer, Routes, ShadowLayer};
+use ziggurat_route::{
+    Cooldown, Course, End, Mirrored, PlanLayer, Random, RetryBudget, RouteLayer, Routes, ShadowLayer, State,
+};
 use ziggurat_testkit::{
     Scripted, Step,
     conformance::{Check, Conformance, axum_takes, client_takes},
@@ -106,6 +109,29 @@ async fn both_answers_are_compared_and_the_caller_gets_its_own_at_once() {
         });
         assert_eq!(by, [("a", "g"), ("b", "h")].map(|(id, group)| (id.to_owned(), group.to_owned())));
         assert_eq!((layer.counts().mirrored, layer.counts().skipped), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadow_that_fails_uses_up_nothing_that_others_need() {
+    for stream in [false, true] {
+        let upstream = Upstream::default();
+        let fails = if stream { Act::Breaks(vec![role(), says("Hel")]) } else { fails(500) };
+        upstream.does("a", [ok("Hello")]).does("b", [fails]).does("c", [ok("no")]);
+        let cooldown = Cooldown::default().consecutive(Some(1));
+        let h = group("h", &["b", "c"]).cooldown(cooldown).hedge_after(Duration::ZERO);
+        let h = h.retry_budget(RetryBudget::new(0, 0).keep(2)).continue_streams(true).build().unwrap();
+        let (g, left) = (group("g", &["a"]).build().unwrap(), h.retry_budget().left(Instant::now()));
+        let routes = Routes::builder().group(g).group(Arc::clone(&h)).build().unwrap();
+        let (layer, mut compared) = shadow();
+        let service = layer.layer(alone(&RouteLayer::new(routes), &upstream));
+        let got = call(&BoxCloneSyncService::new(service), request("g", stream)).await;
+        assert_eq!(got.status, 200, "{}", got.body);
+        let _told = compared.recv().await.unwrap();
+        assert_eq!(upstream.called(), ["a", "b"]);
+        let figures = h.deployments()[0].figures(Instant::now());
+        assert_eq!((figures.state, figures.failures, figures.in_flight), (State::Healthy, 0, 0));
+        assert_eq!(h.retry_budget().left(Instant::now()), left);
     }
 }
 

@@ -58,7 +58,12 @@ async fn another_deployment_is_asked_beside_one_that_takes_long() {
 }
 
 /// A config with prices, keys and a database: an answer costs a dollar.
-async fn with_shadow([one, two, three]: &[Vendor; 3], shadow: &str) -> Gateway {
+async fn with_shadow(vendors: &[Vendor; 3], shadow: &str) -> Gateway {
+    with_shadow_and(vendors, shadow, "").await
+}
+
+/// With a line more of `ziggurat_settings`.
+async fn with_shadow_and([one, two, three]: &[Vendor; 3], shadow: &str, more: &str) -> Gateway {
     let price = ["input_cost_per_token: 0", "output_cost_per_token: 0.01"];
     let config = [
         "model_list:\n",
@@ -68,6 +73,7 @@ async fn with_shadow([one, two, three]: &[Vendor; 3], shadow: &str) -> Gateway {
         &router(&[]),
         "general_settings: {master_key: sk-master-canary, database_url: 'sqlite:keys.db'}\nziggurat_settings:\n  shadow:\n",
         &format!("    - {{group: m, to: other, {shadow}}}\n"),
+        more,
     ]
     .concat();
     Gateway::start(&config, &[], &[("ZIGGURAT_LOG", "info")]).await
@@ -141,6 +147,22 @@ async fn a_shadow_has_a_budget_of_its_own() {
     told.sort();
     assert_eq!(told, ["Some(200)", "Some(200)", "Some(429)", "Some(429)"]);
     assert_eq!((one.asked(), two.asked()), (4, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_uses_up_no_limit_of_its_callers() {
+    let vendors = Vendor::several(["one", "two", "three"]).await;
+    let [one, two, _] = &vendors;
+    let gateway = with_shadow_and(&vendors, "share: 1", "  rpm: 2\n").await;
+    two.fails();
+    for calls in 1..=2 {
+        assert_eq!(call(gateway.addr, "m").await.status, 200);
+        until(|| two.asked() == calls && two.open() == 0).await;
+    }
+    assert_eq!(call(gateway.addr, "m").await.status, 429);
+    let ended = gateway.stop().await;
+    // It is not tried again, either.
+    assert_eq!((one.asked(), two.asked()), (2, 2), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

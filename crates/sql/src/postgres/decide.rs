@@ -49,6 +49,11 @@ impl Question {
     pub(super) fn new(claim: &Claim, ttl: Duration, how: How) -> Self {
         Self { claim: claim.clone(), ttl, how }
     }
+
+    /// Whether to decide on it again, when nobody knows whether that was done, is to decide on it once.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.how != How::Extend
+    }
 }
 
 // ===== impl PostgresLedger =====
@@ -64,9 +69,8 @@ impl PostgresLedger {
             columns.push(question, &claim);
             lines.push(claim);
         }
-        let patience = i32::try_from(self.pool.lock_timeout().as_millis()).unwrap_or(i32::MAX).max(1);
-        let extends = questions.iter().any(|question| question.how == How::Extend);
-        let repeat = if extends { Repeat::Never } else { Repeat::Same };
+        let patience = self.lock_millis();
+        let repeat = if questions.iter().all(Question::may_repeat) { Repeat::Same } else { Repeat::Never };
         let row = self
             .ask(&accounts, async |periods| {
                 let statement = || columns.bind(&accounts, &periods, patience).bind(self.told());

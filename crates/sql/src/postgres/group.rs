@@ -18,6 +18,7 @@ use super::{
 ///
 /// A claim goes into a statement as soon as none under way is about one of its accounts: those that came meanwhile go together, in their
 /// order. So nobody of this process waits for a lock of this process, and an account that everybody shares costs one commit for all who wait.
+/// Those that must not be done twice are not in a statement with those that may: it is not repeated when the connection was lost.
 #[derive(Clone, Default)]
 pub(super) struct Group(Arc<Mutex<State>>);
 
@@ -34,6 +35,9 @@ struct Waiting {
     question: Question,
     answer: oneshot::Sender<Result<Decision, Away>>,
 }
+
+/// The claims of a statement, and their accounts.
+type Together = (Vec<Waiting>, HashSet<Account>);
 
 /// Claims that are decided on now. Dropped, their accounts are free again.
 struct Lane {
@@ -59,12 +63,25 @@ impl Group {
             state.waiting.push_back(Waiting { question, answer });
             state.start()
         };
-        if let Some((together, accounts)) = starts {
-            let lane = Lane { group: self.clone(), accounts: Some(accounts) };
-            // Owned by those who wait: when all of them have left it ends.
-            tokio::spawn(run(ledger.clone(), lane, together));
+        if let Some(starts) = starts {
+            self.spawn(ledger, starts);
         }
         answered.await.unwrap_or_else(|_| Err(Away::new("PostgreSQL: a decision was given up")))
+    }
+
+    fn spawn(&self, ledger: &PostgresLedger, (together, accounts): Together) {
+        let lane = Lane { group: self.clone(), accounts: Some(accounts) };
+        // Owned by those who wait: when all of them have left it ends.
+        tokio::spawn(run(ledger.clone(), lane, together));
+    }
+
+    /// Starts all that need not wait.
+    fn start_others(&self, ledger: &PostgresLedger) {
+        loop {
+            let starts = self.state().start();
+            let Some(starts) = starts else { return };
+            self.spawn(ledger, starts);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,7 +122,10 @@ async fn run(ledger: PostgresLedger, mut lane: Lane, mut together: Vec<Waiting>)
             None => {}
         }
         match lane.next() {
-            Some(next) => together = next,
+            Some(next) => {
+                together = next;
+                lane.group.start_others(&ledger);
+            }
             None => return,
         }
     }
@@ -144,11 +164,11 @@ impl Drop for Lane {
 
 impl State {
     /// The claims of the next statement, if one can be asked, and their accounts. Whoever came first at an account is first.
-    fn start(&mut self) -> Option<(Vec<Waiting>, HashSet<Account>)> {
+    fn start(&mut self) -> Option<Together> {
         if self.under_way >= MOST_UNDER_WAY {
             return None;
         }
-        let (mut together, mut accounts) = (Vec::new(), HashSet::new());
+        let (mut together, mut accounts) = (Vec::<Waiting>::new(), HashSet::new());
         let mut passed = HashSet::new();
         let mut later = VecDeque::with_capacity(self.waiting.len());
         for waiting in self.waiting.drain(..) {
@@ -156,7 +176,9 @@ impl State {
                 continue;
             }
             let own = || waiting.question.claim.budgets.iter().map(|budget| &budget.account);
+            let may_repeat = waiting.question.may_repeat();
             let waits = together.len() >= MOST_TOGETHER
+                || together.first().is_some_and(|first| first.question.may_repeat() != may_repeat)
                 || own().any(|account| self.busy.contains(account) || passed.contains(account));
             if waits {
                 passed.extend(own().cloned());
@@ -184,3 +206,48 @@ const MOST_WAITING: usize = 4096;
 
 /// Statements under way, of which no two are about one account.
 const MOST_UNDER_WAY: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ziggurat_budget::{Claim, HoldId};
+    use ziggurat_core::{Budget, Scope, Usd, Window};
+
+    use super::*;
+    use crate::postgres::decide::How;
+
+    /// The ids of the next statement.
+    fn ids(state: &mut State) -> Vec<u128> {
+        let (together, _) = state.start().unwrap_or_default();
+        together.iter().map(|waiting| waiting.question.claim.id.0).collect()
+    }
+
+    #[test]
+    fn what_must_not_be_done_twice_is_in_a_statement_of_its_own() {
+        let (mut state, mut answers) = (State::default(), Vec::new());
+        let asked = [
+            (1, "a", How::Reserve),
+            (2, "b", How::Extend),
+            (3, "c", How::Reserve),
+            // Waits for the one before it at its account.
+            (4, "b", How::Reserve),
+            (5, "d", How::Extend),
+            (6, "a", How::Extend),
+        ];
+        for (id, account, how) in asked {
+            let budget = Budget::new(Scope::tenant(account), Usd::cents(1), Window::Lifetime);
+            let claim = Claim::new(HoldId(id), HoldId(id), [budget].into(), Usd::ZERO, Usd::ZERO);
+            let (answer, answered) = oneshot::channel();
+            answers.push(answered);
+            let question = Question::new(&claim, Duration::from_secs(1), how);
+            state.waiting.push_back(Waiting { question, answer });
+        }
+        assert_eq!(ids(&mut state), [1, 3]);
+        assert_eq!(ids(&mut state), [2, 5]);
+        assert_eq!(ids(&mut state), []);
+        state.busy.clear();
+        assert_eq!(ids(&mut state), [4]);
+        assert_eq!(ids(&mut state), [6]);
+    }
+}

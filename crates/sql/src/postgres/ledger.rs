@@ -75,6 +75,11 @@ impl PostgresLedger {
         self.clock.as_ref().map(|clock| micros(clock.now()))
     }
 
+    /// How long a statement waits for a lock.
+    pub(super) fn lock_millis(&self) -> i32 {
+        i32::try_from(self.pool.lock_timeout().as_millis()).unwrap_or(i32::MAX).max(1)
+    }
+
     /// What the time there may be.
     fn guess(&self) -> i64 {
         self.told()
@@ -155,6 +160,7 @@ impl PostgresLedger {
                     .bind(&amounts)
                     .bind(&holds)
                     .bind(self.told())
+                    .bind(self.lock_millis())
             };
             self.pool.row(Repeat::Same, statement).await
         });
@@ -319,8 +325,10 @@ pub(super) fn span(time: Duration) -> i64 {
 const SETTLE: &str = "SELECT verdict, clock, spents::text[] \
      FROM ziggurat_settle($1, $2, $3, $4, $5::text[]::numeric[], $6, $7, $8, $9, $10)";
 
+// The time goes through what sets the timeout, so that this is set first.
 const TELL: &str = "SELECT verdict, clock, tells, spents::text[], again \
-     FROM ziggurat_tell($1, $2, $3, $4, $5::text[]::numeric[], $6, $7)";
+     FROM (SELECT set_config('lock_timeout', $8::integer::text, true) AS patience OFFSET 0) AS first, \
+         LATERAL ziggurat_tell($1, $2, $3, $4, $5::text[]::numeric[], $6, CASE WHEN patience IS NOT NULL THEN $7::bigint END)";
 
 const BALANCES: &str =
     "SELECT verdict, clock, spents::text[], helds::text[], resets FROM ziggurat_balances($1, $2, $3)";

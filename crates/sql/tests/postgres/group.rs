@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, query, query_scalar};
 use tokio::time::timeout;
-use ziggurat_budget::{Refused, remote::Backend};
+use ziggurat_budget::{
+    Crossed, HoldId, Refused,
+    remote::{Backend, Mark},
+};
 use ziggurat_core::Usd;
 use ziggurat_sql::postgres::{Options, PostgresLedger, connect};
 use ziggurat_testkit::postgres::Postgres;
@@ -86,6 +89,10 @@ async fn a_decision_waits_for_a_lock_as_long_as_the_options_say() {
     ledger.reserve(&claim(1, &budget, Usd::cents(1)), TTL).await.expect("answers").expect("fits");
     let mut other = lock(&server.url()).await;
     let away = ledger.reserve(&claim(2, &budget, Usd::cents(1)), TTL).await.expect_err("is given up");
+    assert_eq!(away.to_string(), "PostgreSQL: error 55P03");
+    // Nor does who asks what is to be told.
+    let mark = Mark::new(budget[0].clone(), Crossed::Percent(80), Usd::ZERO, HoldId(1));
+    let away = ledger.tell(std::slice::from_ref(&mark)).await.expect_err("is given up");
     assert_eq!(away.to_string(), "PostgreSQL: error 55P03");
     query("ROLLBACK").execute(&mut other).await.expect("ends");
     ledger.reserve(&claim(2, &budget, Usd::cents(1)), TTL).await.expect("answers").expect("fits");

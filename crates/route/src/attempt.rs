@@ -25,7 +25,7 @@ use ziggurat_dialect::{decode_error, retry_after};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
-    Group,
+    Group, Left,
     layer::Config,
     shadow::IsShadow,
     timeouts::{AttemptTimes, Fires, Timeouts, Timer, fired},
@@ -195,6 +195,11 @@ impl Asked {
     /// Whether it is a shadow: nothing that others need is used up for it.
     pub(crate) fn is_shadow(&self) -> bool {
         self.parts.extensions.get::<IsShadow>().is_some()
+    }
+
+    /// Whether its caller has left: no attempt is begun for nobody.
+    pub(crate) fn has_left(&self) -> bool {
+        self.parts.extensions.get().is_some_and(Left::is_said)
     }
 
     /// Whether the head of the answer of a target, whose attempt is open, is there.

@@ -41,7 +41,7 @@ pub use live::{Failed, Figures, Sample};
 pub use permit::Permit;
 pub use pick::{Ask, Picked};
 pub use pins::Pins;
-pub use plan::{MaxRetries, PlanLayer, Planned};
+pub use plan::{Left, MaxRetries, PlanLayer, Planned};
 pub use prober::Prober;
 pub use random::Random;
 pub use retry::{Kind, PerKind, RetryPolicy};

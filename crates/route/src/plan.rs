@@ -5,7 +5,10 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -36,6 +39,26 @@ pub struct Planned<S> {
 /// Request extension: the most retries that the caller allows, where that is less than is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxRetries(pub u32);
+
+/// Request extension: says that the caller has left, so that the attempt that runs is the last. For hosts that let a call go on without
+/// its caller, to know what it cost: a retry, a hedge or a fallback would be for nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Arc<AtomicBool>);
+
+// ===== impl Left =====
+
+impl Left {
+    /// Says so, to all that have a clone of this.
+    pub fn say(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was said.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 // ===== impl PlanLayer =====
 

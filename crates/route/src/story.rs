@@ -90,7 +90,7 @@ where
             let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
             cooling |= failure.kind == Kind::Cooling;
             told = Some(the_one_to_tell(told, failure));
-            if !falls_back {
+            if !falls_back || self.asked.has_left() {
                 break;
             }
             // The first failure decides which list it is: what follows is its order.
@@ -143,7 +143,7 @@ where
             told = Some(the_one_to_tell(told, failure));
             match kind {
                 // Who would not wait is not to have others wait, or fail, in their place.
-                Kind::Provider if impatient => break,
+                Kind::Provider if impatient || self.asked.has_left() => break,
                 Kind::Provider => {}
                 // The next candidate: nobody was asked anything.
                 Kind::Refused | Kind::Cooling => continue,
@@ -232,6 +232,10 @@ where
 
     /// A deployment of the group that was not called yet.
     fn choose(&self, group: &Group, tried: &[usize]) -> Result<Chosen, Box<Failure>> {
+        if self.asked.has_left() {
+            let problem = Problem::new(Cause::Overloaded, "the caller has left");
+            return Err(Failure::new(Kind::Refused, problem));
+        }
         let ask = Ask::new(Instant::now(), self.draw())
             .tried(tried)
             .tags(&self.tags.own)

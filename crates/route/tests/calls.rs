@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use ziggurat_route::{List, RouteLayer, Routes, Timeouts};
+use ziggurat_route::{Left, List, RouteLayer, Routes, Timeouts};
 
 use crate::support::*;
 
@@ -173,6 +173,31 @@ async fn a_piece_that_was_read_is_given_on_ahead_of_the_timeout() {
         let rest = got.strip_prefix(&[role(), says("Hel"), says("lo")].concat()).expect(&got);
         assert!(rest.starts_with("data: {\"error\":") && rest.contains("total_timeout"), "{rest}");
         assert_eq!(rest.matches("data: ").count(), 1, "{rest}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempt_that_runs_when_the_caller_leaves_is_the_last() {
+    for (service, stream) in
+        [(around as fn(&_, &_) -> _, false), (around, true), (alone, false), (alone, true)]
+    {
+        let upstream = Upstream::default();
+        let slow = Act::After(Duration::from_secs(2), Box::new(fails(500)));
+        upstream.does("a", [slow]).does("b", [ok("Hello")]).does("c", [ok("Hello")]);
+        let g = group("g", &["a", "b"]).hedge_after(Duration::from_millis(1500)).build().unwrap();
+        let all = Routes::builder().group(g).group(group("h", &["c"]).build().unwrap());
+        let layer = RouteLayer::new(all.fall_back(List::General, "g", ["h"]).build().unwrap());
+        let left = Left::default();
+        let mut request = request("g", stream);
+        request.extensions_mut().insert(left.clone());
+        let leaves = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            left.say();
+        };
+        let service = service(&layer, &upstream);
+        let (got, ()) = tokio::join!(call(&service, request), leaves);
+        assert_eq!((got.status, got.took), (500, Duration::from_secs(2)), "{}", got.body);
+        assert_eq!(upstream.called(), ["a"]);
     }
 }
 

@@ -330,10 +330,7 @@ impl Inner {
         let shadowed = self.shadowed.as_ref();
         let shadowed = shadowed.filter(|_| request.extensions().get().is_some_and(route::is_shadow));
         let stack = shadowed.unwrap_or(&self.stack).clone();
-        let mut response = match self.guards.run(stack.oneshot(request)).await {
-            Ok(response) => response,
-            Err(infallible) => match infallible {},
-        };
+        let mut response = self.guards.run(stack, request).await;
         if let Some(served) = response.extensions().get::<Served>() {
             headers::of_served(&mut said, served);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -10,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, Response};
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
-use tower::Layer;
+use tower::{Layer, Service, ServiceExt};
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::Catalog;
 use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Usd, Window};
 use ziggurat_limit::{LimitLayer, Limited};
-use ziggurat_route::{Mirror, Route, RouteLayer};
+use ziggurat_route::{Left, Mirror, Route, RouteLayer};
 
 use crate::{
     config::{Config, OnDisconnect, Rates, Spending, Tokens},
@@ -52,8 +53,12 @@ struct Drained {
 /// A call that goes on, for so long at most, when it is dropped before its answer.
 struct Outliving<F: Future + Send + 'static> {
     call: Option<Pin<Box<F>>>,
+    left: Left,
     drained: Drained,
 }
+
+/// Says that the caller has left when the body that has it is dropped.
+struct Leaves(Left);
 
 /// A service within its guards.
 pub(crate) type Guarded<S> = Limited<Budgeted<Route<Limited<S>>>>;
@@ -182,14 +187,21 @@ impl Guards {
     }
 
     /// Makes a call, which ends with its caller, or without where policy says so: what it costs is known at its end only.
-    pub(crate) async fn run<F>(&self, call: F) -> F::Output
+    pub(crate) async fn run<S>(&self, stack: S, mut request: Request<Body>) -> Response<Body>
     where
-        F: Future<Output: Send> + Send + 'static,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+        S::Future: Send,
     {
-        match self.drains {
-            true => Outliving { call: Some(Box::pin(call)), drained: self.drained.clone() }.await,
-            false => call.await,
+        if !self.drains {
+            let Ok(response) = stack.oneshot(request).await;
+            return response;
         }
+        let left = Left::default();
+        request.extensions_mut().insert(left.clone());
+        let call = Some(Box::pin(stack.oneshot(request)));
+        let Ok(response) = Outliving { call, left: left.clone(), drained: self.drained.clone() }.await;
+        // Behind the head of a stream, too, there may be attempts to come.
+        response.map(|body| if body.as_bytes().is_some() { body } else { body.guarded(Leaves(left)) })
     }
 
     /// Waits until nothing is read any more whose caller has left.
@@ -297,8 +309,18 @@ impl<F: Future + Send + 'static> Drop for Outliving<F> {
     fn drop(&mut self) {
         // What has panicked is not polled again.
         if let Some(call) = self.call.take().filter(|_| !thread::panicking()) {
+            // Whatever comes of the attempt that runs, nobody waits for another one.
+            self.left.say();
             self.drained.run(async move { drop(call.await) });
         }
+    }
+}
+
+// ===== impl Leaves =====
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.say();
     }
 }
 

@@ -57,6 +57,24 @@ async fn another_deployment_is_asked_beside_one_that_takes_long() {
     assert_eq!(call(gateway.addr, "m").await.says(), one.hello());
 }
 
+#[tokio::test]
+async fn nobody_else_is_asked_when_the_caller_has_left() {
+    let vendors = Vendor::several(["one", "two"]).await;
+    let [one, two] = &vendors;
+    let sections = router(&[]) + "ziggurat_settings: {on_disconnect: drain}\n";
+    let gateway = start(&ordered(&vendors, &[]), &sections).await;
+    one.says(Says::Nothing);
+    let mut raw = gateway.connect().await;
+    raw.post(CHAT, &[&key()], &ask("m", &json!({}))).await;
+    until(|| one.asked() == 1).await;
+    drop(raw);
+    // Nothing tells when the gateway has seen that its caller has left.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    one.says(Says::down(Api::OpenAi));
+    let ended = gateway.stop().await;
+    assert_eq!((one.asked(), two.asked()), (1, 0), "{}", ended.stderr);
+}
+
 /// A config with prices, keys and a database: an answer costs a dollar.
 async fn with_shadow(vendors: &[Vendor; 3], shadow: &str) -> Gateway {
     with_shadow_and(vendors, shadow, "").await

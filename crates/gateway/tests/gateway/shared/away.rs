@@ -206,7 +206,7 @@ async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_
     assert_eq!(
         ended,
         format!(
-            "{key} url: not the URL of a PostgreSQL database: expected postgresql://user:password@host:5432/name, special characters of the password written as %xx"
+            "{key} not the URL of a PostgreSQL database: expected postgresql://user:password@host:5432/name, special characters of the password written as %xx"
         )
     );
     assert_eq!(

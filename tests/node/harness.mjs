@@ -60,6 +60,8 @@ export async function startStack(aliases) {
     return [
       `  - model_name: ${JSON.stringify(alias)}`,
       "    litellm_params:",
+      // What fails is told as it is, not tried again.
+      "      num_retries: 0",
       `      model: ${provider}/${model}`,
       `      api_base: ${provider === "anthropic" ? base : `${base}/v1`}`,
       "      api_key: sk-provider-secret",

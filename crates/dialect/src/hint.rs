@@ -9,6 +9,7 @@ use jiff::{
     tz::TimeZone,
 };
 use serde_json::Value;
+use ziggurat_core::Problem;
 
 use crate::error::said;
 
@@ -27,6 +28,19 @@ pub fn retry_after(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<
         .or_else(|| first("retry-after", &|text| wait(text, now)))
         .or_else(|| in_body(body, now))
         .or_else(|| resets(headers, now))
+}
+
+/// Adds to a problem what the head and the body of a provider's error say of the same call, made again: when, unless it is hopeless
+/// ([`retry_after`]), and whether at all (`x-should-retry`, which OpenAI and Anthropic send, and their SDKs obey).
+pub fn add_hints(problem: &mut Problem, headers: &HeaderMap, body: &[u8], now: SystemTime) {
+    if problem.cause.is_transient() {
+        problem.retry_after = retry_after(headers, body, now);
+    }
+    problem.should_retry = match headers.get("x-should-retry").map(HeaderValue::as_bytes) {
+        Some(b"true") => Some(true),
+        Some(b"false") => Some(false),
+        _ => None,
+    };
 }
 
 /// A wait in any form: a number (seconds; beyond 10^9 seconds of the Unix epoch, beyond 10^12 milliseconds of it), Go's durations

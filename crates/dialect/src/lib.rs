@@ -19,7 +19,7 @@ pub use codec::{
 };
 pub use encode::{Encoding, Refused};
 pub use error::{decode_answer_error, decode_error};
-pub use hint::retry_after;
+pub use hint::{add_hints, retry_after};
 pub use model::*;
 pub use names::ToolNames;
 pub use read::{Extra, Malformed};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, request, response};
+use http::{Request, Response, request, response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
 use tower_service::Service;
@@ -21,7 +21,7 @@ use ziggurat_core::{
     Attempt, AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem,
     Rejection, Target, is_timeout,
 };
-use ziggurat_dialect::{decode_error, retry_after};
+use ziggurat_dialect::{add_hints, decode_error};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
@@ -297,14 +297,7 @@ impl Asked {
             let (parts, body) = response.into_parts();
             let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
             let mut problem = decode_error(Some(parts.status), &bytes);
-            if problem.cause.is_transient() {
-                problem.retry_after = retry_after(&parts.headers, &bytes, self.config.clock.now());
-            }
-            problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
-                Some(b"true") => Some(true),
-                Some(b"false") => Some(false),
-                _ => None,
-            };
+            add_hints(&mut problem, &parts.headers, &bytes, self.config.clock.now());
             handle.failed(&problem);
             handle.end(Outcome::Failed);
             return Response::from_parts(parts, Body::from(bytes));

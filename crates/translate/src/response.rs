@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{decode_response, encode_response, openai::correct_usage, retry_after};
+use ziggurat_dialect::{add_hints, decode_response, encode_response, openai::correct_usage};
 use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
 use crate::{body::TranslatedBody, layer::Config, request::Expected};
@@ -74,13 +74,8 @@ async fn failure(
 ) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
     let mut problem = expected.confidential.decode_error(Some(parts.status), &bytes);
+    add_hints(&mut problem, &parts.headers, &bytes, (config.now)());
     let is_transient = problem.cause.is_transient();
-    problem.retry_after = retry_after(&parts.headers, &bytes, (config.now)()).filter(|_| is_transient);
-    problem.should_retry = match parts.headers.get("x-should-retry").map(HeaderValue::as_bytes) {
-        Some(b"true") => Some(true),
-        Some(b"false") => Some(false),
-        _ => None,
-    };
     end(handle, Outcome::Failed, Some(&problem));
     let error = parts.status.is_client_error() || parts.status.is_server_error();
     let mut response = problem.into_response(expected.caller);

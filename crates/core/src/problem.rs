@@ -164,6 +164,9 @@ impl Cause {
     }
 }
 
+/// Characters of a model's name that are told.
+const SHOWN_CHARS: usize = 200;
+
 /// Anthropic's own status for having no capacity; not in the HTTP registry.
 const ANTHROPIC_OVERLOADED: StatusCode = match StatusCode::from_u16(529) {
     Ok(status) => status,
@@ -201,6 +204,14 @@ impl Problem {
                 Self::new(Cause::Upstream, "the upstream could not be reached or closed without an answer")
             }
         }
+    }
+
+    /// Nothing answers to the name of a model, of which as much is told as anyone wants to read. Says which field has it with
+    /// [`Problem::param`].
+    #[must_use]
+    pub fn unknown_model(name: &str) -> Self {
+        let shown = name.char_indices().nth(SHOWN_CHARS).map_or(name, |(end, _)| &name[..end]);
+        Self::new(Cause::ModelNotFound, format!("no model answers to the name {shown:?}"))
     }
 
     /// Names the request field that is to blame.

@@ -103,10 +103,8 @@ impl Options {
         model: &str,
         principal: Option<&Principal>,
     ) -> Result<Course, Rejection> {
-        let unknown = |model: &str, param: &'static str| {
-            let message = format!("no model answers to the name {:?}", beginning(model));
-            Rejection::from(Problem::new(Cause::ModelNotFound, message).param(param))
-        };
+        let unknown =
+            |model: &str, param: &'static str| Rejection::from(Problem::unknown_model(model).param(param));
         let none = [];
         let fallbacks = match (&self.fallbacks, self.disabled) {
             (_, true) => &none[..],

@@ -17,9 +17,9 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Limits};
+use ziggurat_core::{Body, BoxError, Call, Limits, Problem, Rejection};
 
-use crate::{Routes, service::nobody};
+use crate::Routes;
 
 /// Finds out where a call may go, and writes it into its extensions: the [`Plan`](ziggurat_core::Plan), for layers that reserve for the
 /// dearest candidate, and the [`Course`](crate::Course), for [`Route`](crate::Route).
@@ -138,7 +138,8 @@ where
     if call.operation().is_billed() {
         let model = call.model().unwrap_or_default();
         let Some(course) = layer.routes.course(model, request.extensions().get()) else {
-            return Ok(nobody(model).into_response(dialect));
+            let rejection = Rejection::from(Problem::unknown_model(model).param("model"));
+            return Ok(rejection.into_response(dialect));
         };
         request.extensions_mut().insert(course.plan());
         request.extensions_mut().insert(course);

@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as HttpBody;
+use tower_layer::Layer;
 use tower_service::Service;
 use ziggurat_catalog::tokens::count_input;
-use ziggurat_core::{Body, BoxError, Call, Cause, Dialect, Meter, Metered, Problem, Rejection};
+use ziggurat_core::{Body, BoxError, Call, Cause, Meter, Metered, Problem, Rejection, RespondErrorLayer};
 
 use crate::{
     Course, MaxRetries, Timeouts,
@@ -97,7 +98,7 @@ where
     let course = match config.course(&request, &call) {
         Ok(Some(course)) => course,
         // In a box: what else is asked is not carried by calls for a model.
-        Ok(None) => return Ok(Box::pin(pass(inner, request, dialect)).await),
+        Ok(None) => return Box::pin(pass(inner, request)).await,
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
     let (meter, end) = Meter::join(&mut request);
@@ -155,27 +156,16 @@ fn early(body: EarlyBody) -> Response<Body> {
 }
 
 /// Hands a request on that is for no model.
-async fn pass<S, ResBody>(mut inner: S, request: Request<Body>, dialect: Dialect) -> Response<Body>
+async fn pass<S, ResBody>(inner: S, request: Request<Body>) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: Into<BoxError>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
-    let answered = async {
-        poll_fn(|cx| inner.poll_ready(cx)).await?;
-        inner.call(request).await
-    };
-    match answered.await {
-        Ok(response) => response.map(Body::new),
-        Err(error) => {
-            let error: BoxError = error.into();
-            match Rejection::find_in(error.as_ref()) {
-                Some(rejection) => rejection.clone().into_response(dialect),
-                None => Problem::of_error(error.as_ref()).into_response(dialect),
-            }
-        }
-    }
+    let mut answers = RespondErrorLayer::new().layer(inner);
+    poll_fn(|cx| <_ as Service<Request<Body>>>::poll_ready(&mut answers, cx)).await?;
+    answers.call(request).await
 }
 
 // ===== impl Config =====
@@ -191,19 +181,7 @@ impl Config {
             return Ok(Some(Course::clone(course)));
         }
         let model = call.model().unwrap_or_default();
-        match self.routes.course(model, extensions.get()) {
-            Some(course) => Ok(Some(course)),
-            None => Err(nobody(model)),
-        }
+        let course = self.routes.course(model, extensions.get());
+        course.map(Some).ok_or_else(|| Problem::unknown_model(model).param("model").into())
     }
 }
-
-/// Nothing answers to the name of a model.
-pub(crate) fn nobody(model: &str) -> Rejection {
-    let shown: String = model.chars().take(MAX_NAME).collect();
-    let message = format!("no model answers to the name {shown:?}");
-    Problem::new(Cause::ModelNotFound, message).param("model").into()
-}
-
-/// Characters of a model's name that are shown.
-const MAX_NAME: usize = 200;

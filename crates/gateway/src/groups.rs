@@ -27,8 +27,6 @@ use crate::{
 /// The deployments as targets, and the routes to them.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// By deployment id; wildcards are made per call, since the caller names their model.
-    fixed: HashMap<String, Target>,
     routes: Routes,
     /// All deployments that are not made per call, and what wildcards share of theirs, by id.
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
@@ -67,16 +65,12 @@ impl Groups {
         timeouts: upstream::Timeouts,
         shared: Option<&Cooldowns>,
     ) -> Result<Self, Unusable> {
-        let mut fixed = HashMap::new();
         let mut members = HashMap::new();
         for deployment in &config.deployments {
             let unusable = |source| Unusable::Target { alias: deployment.alias.clone(), source };
             // What a wildcard shares has a name in the place of its model, which is never called.
             let model = deployment.model.replace('*', "any");
             let target = target(deployment, &model, config.drop_params).map_err(unusable)?;
-            if !deployment.is_wildcard() {
-                fixed.insert(deployment.id.clone(), target.clone());
-            }
             members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
         let members = Arc::new(members);
@@ -85,12 +79,13 @@ impl Groups {
         let (config, shared) = (Arc::clone(config), shared.cloned());
         let made = Made { config, members: Arc::clone(&members), shared, budgets };
         let routes = routes(made, timeouts)?;
-        Ok(Self { fixed, routes, members })
+        Ok(Self { routes, members })
     }
 
     /// The target of a deployment, unless it is a wildcard.
     pub(crate) fn of(&self, deployment: &Deployment) -> Option<&Target> {
-        self.fixed.get(&deployment.id)
+        let member = self.member(deployment).filter(|_| !deployment.is_wildcard())?;
+        Some(member.target())
     }
 
     /// Where calls may go.

@@ -264,7 +264,8 @@ impl Asked {
         }
         let response = match untaken {
             Some(handle) if response.extensions().get::<Metered>().is_none() => {
-                let mut response = self.read(handle, response).await;
+                // In a box: what it takes to read an answer is not carried by calls whose answers are read inside.
+                let mut response = Box::pin(self.read(handle, response)).await;
                 // A subscriber's stop while it was read.
                 if let Some(rejection) = response.extensions().get::<Rejection>() {
                     return Err(Failure::refused(Kind::Final, rejection).with(response));

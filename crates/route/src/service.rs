@@ -15,7 +15,9 @@ use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
 use ziggurat_catalog::tokens::count_input;
-use ziggurat_core::{Body, BoxError, Call, Cause, Meter, Metered, Problem, Rejection, RespondErrorLayer};
+use ziggurat_core::{
+    Body, BoxError, Call, Cause, Meter, Metered, Plan, Problem, Rejection, RespondErrorLayer,
+};
 
 use crate::{
     Course, MaxRetries, Timeouts,
@@ -35,6 +37,13 @@ use crate::{
 pub struct Route<S> {
     inner: S,
     config: Arc<Config>,
+}
+
+/// What a request has come to before any attempt.
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation more for every call")]
+enum Begun<S> {
+    Call(Story<S>),
+    Answered(Response<Body>),
 }
 
 // ===== impl Route =====
@@ -88,18 +97,42 @@ where
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
     ResBody::Error: Into<BoxError>,
 {
+    let story = match begin(inner, request, config).await {
+        Begun::Call(story) => story,
+        Begun::Answered(response) => return Ok(response),
+    };
+    if !story.asked.is_followed() {
+        return Ok(story.tell().await.response);
+    }
+    let (hold, dialect) = (story.asked.config.hold, story.asked.call.dialect());
+    let mut attempts = Box::pin(story.tell());
+    Ok(tokio::select! {
+        biased;
+        told = &mut attempts => told.response,
+        () = tokio::time::sleep(hold) => early(EarlyBody::new(attempts, hold, dialect)),
+    })
+}
+
+/// Reads a request: a call for a model, or what was answered at once.
+async fn begin<S, ResBody>(inner: S, request: Request<Body>, config: Arc<Config>) -> Begun<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
     let (parts, body) = request.into_parts();
     let dialect = Call::dialect_of(&parts);
     let read = Call::read(Request::from_parts(parts, body), &config.request).await;
     let (mut request, call) = match read {
         Ok(read) => read,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+        Err(rejection) => return Begun::Answered(rejection.into_response(dialect)),
     };
-    let course = match config.course(&request, &call) {
+    let course = match config.course(&mut request, &call) {
         Ok(Some(course)) => course,
         // In a box: what else is asked is not carried by calls for a model.
-        Ok(None) => return Box::pin(pass(inner, request)).await,
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
+        Ok(None) => return Begun::Answered(Box::pin(pass(inner, request)).await),
+        Err(rejection) => return Begun::Answered(rejection.into_response(dialect)),
     };
     let (meter, end) = Meter::join(&mut request);
     let (parts, body) = request.into_parts();
@@ -109,11 +142,11 @@ where
         Err(_) => {
             let message =
                 format!("the request body is larger than {} bytes, or broke off", config.request.body);
-            return Ok(Rejection::new(Cause::TooLarge, message).into_response(dialect));
+            return Begun::Answered(Rejection::new(Cause::TooLarge, message).into_response(dialect));
         }
     };
     let extensions = &parts.extensions;
-    let story = Story {
+    Begun::Call(Story {
         timeouts: extensions.get().copied().unwrap_or_else(Timeouts::none),
         max_retries: match extensions.get::<IsShadow>() {
             Some(_) => Some(0),
@@ -131,16 +164,6 @@ where
         end,
         tally: Tally::default(),
         asked: Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) },
-    };
-    if !story.asked.is_followed() {
-        return Ok(story.tell().await.response);
-    }
-    let hold = story.asked.config.hold;
-    let mut attempts = Box::pin(story.tell());
-    Ok(tokio::select! {
-        biased;
-        told = &mut attempts => told.response,
-        () = tokio::time::sleep(hold) => early(EarlyBody::new(attempts, hold, dialect)),
     })
 }
 
@@ -156,7 +179,7 @@ fn early(body: EarlyBody) -> Response<Body> {
 }
 
 /// Hands a request on that is for no model.
-async fn pass<S, ResBody>(inner: S, request: Request<Body>) -> Result<Response<Body>, Infallible>
+async fn pass<S, ResBody>(inner: S, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     S::Error: Into<BoxError>,
@@ -164,21 +187,24 @@ where
     ResBody::Error: Into<BoxError>,
 {
     let mut answers = RespondErrorLayer::new().layer(inner);
-    poll_fn(|cx| <_ as Service<Request<Body>>>::poll_ready(&mut answers, cx)).await?;
-    answers.call(request).await
+    let Ok(()) = poll_fn(|cx| <_ as Service<Request<Body>>>::poll_ready(&mut answers, cx)).await;
+    let Ok(response) = answers.call(request).await;
+    response
 }
 
 // ===== impl Config =====
 
 impl Config {
     /// Where a call goes; nowhere in particular if it is for no model.
-    fn course(&self, request: &Request<Body>, call: &Call) -> Result<Option<Course>, Rejection> {
-        let extensions = request.extensions();
+    fn course(&self, request: &mut Request<Body>, call: &Call) -> Result<Option<Course>, Rejection> {
+        let extensions = request.extensions_mut();
         if !call.operation().is_billed() {
             return Ok(None);
         }
-        if let Some(course) = extensions.get().or(self.fixed.as_ref()) {
-            return Ok(Some(Course::clone(course)));
+        // An attempt has a target in the place of a plan.
+        extensions.remove::<Plan>();
+        if let Some(course) = extensions.remove().or_else(|| self.fixed.clone()) {
+            return Ok(Some(course));
         }
         let model = call.model().unwrap_or_default();
         let course = self.routes.course(model, extensions.get());

@@ -2,7 +2,7 @@
 
 mod resume;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -75,42 +75,48 @@ where
     ResBody::Error: Into<BoxError>,
 {
     /// Makes attempts until one is answered.
-    pub(crate) async fn tell(mut self) -> Told {
-        let total = Fires::after(Instant::now(), self.total_timeout(), Timer::Total);
-        let mut groups: SmallVec<[Arc<Group>; 2]> = smallvec![Arc::clone(self.course.first())];
-        let mut list = None;
-        let mut told: Option<Box<Failure>> = None;
-        let mut cooling = false;
-        while let Some(group) = groups.last().cloned() {
-            let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
-            let failure = match self.ask_group(&group, others, total).await {
-                Ok(answered) => return self.answer(answered, total),
-                Err(failure) => failure,
-            };
-            let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
-            cooling |= failure.kind == Kind::Cooling;
-            told = Some(the_one_to_tell(told, failure));
-            if !falls_back || self.asked.has_left() {
-                break;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "a block captures in place; an `async fn` would have `self` twice"
+    )]
+    pub(crate) fn tell(mut self) -> impl Future<Output = Told> + Send {
+        async move {
+            let total = Fires::after(Instant::now(), self.total_timeout(), Timer::Total);
+            let mut groups: SmallVec<[Arc<Group>; 2]> = smallvec![Arc::clone(self.course.first())];
+            let mut list = None;
+            let mut told: Option<Box<Failure>> = None;
+            let mut cooling = false;
+            while let Some(group) = groups.last().cloned() {
+                let others = self.stands_in(list.unwrap_or(List::General), &groups).is_some();
+                let failure = match self.ask_group(&group, others, total).await {
+                    Ok(answered) => return self.answer(answered, total),
+                    Err(failure) => failure,
+                };
+                let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
+                cooling |= failure.kind == Kind::Cooling;
+                told = Some(the_one_to_tell(told, failure));
+                if !falls_back || self.asked.has_left() {
+                    break;
+                }
+                // The first failure decides which list it is: what follows is its order.
+                let list = *list.get_or_insert_with(|| self.list_for(cause));
+                let Some(next) = self.stands_in(list, &groups) else { break };
+                self.report(&Event::FellBack { from: group.name(), to: next.name(), cause });
+                self.tally.fallbacks += 1;
+                self.tally.retries = 0;
+                groups.push(next);
             }
-            // The first failure decides which list it is: what follows is its order.
-            let list = *list.get_or_insert_with(|| self.list_for(cause));
-            let Some(next) = self.stands_in(list, &groups) else { break };
-            self.report(&Event::FellBack { from: group.name(), to: next.name(), cause });
-            self.tally.fallbacks += 1;
-            self.tally.retries = 0;
-            groups.push(next);
-        }
-        // Better the least bad than nobody: a group cools down, and in its place nobody could be asked.
-        if cooling && self.asked.made() == 0 {
-            let first = Arc::clone(self.course.first());
-            self.tally.fallbacks = 0;
-            match self.ask_group(&first, false, total).await {
-                Ok(answered) => return self.answer(answered, total),
-                Err(failure) => told = Some(the_one_to_tell(told, failure)),
+            // Better the least bad than nobody: a group cools down, and in its place nobody could be asked.
+            if cooling && self.asked.made() == 0 {
+                let first = Arc::clone(self.course.first());
+                self.tally.fallbacks = 0;
+                match self.ask_group(&first, false, total).await {
+                    Ok(answered) => return self.answer(answered, total),
+                    Err(failure) => told = Some(the_one_to_tell(told, failure)),
+                }
             }
+            self.fail(*told.expect("invariant: who is not answered has failed"))
         }
-        self.fail(*told.expect("invariant: who is not answered has failed"))
     }
 
     /// Asks the deployments of a group, as its policy has it; `others` says whether another group may be asked.
@@ -362,7 +368,7 @@ where
                 ending(response, self.end)
             }
         };
-        response.extensions_mut().insert(served);
+        say(&mut response, served);
         Told { response, problem: None }
     }
 
@@ -430,6 +436,14 @@ where
             }
             Err(failure)
         }
+    }
+}
+
+/// Says who answered, in the place of what a layer inside has said of it.
+fn say(response: &mut Response<Body>, served: Served) {
+    match response.extensions_mut().get_mut::<Served>() {
+        Some(said) => *said = served,
+        None => drop(response.extensions_mut().insert(served)),
     }
 }
 

@@ -13,6 +13,16 @@ pub enum Dialect {
     OpenAi,
     /// Anthropic's Messages API.
     Anthropic,
+    /// OpenAI's Responses API.
+    Responses,
+    /// Google's `generateContent`, on AI Studio and on Vertex AI.
+    Gemini,
+    /// The Converse API of AWS Bedrock; only providers speak it.
+    Converse,
+    /// Ollama's own `/api/chat`; only providers speak it.
+    Ollama,
+    /// Cohere's `/v2/chat`; only providers speak it.
+    Cohere,
 }
 
 /// What a request asks for.
@@ -27,6 +37,10 @@ pub enum Operation {
     CountTokens,
     /// `POST /v1/responses`.
     Responses,
+    /// `POST /v1beta/models/{model}:generateContent`.
+    Generate,
+    /// `POST /v1beta/models/{model}:streamGenerateContent`.
+    StreamGenerate,
     /// `POST /v1/completions`.
     Completions,
     /// `POST /v1/embeddings`.
@@ -51,7 +65,13 @@ impl Operation {
     /// Whether a model answers with tokens of text, as many as it is allowed.
     #[must_use]
     pub const fn generates_text(self) -> bool {
-        matches!(self, Self::Chat | Self::Messages | Self::Responses | Self::Completions)
+        self.is_conversation() || matches!(self, Self::Completions)
+    }
+
+    /// Whether it is a conversation, which can be told in any dialect.
+    #[must_use]
+    pub const fn is_conversation(self) -> bool {
+        matches!(self, Self::Chat | Self::Messages | Self::Responses | Self::Generate | Self::StreamGenerate)
     }
 
     /// Whether a provider charges for it.
@@ -63,11 +83,15 @@ impl Operation {
     /// Reads the operation, the dialect and the model named in the path, from method and path.
     ///
     /// Known paths count with and without `/v1`, behind any prefix that ends in it (OpenRouter's `/api/v1`), and under Azure's
-    /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path, which is given as it
-    /// stands there, not percent-decoded).
+    /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path, as Gemini's do behind
+    /// `/models/`; it is given as it stands there, not percent-decoded).
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
         let path = path.strip_suffix('/').unwrap_or(path);
+        if let Some((model, operation)) = Self::generating(path) {
+            let operation = if *method == Method::POST { operation } else { Self::Other };
+            return (operation, Dialect::Gemini, Some(model));
+        }
         let (path, model) = match Self::model_in_path(path) {
             Some((model, rest)) => (rest, Some(model)),
             // Paths are short, and this is asked often: cheaper than to set up a search.
@@ -94,9 +118,31 @@ impl Operation {
         // A wrong method on a path of Anthropic's still deserves an error in Anthropic's shape.
         let dialect = match path.strip_prefix("/messages") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Dialect::Anthropic,
+            _ if operation == Self::Responses => Dialect::Responses,
             _ => Dialect::OpenAi,
         };
         (operation, dialect, model)
+    }
+
+    /// What is asked for, as one says it to a caller.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Chat => "chat completions",
+            Self::Messages => "messages",
+            Self::CountTokens => "counts of tokens",
+            Self::Responses => "responses",
+            Self::Generate | Self::StreamGenerate => "content",
+            Self::Completions => "text completions",
+            Self::Embeddings => "embeddings",
+            Self::Images => "images",
+            Self::Speech => "speech",
+            Self::Transcription => "transcriptions",
+            Self::Rerank => "rerankings",
+            Self::Moderation => "moderations",
+            Self::Models => "lists of models",
+            Self::Other => "this",
+        }
     }
 
     /// Whether its body is one JSON object that names a model.
@@ -115,6 +161,15 @@ impl Operation {
     #[must_use]
     pub const fn takes_messages(self) -> bool {
         matches!(self, Self::Chat | Self::Messages | Self::CountTokens)
+    }
+
+    fn generating(path: &str) -> Option<(&str, Self)> {
+        let (path, operation) = match path.strip_suffix(":generateContent") {
+            Some(path) => (path, Self::Generate),
+            None => (path.strip_suffix(":streamGenerateContent")?, Self::StreamGenerate),
+        };
+        let (_, model) = path.split_once("/models/")?;
+        (!model.is_empty()).then_some((model, operation))
     }
 
     fn model_in_path(path: &str) -> Option<(&str, &str)> {
@@ -142,10 +197,15 @@ mod tests {
         );
         assert_eq!(of("/engines/m/completions"), (Operation::Completions, Dialect::OpenAi, Some("m")));
         assert_eq!(of("/api/v1/chat/completions"), (Operation::Chat, Dialect::OpenAi, None));
+        let gemini = |operation, model| (operation, Dialect::Gemini, Some(model));
+        assert_eq!(of("/v1beta/models/m-1:generateContent"), gemini(Operation::Generate, "m-1"));
+        assert_eq!(of("/models/a/b:8b:streamGenerateContent"), gemini(Operation::StreamGenerate, "a/b:8b"));
+        assert_eq!(of("/v1/models/:generateContent"), (Operation::Other, Dialect::OpenAi, None));
         assert_eq!(of("/v1/files"), (Operation::Other, Dialect::OpenAi, None));
         assert_eq!(of("/v1/messagesx"), (Operation::Other, Dialect::OpenAi, None));
         let get = |path| Operation::of_path(&Method::GET, path);
         assert_eq!(get("/v1/models"), (Operation::Models, Dialect::OpenAi, None));
         assert_eq!(get("/v1/messages"), (Operation::Other, Dialect::Anthropic, None));
+        assert_eq!(get("/v1beta/models/m:generateContent"), gemini(Operation::Other, "m"));
     }
 }

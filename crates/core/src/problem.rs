@@ -232,8 +232,8 @@ impl Problem {
     #[must_use]
     pub fn status_in(&self, dialect: Dialect) -> StatusCode {
         self.status.unwrap_or(match dialect {
-            Dialect::OpenAi => self.cause.openai().0,
             Dialect::Anthropic => self.cause.anthropic().0,
+            _ => self.cause.openai().0,
         })
     }
 
@@ -242,7 +242,24 @@ impl Problem {
     pub fn to_json(&self, dialect: Dialect) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.message.len() + 128);
         match dialect {
-            Dialect::OpenAi => {
+            Dialect::Gemini => {
+                let status = self.status_in(dialect);
+                out.extend_from_slice(
+                    format!(r#"{{"error":{{"code":{},"message":"#, status.as_u16()).as_bytes(),
+                );
+                write_string(&mut out, &self.message);
+                out.extend_from_slice(br#","status":"#);
+                write_string(&mut out, google_status(status));
+                out.extend_from_slice(b"}}");
+            }
+            Dialect::Anthropic => {
+                out.extend_from_slice(br#"{"type":"error","error":{"type":"#);
+                write_string(&mut out, self.cause.anthropic().1);
+                out.extend_from_slice(br#","message":"#);
+                write_string(&mut out, &self.message);
+                out.extend_from_slice(b"}}");
+            }
+            _ => {
                 let (_, kind, code) = self.cause.openai();
                 out.extend_from_slice(br#"{"error":{"message":"#);
                 write_string(&mut out, &self.message);
@@ -254,13 +271,6 @@ impl Problem {
                 write_or_null(&mut out, self.code.as_deref().or(code));
                 out.extend_from_slice(b"}}");
             }
-            Dialect::Anthropic => {
-                out.extend_from_slice(br#"{"type":"error","error":{"type":"#);
-                write_string(&mut out, self.cause.anthropic().1);
-                out.extend_from_slice(br#","message":"#);
-                write_string(&mut out, &self.message);
-                out.extend_from_slice(b"}}");
-            }
         }
         out
     }
@@ -269,11 +279,12 @@ impl Problem {
     #[must_use]
     pub fn to_event(&self, dialect: Dialect) -> Vec<u8> {
         let json = self.to_json(dialect);
-        let lead: &[u8] = match dialect {
-            Dialect::OpenAi => b"data: ",
-            Dialect::Anthropic => b"event: error\ndata: ",
-        };
-        [lead, &json, b"\n\n"].concat()
+        match dialect {
+            Dialect::Anthropic => [b"event: error\ndata: ", &*json, b"\n\n"].concat(),
+            // OpenAI's own says its type in front.
+            Dialect::Responses => [b"event: error\ndata: {\"type\":\"error\",", &json[1..], b"\n\n"].concat(),
+            _ => [b"data: ", &*json, b"\n\n"].concat(),
+        }
     }
 
     /// The error as a whole response in `dialect`.
@@ -295,6 +306,21 @@ impl Problem {
             headers.insert("x-should-retry", HeaderValue::from_static(value));
         }
         response
+    }
+}
+
+/// The word with which Google's APIs say a status (`google.rpc.Code`, in [AIP-193](https://google.aip.dev/193)).
+const fn google_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        409 => "ABORTED",
+        429 => "RESOURCE_EXHAUSTED",
+        400..=499 => "INVALID_ARGUMENT",
+        503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        _ => "INTERNAL",
     }
 }
 

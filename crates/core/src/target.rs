@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use crate::{Credential, Dialect, HeaderKey, NoCredential};
+use crate::{Credential, Dialect, HeaderKey, NoCredential, Operation};
 
 /// A deployment: a model at a provider, and how to reach it. Cheap to clone; written as a request extension per attempt.
 #[derive(Clone)]
@@ -18,7 +18,12 @@ struct Inner {
     model: Arc<str>,
     group: Option<Arc<str>>,
     uri: Uri,
+    stream_uri: Option<Uri>,
+    model_in_url: bool,
+    additions: Arc<[(String, String)]>,
+    others: Arc<[(Operation, Uri)]>,
     policy: ParamPolicy,
+    quirks: Quirks,
     headers: HeaderMap,
     defaults: Arc<[(String, String)]>,
     credential: Arc<dyn Credential>,
@@ -34,6 +39,20 @@ pub struct ParamPolicy {
     pub additional_drop_params: Arc<[String]>,
     /// Passes these on, whatever is known of the model.
     pub allowed_openai_params: Arc<[String]>,
+}
+
+/// In what a provider's requests differ from those of its dialect. The default: in nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quirks {
+    /// Top-level parameters that it knows by another name: the dialect's name, then the provider's.
+    pub renames: Arc<[(String, String)]>,
+    /// Top-level parameters that it refuses, by the dialect's name: what becomes of them is the [`ParamPolicy`]'s to say.
+    pub refuses: Arc<[String]>,
+    /// Whether it knows no `stream_options`, and tells at the end of each stream what was used.
+    pub no_stream_options: bool,
+    /// Whether what it takes is Mistral's form of OpenAI's chats, so that no body passes as it is.
+    pub mistral: bool,
 }
 
 /// The ordered candidates for a call, the caller's rights already checked: a request extension written ahead of the layers that
@@ -62,12 +81,7 @@ impl Target {
     /// # Errors
     /// [`TargetError::Url`] when it is not.
     pub fn new(provider: &str, dialect: Dialect, model: &str, uri: &str) -> Result<Self, TargetError> {
-        let parsed: Uri = uri.parse().map_err(|_| TargetError::Url(uri.to_owned()))?;
-        let web = matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.authority().is_some();
-        // User info in a URL would end up in logs: credentials have their own place.
-        if !web || parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(TargetError::Url(uri.to_owned()));
-        }
+        let parsed = checked(uri)?;
         Ok(Self(Arc::new(Inner {
             id: format!("{provider}/{model}").into(),
             provider: provider.into(),
@@ -75,7 +89,12 @@ impl Target {
             model: model.into(),
             group: None,
             uri: parsed,
+            stream_uri: None,
+            model_in_url: false,
+            additions: Arc::new([]),
+            others: Arc::new([]),
             policy: ParamPolicy::default(),
+            quirks: Quirks::default(),
             headers: HeaderMap::new(),
             defaults: Arc::new([]),
             credential: Arc::new(NoCredential),
@@ -134,14 +153,53 @@ impl Target {
     /// # Errors
     /// [`TargetError::Url`] when it is not an absolute http or https URL.
     pub fn url(self, uri: &str) -> Result<Self, TargetError> {
-        let checked = Self::new(&self.0.provider, self.0.dialect, &self.0.model, uri)?;
-        Ok(self.change(|inner| inner.uri = checked.0.uri.clone()))
+        let uri = checked(uri)?;
+        Ok(self.change(|inner| inner.uri = uri))
+    }
+
+    /// Posts to another URL where a stream is asked for, as Gemini and Bedrock have it.
+    ///
+    /// # Errors
+    /// As [`Target::url`].
+    pub fn stream_url(self, uri: &str) -> Result<Self, TargetError> {
+        let uri = checked(uri)?;
+        Ok(self.change(|inner| inner.stream_uri = Some(uri)))
+    }
+
+    /// Leaves the model out of bodies: the URL names it.
+    #[must_use]
+    pub fn names_model_in_url(self) -> Self {
+        self.change(|inner| inner.model_in_url = true)
+    }
+
+    /// Adds these top-level members, name and JSON, to every body, in the words of its own dialect, where it has none of that name.
+    #[must_use]
+    pub fn adds(self, members: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.change(|inner| inner.additions = members.into_iter().collect())
+    }
+
+    /// Serves `operation` too, at a URL of its own, in the dialect in which callers ask for it: such calls are passed on as they are.
+    ///
+    /// # Errors
+    /// As [`Target::url`].
+    pub fn serves(self, operation: Operation, uri: &str) -> Result<Self, TargetError> {
+        let uri = checked(uri)?;
+        Ok(self.change(|inner| {
+            let others = inner.others.iter().filter(|(known, _)| *known != operation).cloned();
+            inner.others = others.chain([(operation, uri)]).collect();
+        }))
     }
 
     /// Sets the parameter policy.
     #[must_use]
     pub fn policy(self, policy: ParamPolicy) -> Self {
         self.change(|inner| inner.policy = policy)
+    }
+
+    /// Sets in what the provider's requests differ from those of its dialect.
+    #[must_use]
+    pub fn quirks(self, quirks: Quirks) -> Self {
+        self.change(|inner| inner.quirks = quirks)
     }
 
     /// Adds a header to every request (an API version, an organisation).
@@ -200,10 +258,40 @@ impl Target {
         &self.0.uri
     }
 
+    /// Whether bodies name no model, as the URL does.
+    #[must_use]
+    pub fn has_model_in_url(&self) -> bool {
+        self.0.model_in_url
+    }
+
+    /// Members that every body has, name and JSON.
+    #[must_use]
+    pub fn additions(&self) -> &[(String, String)] {
+        &self.0.additions
+    }
+
+    /// The URL that is posted to for a stream.
+    #[must_use]
+    pub fn stream_uri(&self) -> &Uri {
+        self.0.stream_uri.as_ref().unwrap_or(&self.0.uri)
+    }
+
+    /// The URL at which it serves an operation in its callers' dialect, beside what is posted to [`Target::uri`].
+    #[must_use]
+    pub fn uri_of(&self, operation: Operation) -> Option<&Uri> {
+        self.0.others.iter().find_map(|(known, uri)| (*known == operation).then_some(uri))
+    }
+
     /// What happens to parameters the model does not take.
     #[must_use]
     pub fn params(&self) -> &ParamPolicy {
         &self.0.policy
+    }
+
+    /// In what the provider's requests differ from those of its dialect.
+    #[must_use]
+    pub fn provider_quirks(&self) -> &Quirks {
+        &self.0.quirks
     }
 
     /// Headers that go with every request.
@@ -224,6 +312,17 @@ impl Target {
     }
 }
 
+/// A whole URL that can be posted to.
+fn checked(uri: &str) -> Result<Uri, TargetError> {
+    let parsed: Uri = uri.parse().map_err(|_| TargetError::Url(uri.to_owned()))?;
+    let web = matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.authority().is_some();
+    // User info in a URL would end up in logs: credentials have their own place.
+    if !web || parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(TargetError::Url(uri.to_owned()));
+    }
+    Ok(parsed)
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -231,6 +330,25 @@ impl fmt::Debug for Target {
             .field("provider", &self.0.provider)
             .field("model", &self.0.model)
             .finish_non_exhaustive()
+    }
+}
+
+// ===== impl Quirks =====
+
+impl Quirks {
+    /// Whether its requests differ in nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.renames.is_empty() && self.refuses.is_empty() && !self.no_stream_options
+    }
+
+    /// The other names of a parameter: the provider's for the dialect's, and the dialect's for the provider's.
+    pub fn other_names<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.renames.iter().filter_map(move |(from, to)| match name {
+            _ if name == from => Some(to.as_str()),
+            _ if name == to => Some(from.as_str()),
+            _ => None,
+        })
     }
 }
 
@@ -246,3 +364,18 @@ impl fmt::Display for TargetError {
 }
 
 impl std::error::Error for TargetError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_has_its_other_name_in_both_directions() {
+        let quirks =
+            Quirks { renames: [("seed".to_owned(), "random_seed".to_owned())].into(), ..Quirks::default() };
+        let others = |name| quirks.other_names(name).collect::<Vec<_>>();
+        assert_eq!((others("seed"), others("random_seed")), (vec!["random_seed"], vec!["seed"]));
+        assert!(others("user").is_empty());
+        assert!(!quirks.is_empty() && Quirks::default().is_empty());
+    }
+}

@@ -2,7 +2,10 @@
 
 use ziggurat_core::Dialect;
 
-use crate::{Encoding, Event, Malformed, Refused, Request, Response, anthropic, openai};
+use crate::{
+    Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse, gemini, ollama,
+    openai, responses,
+};
 
 /// Reads a request of a caller of `dialect`.
 ///
@@ -11,6 +14,8 @@ use crate::{Encoding, Event, Malformed, Refused, Request, Response, anthropic, o
 pub fn decode_request(dialect: Dialect, json: &str) -> Result<Request<'_>, Malformed> {
     match dialect {
         Dialect::Anthropic => anthropic::decode_request(json),
+        Dialect::Responses => responses::decode_request(json),
+        Dialect::Gemini => gemini::decode_request(json),
         _ => openai::decode_request(json),
     }
 }
@@ -25,8 +30,27 @@ pub fn encode_request(
     encoding: &Encoding<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
+    if request.dialect == Dialect::Responses && dialect != Dialect::Responses {
+        return responses::encode_elsewhere(dialect, request, encoding, |chat| {
+            write_request(dialect, chat, encoding, out)
+        });
+    }
+    write_request(dialect, request, encoding, out)
+}
+
+fn write_request(
+    dialect: Dialect,
+    request: &Request<'_>,
+    encoding: &Encoding<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
     match dialect {
         Dialect::Anthropic => anthropic::encode_request(request, encoding, out),
+        Dialect::Responses => responses::encode_request(request, encoding, out),
+        Dialect::Gemini => gemini::encode_request(request, encoding, out),
+        Dialect::Converse => converse::encode_request(request, encoding, out),
+        Dialect::Ollama => ollama::encode_request(request, encoding, out),
+        Dialect::Cohere => cohere::encode_request(request, encoding, out),
         _ => openai::encode_request(request, encoding, out),
     }
 }
@@ -38,14 +62,28 @@ pub fn encode_request(
 pub fn decode_response(dialect: Dialect, json: &str) -> Result<Response<'_>, Malformed> {
     match dialect {
         Dialect::Anthropic => anthropic::decode_response(json),
+        Dialect::Responses => responses::decode_response(json),
+        Dialect::Gemini => gemini::decode_response(json),
+        Dialect::Converse => converse::decode_response(json),
+        Dialect::Ollama => ollama::decode_response(json),
+        Dialect::Cohere => cohere::decode_response(json),
         _ => openai::decode_response(json),
     }
 }
 
 /// Writes an answer for a caller of `dialect`. `now`, in seconds of the Unix epoch, stands in where the provider gave no time.
 pub fn encode_response(dialect: Dialect, response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
+    if response.dialect == Dialect::Responses && dialect != Dialect::Responses {
+        return responses::answer_elsewhere(response, |plain| write_response(dialect, plain, now, out));
+    }
+    write_response(dialect, response, now, out);
+}
+
+fn write_response(dialect: Dialect, response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
     match dialect {
         Dialect::Anthropic => anthropic::encode_response(response, out),
+        Dialect::Responses => responses::encode_response(response, now, out),
+        Dialect::Gemini => gemini::encode_response(response, now, out),
         _ => openai::encode_response(response, now, out),
     }
 }
@@ -57,6 +95,16 @@ pub enum StreamDecoder {
     Anthropic(anthropic::StreamDecoder),
     /// OpenAI's.
     OpenAi(openai::StreamDecoder),
+    /// That of OpenAI's Responses.
+    Responses(responses::StreamDecoder),
+    /// Google's.
+    Gemini(gemini::StreamDecoder),
+    /// That of Bedrock's Converse.
+    Converse(converse::StreamDecoder),
+    /// Ollama's.
+    Ollama(ollama::StreamDecoder),
+    /// Cohere's.
+    Cohere(cohere::StreamDecoder),
 }
 
 /// Writes a stream for a caller of some dialect.
@@ -66,6 +114,10 @@ pub enum StreamEncoder {
     Anthropic(anthropic::StreamEncoder),
     /// OpenAI's.
     OpenAi(openai::StreamEncoder),
+    /// That of OpenAI's Responses.
+    Responses(responses::StreamEncoder),
+    /// Google's.
+    Gemini(gemini::StreamEncoder),
 }
 
 // ===== impl StreamDecoder =====
@@ -76,6 +128,11 @@ impl StreamDecoder {
     pub fn new(dialect: Dialect) -> Self {
         match dialect {
             Dialect::Anthropic => Self::Anthropic(anthropic::StreamDecoder::default()),
+            Dialect::Responses => Self::Responses(responses::StreamDecoder::default()),
+            Dialect::Gemini => Self::Gemini(gemini::StreamDecoder::default()),
+            Dialect::Converse => Self::Converse(converse::StreamDecoder::default()),
+            Dialect::Ollama => Self::Ollama(ollama::StreamDecoder::default()),
+            Dialect::Cohere => Self::Cohere(cohere::StreamDecoder::default()),
             _ => Self::OpenAi(openai::StreamDecoder::default()),
         }
     }
@@ -88,6 +145,11 @@ impl StreamDecoder {
         match self {
             Self::Anthropic(decoder) => decoder.decode(data, sink),
             Self::OpenAi(decoder) => decoder.decode(data, sink),
+            Self::Responses(decoder) => decoder.decode(data, sink),
+            Self::Gemini(decoder) => decoder.decode(data, sink),
+            Self::Converse(decoder) => decoder.decode(data, sink),
+            Self::Ollama(decoder) => decoder.decode(data, sink),
+            Self::Cohere(decoder) => decoder.decode(data, sink),
         }
     }
 
@@ -96,6 +158,11 @@ impl StreamDecoder {
         match self {
             Self::Anthropic(decoder) => decoder.finish(sink),
             Self::OpenAi(decoder) => decoder.finish(sink),
+            Self::Responses(decoder) => decoder.finish(sink),
+            Self::Gemini(decoder) => decoder.finish(sink),
+            Self::Converse(decoder) => decoder.finish(sink),
+            Self::Ollama(decoder) => decoder.finish(sink),
+            Self::Cohere(decoder) => decoder.finish(sink),
         }
     }
 }
@@ -108,6 +175,8 @@ impl StreamEncoder {
     pub fn new(dialect: Dialect, now: u64, include_usage: bool) -> Self {
         match dialect {
             Dialect::Anthropic => Self::Anthropic(anthropic::StreamEncoder::new()),
+            Dialect::Responses => Self::Responses(responses::StreamEncoder::new(now)),
+            Dialect::Gemini => Self::Gemini(gemini::StreamEncoder::new(now)),
             _ => Self::OpenAi(openai::StreamEncoder::new(now, include_usage)),
         }
     }
@@ -117,6 +186,8 @@ impl StreamEncoder {
         match self {
             Self::Anthropic(encoder) => encoder.encode(event, out),
             Self::OpenAi(encoder) => encoder.encode(event, out),
+            Self::Responses(encoder) => encoder.encode(event, out),
+            Self::Gemini(encoder) => encoder.encode(event, out),
         }
     }
 }

@@ -159,6 +159,13 @@ impl<'e> Verdicts<'e> {
         Verdict::Leave
     }
 
+    /// The target has no place for this, and leaving it out changes nothing of what is asked: the name of an end user, say, which a provider
+    /// wants for its own records. It is never refused.
+    pub(crate) fn unheard(&self, name: &str) -> Verdict {
+        let passes = self.policy.allowed_openai_params.iter().any(|allowed| allowed == name);
+        if passes { Verdict::Pass } else { Verdict::Leave }
+    }
+
     /// The target has no place for this, and leaving it out would change what is asked: no policy drops it.
     pub(crate) fn impossible(&mut self, name: impl Into<String>) {
         self.refused.push(name.into());

@@ -2,13 +2,22 @@
 
 pub mod anthropic;
 mod codec;
+pub mod cohere;
+pub mod converse;
 mod encode;
 mod error;
+pub mod event_stream;
+mod foreign;
+pub mod gemini;
 mod hint;
+pub mod json_array;
 mod model;
 mod names;
+pub mod ndjson;
+pub mod ollama;
 pub mod openai;
 mod read;
+pub mod responses;
 mod scrub;
 pub mod sse;
 mod text;
@@ -18,7 +27,7 @@ pub use codec::{
     StreamDecoder, StreamEncoder, decode_request, decode_response, encode_request, encode_response,
 };
 pub use encode::{Encoding, Refused};
-pub use error::{decode_answer_error, decode_error};
+pub use error::{decode_answer_error, decode_error, decode_error_of};
 pub use hint::{add_hints, retry_after};
 pub use model::*;
 pub use names::ToolNames;

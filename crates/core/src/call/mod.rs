@@ -201,17 +201,20 @@ impl Call {
     /// Whether the answer is to be streamed.
     #[must_use]
     pub fn stream(&self) -> bool {
-        self.field(Field::Stream) == Some("true")
+        self.operation() == Operation::StreamGenerate || self.field(Field::Stream) == Some("true")
     }
 
     /// The most tokens the caller lets the model write, when it says so: in a field of its own API, as a provider does not read
     /// another's. Of OpenAI's two names the larger counts, as which of them a provider reads depends on the model.
     #[must_use]
     pub fn output_cap(&self) -> Option<u64> {
+        if self.dialect() == Dialect::Gemini {
+            return self.generation("maxOutputTokens");
+        }
         let fields: &[Field] = match (self.dialect(), self.operation()) {
             (Dialect::Anthropic, _) => &[Field::MaxTokens],
-            (Dialect::OpenAi, Operation::Responses) => &[Field::MaxOutputTokens],
-            (Dialect::OpenAi, _) => &[Field::MaxCompletionTokens, Field::MaxTokens],
+            (_, Operation::Responses) => &[Field::MaxOutputTokens],
+            _ => &[Field::MaxCompletionTokens, Field::MaxTokens],
         };
         fields.iter().filter_map(|&field| self.field(field)?.parse().ok()).max()
     }
@@ -221,17 +224,18 @@ impl Call {
     pub fn output_cap_field(&self) -> Field {
         match (self.dialect(), self.operation()) {
             (Dialect::OpenAi, Operation::Chat) => Field::MaxCompletionTokens,
-            (Dialect::OpenAi, Operation::Responses) => Field::MaxOutputTokens,
+            (_, Operation::Responses) => Field::MaxOutputTokens,
             _ => Field::MaxTokens,
         }
     }
 
-    /// How many answers are asked for: 1 in Anthropic's API, which knows no `n`.
+    /// How many answers are asked for: 1 in APIs that know no `n`.
     #[must_use]
     pub fn n(&self) -> u64 {
         match self.dialect() {
-            Dialect::Anthropic => 1,
-            Dialect::OpenAi => self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1),
+            Dialect::Anthropic | Dialect::Responses => 1,
+            Dialect::Gemini => self.generation("candidateCount").unwrap_or(1),
+            _ => self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1),
         }
     }
 
@@ -249,7 +253,7 @@ impl Call {
     pub fn end_user(&self) -> Option<String> {
         let direct = match self.dialect() {
             Dialect::Anthropic => None,
-            Dialect::OpenAi => self.field(Field::User).and_then(|json| serde_json::from_str(json).ok()),
+            _ => self.field(Field::User).and_then(|json| serde_json::from_str(json).ok()),
         };
         // An empty name is none: it hides no other.
         let direct = direct.filter(|user: &String| !user.is_empty());
@@ -305,6 +309,26 @@ impl Call {
 
     fn span(&self, field: Field) -> Option<Range<usize>> {
         self.0.head.span(field)
+    }
+
+    /// A number of Gemini's `generationConfig`.
+    fn generation(&self, name: &str) -> Option<u64> {
+        let mut found = None;
+        let mut cursor = crate::json::Cursor::new(self.text());
+        let _walked: Result<(), crate::json::Fault> = cursor.object(|key, cursor| {
+            let names = ["generationConfig", "generation_config"];
+            if !names.iter().any(|name| crate::json::key_is(key, name)) || cursor.peek() != b'{' {
+                return cursor.value().map(drop);
+            }
+            cursor.object(|key, cursor| {
+                let json = cursor.value()?;
+                if crate::json::key_is(key, name) {
+                    found = json.parse().ok();
+                }
+                Ok(())
+            })
+        });
+        found
     }
 
     fn metadata(&self, name: &str) -> Option<&str> {

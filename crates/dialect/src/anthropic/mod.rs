@@ -7,8 +7,9 @@ mod stream;
 mod usage;
 
 pub(crate) use self::{
-    request::thinking_effort,
-    response::{decode_thinking_block, write_thinking_block},
+    models::facts,
+    request::{Thinking, thinking_effort},
+    response::{decode_thinking_block, write_input, write_thinking_block},
 };
 pub use self::{
     request::{decode_request, encode_request},

@@ -2,7 +2,7 @@
 
 /// Facts of a model family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The most tokens it writes: Anthropic requires a cap, OpenAI's callers may give none.
     pub(super) max_output: u64,
     /// How it is told how much to think.
@@ -56,7 +56,7 @@ const fn family(max_output: u64, thinking: ThinkingForm, system_anywhere: bool) 
 }
 
 /// Facts of the model; resellers put their own words before the name.
-pub(super) fn facts(model: &str) -> Facts {
+pub(crate) fn facts(model: &str) -> Facts {
     let name = model.find("claude-").map_or(model, |start| &model[start..]);
     FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(UNKNOWN, |(_, facts)| *facts)
 }

@@ -363,7 +363,7 @@ fn write_result(out: &mut Object<'_>, content: &[Block<'_>], plain: bool, own: b
 
 /// Writes arguments as the object that Anthropic's `input` is. What is no JSON, as arguments cut at a cap are, stands whole under
 /// `partial_json`: the name of the delta that would have carried it.
-fn write_input(out: &mut Object<'_>, arguments: &Arguments<'_>) {
+pub(crate) fn write_input(out: &mut Object<'_>, arguments: &Arguments<'_>) {
     let text = match arguments {
         Arguments::Json(raw) => Cow::Borrowed(raw.get()),
         Arguments::String(text) => text.decode(),

@@ -2,6 +2,7 @@
 
 mod correct;
 mod legacy;
+mod mistral;
 mod request;
 mod response;
 mod stream;
@@ -9,13 +10,17 @@ mod usage;
 
 pub use self::{
     correct::correct_usage,
+    mistral::to_mistral,
     request::{decode_request, encode_request, shorten_tool_name},
     response::{decode_response, encode_response},
     stream::{StreamDecoder, StreamEncoder},
     usage::read_usage,
 };
 
-pub(crate) use self::stream::truncated;
+pub(crate) use self::{
+    request::{media, write_url},
+    stream::truncated,
+};
 
 use crate::{FinishReason, Text};
 

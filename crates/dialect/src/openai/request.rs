@@ -5,9 +5,10 @@ mod encode;
 
 pub(super) use self::{
     decode::arguments,
-    encode::{is_call, write_call, write_joined},
+    encode::{is_call, write_call, write_joined, write_part},
 };
 pub use self::{
     decode::decode_request,
     encode::{encode_request, shorten_tool_name},
 };
+pub(crate) use self::{decode::media, encode::write_url};

@@ -5,12 +5,13 @@ use ziggurat_core::{Dialect, Tier};
 
 use super::{
     finish_reason, finish_word, legacy, read_usage,
-    request::{arguments, is_call, write_call, write_joined},
+    request::{arguments, is_call, write_call, write_joined, write_part},
     usage::write_usage,
 };
 use crate::{
     Block, BlockKind, Choice, Finish, Malformed, Response, Text, ToolCall,
     anthropic::{decode_thinking_block, write_thinking_block},
+    gemini::write_annotations,
     model::CALL,
     read::{Count, Extra, StringOr, TIER, document, served_tier, stated, wire_object},
     write::{Object, object},
@@ -249,6 +250,10 @@ fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     write_content(out, &choice.content, own);
     write_reasoning(out, &choice.content);
     write_citations(out, &choice.content);
+    if !own {
+        write_annotations(out, choice);
+        write_images(out, &choice.content);
+    }
     out.raw_if(legacy::MEMBER, choice.content.iter().find_map(legacy::origin));
     let is_listed = |block: &&Block<'_>| is_call(block) && legacy::origin(block).is_none();
     if choice.content.iter().any(|block| is_listed(&block)) {
@@ -329,6 +334,14 @@ fn write_reasoning(out: &mut Object<'_>, content: &[Block<'_>]) {
                 .filter(signed)
                 .for_each(|block| list.object(|out| write_thinking_block(out, block)));
         });
+    }
+}
+
+/// Writes images that a model made beside the message, where OpenRouter and LiteLLM have them.
+fn write_images(out: &mut Object<'_>, content: &[Block<'_>]) {
+    let mut images = content.iter().filter(|block| matches!(block.kind, BlockKind::Image { .. })).peekable();
+    if images.peek().is_some() {
+        out.array("images", |list| images.for_each(|block| write_part(list, block, false)));
     }
 }
 

@@ -70,6 +70,14 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
         // xAI counts reasoning beside the completion, as the total shows.
         counts.convention = Convention::XAI;
     }
+    if let (Some(input), Some(output), Some(audio), Some(total)) =
+        (counts.input, counts.output, counts.audio_input, stated(wire.total_tokens))
+        && audio > 0
+        && input.checked_add(output).and_then(|sum| sum.checked_add(audio)) == Some(total)
+    {
+        // Mistral counts audio beside the prompt, as the total shows.
+        counts.input = Some(total - output);
+    }
     (!counts.is_empty()).then_some(Spent { counts, dialect: Dialect::OpenAi, raw })
 }
 

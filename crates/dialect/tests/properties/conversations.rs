@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use serde_json::Value;
 use ziggurat_core::{Dialect, ParamPolicy};
-use ziggurat_dialect::{Encoding, decode_request, decode_response, encode_request, encode_response};
+use ziggurat_dialect::{
+    Encoding, decode_request, decode_response, encode_request, encode_response, openai::to_mistral,
+};
 
 use crate::{
     common::{dropping, strict},
@@ -38,6 +40,44 @@ fn check_request(dialect: Dialect, asked: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// To providers whose dialect no caller speaks, and to Mistral, it is refused or well formed, and no name stands twice.
+fn check_provider_request(dialect: Dialect, asked: &Value) -> Result<(), TestCaseError> {
+    let json = asked.to_string();
+    let (policy, mut allowing) = (dropping(), dropping());
+    allowing.allowed_openai_params = ALLOWED.iter().map(|name| (*name).to_owned()).collect();
+    for policy in [&policy, &allowing] {
+        let mut request = decode_request(dialect, &json).expect("reads");
+        for (target, model) in [
+            (Dialect::Ollama, "gpt-oss"),
+            (Dialect::Cohere, "command-a-plus"),
+            (Dialect::OpenAi, "mistral-small"),
+        ] {
+            let (encoding, mut out) = (Encoding::new(model, policy), Vec::new());
+            let reshaped =
+                if target == Dialect::OpenAi { to_mistral(&mut request, &encoding) } else { Ok(()) };
+            if reshaped.and_then(|()| encode_request(target, &request, &encoding, &mut out)).is_ok() {
+                strict(std::str::from_utf8(&out).expect("is UTF-8"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Parameters that a policy hands on.
+const ALLOWED: &[&str] = &[
+    "n",
+    "user",
+    "tool_choice",
+    "thinking",
+    "reasoning_effort",
+    "think",
+    "format",
+    "options",
+    "p",
+    "k",
+    "seed",
+];
+
 fn check_answer(dialect: Dialect, given: &Value) -> Result<(), TestCaseError> {
     let json = given.to_string();
     let answer = decode_response(dialect, &json).expect("reads");
@@ -58,11 +98,13 @@ proptest! {
     #[test]
     fn an_openai_request_is_the_same_when_it_is_written_and_read_again(asked in openai_request()) {
         check_request(Dialect::OpenAi, &asked)?;
+        check_provider_request(Dialect::OpenAi, &asked)?;
     }
 
     #[test]
     fn an_anthropic_request_is_the_same_when_it_is_written_and_read_again(asked in anthropic_request()) {
         check_request(Dialect::Anthropic, &asked)?;
+        check_provider_request(Dialect::Anthropic, &asked)?;
     }
 
     #[test]

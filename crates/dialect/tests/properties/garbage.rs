@@ -11,12 +11,16 @@ use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::{
     Encoding, StreamDecoder, StreamEncoder, decode_answer_error, decode_error, decode_request,
     decode_response, encode_request, encode_response,
+    openai::to_mistral,
     sse::{Decoder, Frame},
 };
 
 use crate::common::dropping;
 
 const BOTH: [Dialect; 2] = [Dialect::OpenAi, Dialect::Anthropic];
+
+/// Those that providers speak.
+const PROVIDERS: [Dialect; 4] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Ollama, Dialect::Cohere];
 
 /// Whole documents, in whose shape the broken ones are made.
 const SEEDS: &[&str] = &[
@@ -31,6 +35,13 @@ const SEEDS: &[&str] = &[
     r#"{"type":"message_start","message":{"id":"m","model":"m","content":[],"usage":{"input_tokens":1}}}"#,
     r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":"x"},"usage":{"output_tokens":2}}"#,
     r#"{"error":{"message":"m sk-x https://e.com","type":"tokens","param":"p","code":"rate_limit_exceeded"}}"#,
+    r#"{"model":"m","created_at":"2026-08-07T06:08:11.017589Z","message":{"role":"assistant","content":"a","thinking":"h","tool_calls":[{"id":"c","function":{"index":0,"name":"f","arguments":{"x":1}}}]},"done":true,"done_reason":"stop","total_duration":1,"prompt_eval_count":3,"eval_count":-4}"#,
+    r#"{"id":"c","message":{"role":"assistant","content":[{"type":"thinking","thinking":"h"},{"type":"text","text":"a"}],"tool_plan":"p","tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":null}}],"citations":[{"start":0}]},"finish_reason":"TOOL_CALL","usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":1,"output_tokens":2,"image_tokens":18446744073709551615},"cached_tokens":3}}"#,
+    r#"{"type":"message-start","id":"c","delta":{"message":{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}"#,
+    r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"thinking","thinking":"h"}}}}"#,
+    r#"{"type":"tool-call-start","index":0,"delta":{"message":{"tool_plan":"p","tool_calls":{"id":"t","type":"function","function":{"name":"f","arguments":"{"}}}}}"#,
+    r#"{"type":"citation-start","index":0,"delta":{"message":{"citations":{"start":0,"end":1}}}}"#,
+    r#"{"type":"message-end","delta":{"finish_reason":"ERROR","usage":{"tokens":{"input_tokens":1}},"error":"e","error_type":"T"}}"#,
     "event: a\r\ndata: {\"x\":1}\r\n\r\n: comment\n\ndata: [DONE]\n\n",
 ];
 
@@ -116,8 +127,7 @@ fn documents(json: &str) {
     let (policy, drop) = (ParamPolicy::default(), dropping());
     for from in BOTH {
         let request = decode_request(from, json);
-        let answer = decode_response(from, json);
-        for to in BOTH {
+        for to in PROVIDERS {
             for (policy, model) in [(&policy, "claude-sonnet-4-5"), (&drop, "o3")] {
                 let mut out = Vec::new();
                 if let Ok(request) = &request
@@ -126,6 +136,19 @@ fn documents(json: &str) {
                     is_json(&out);
                 }
             }
+        }
+        if let Ok(mut request) = request {
+            let (encoding, mut out) = (Encoding::new("mistral-small-latest", &drop), Vec::new());
+            if to_mistral(&mut request, &encoding).is_ok()
+                && encode_request(Dialect::OpenAi, &request, &encoding, &mut out).is_ok()
+            {
+                is_json(&out);
+            }
+        }
+    }
+    for from in PROVIDERS {
+        let answer = decode_response(from, json);
+        for to in BOTH {
             let mut out = Vec::new();
             if let Ok(answer) = &answer {
                 encode_response(to, answer, 7, &mut out);
@@ -142,7 +165,7 @@ fn documents(json: &str) {
 
 /// Several broken events, one after another in one stream.
 fn stream(data: &[String]) {
-    for from in BOTH {
+    for from in PROVIDERS {
         for to in BOTH {
             let (mut decoder, mut encoder) = (StreamDecoder::new(from), StreamEncoder::new(to, 7, true));
             let mut out = Vec::new();

@@ -11,7 +11,7 @@ use crate::{Case, decode, encode, over, streams::is_stream};
 
 /// What an answer says, whoever says it.
 #[derive(Debug, Default, PartialEq)]
-struct Answer {
+pub(crate) struct Answer {
     text: String,
     thoughts: String,
     /// Name and arguments.
@@ -23,7 +23,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(choice: Option<&Choice<'_>>, usage: Option<&Spent<'_>>) -> Self {
+    pub(crate) fn of(choice: Option<&Choice<'_>>, usage: Option<&Spent<'_>>) -> Self {
         let mut answer = Self::default();
         for block in choice.into_iter().flat_map(|choice| &choice.content) {
             match &block.kind {
@@ -45,7 +45,7 @@ impl Answer {
         answer
     }
 
-    fn streamed(events: &[Event<'_>]) -> Self {
+    pub(crate) fn streamed(events: &[Event<'_>]) -> Self {
         let mut answer = Self::default();
         let mut calls: Vec<(u64, String, String)> = Vec::new();
         for event in events {
@@ -115,7 +115,7 @@ fn parsed(json: &str) -> Value {
     }
 }
 
-fn compare(left: &Answer, right: &Answer) -> Result<(), String> {
+pub(crate) fn compare(left: &Answer, right: &Answer) -> Result<(), String> {
     match left == right {
         true => Ok(()),
         false => Err(format!("\n  {left:?}\n  {right:?}")),
@@ -156,7 +156,7 @@ fn a_stream_crosses_to_the_other_dialect() {
 }
 
 /// Anthropic's clients rely on the order of events: one block at a time, numbered from 0, within one message.
-fn well_formed(data: &[String]) -> Result<(), String> {
+pub(crate) fn well_formed(data: &[String]) -> Result<(), String> {
     let (mut open, mut next) = (None, 0);
     for (position, data) in data.iter().enumerate() {
         let event: Value = serde_json::from_str(data).expect("is JSON");

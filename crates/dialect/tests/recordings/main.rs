@@ -8,6 +8,7 @@ mod cross;
 mod errors;
 mod leaves;
 mod normal;
+mod providers;
 mod requests;
 mod responses;
 mod splits;
@@ -74,7 +75,16 @@ impl Case {
 
 /// Runs `check` over the cases that it takes, prints how many passed by provider, and fails with all that did not.
 fn over(what: &str, takes: impl Fn(&Case) -> bool, check: impl Fn(&Case) -> Result<(), String>) {
-    let Some(cases) = Case::all() else { return };
+    run(what, Case::all(), takes, check);
+}
+
+fn run(
+    what: &str,
+    cases: Option<Vec<Case>>,
+    takes: impl Fn(&Case) -> bool,
+    check: impl Fn(&Case) -> Result<(), String>,
+) {
+    let Some(cases) = cases else { return };
     let (mut counts, mut failures) = (BTreeMap::<String, (usize, usize)>::new(), String::new());
     for case in cases.iter().filter(|case| takes(case)) {
         let (passed, failed) = counts.entry(case.recording.provider.clone()).or_default();

@@ -6,7 +6,7 @@ use ziggurat_dialect::sse::{Decoder, Frame};
 use crate::{data, decode, difference, frames, over, streams::is_stream};
 
 /// What the decoder says of a body that comes in these pieces.
-fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Vec<Frame> {
+pub(crate) fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Vec<Frame> {
     let (mut decoder, mut frames) = (Decoder::new(1 << 24), Vec::new());
     for piece in pieces {
         decoder.push(piece);

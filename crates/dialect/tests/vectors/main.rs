@@ -10,7 +10,9 @@
 mod bridge;
 mod error;
 mod request;
+mod request_converse;
 mod response;
+mod responses;
 mod stream;
 
 use std::{
@@ -120,7 +122,11 @@ fn is_suspect(row: &Value) -> bool {
 fn dialect(row: &Value) -> Option<Dialect> {
     match row["model"].as_str()?.split('/').next()? {
         "anthropic" => Some(Dialect::Anthropic),
+        "bedrock" => Some(Dialect::Converse),
+        "gemini" => Some(Dialect::Gemini),
         "openai" | "azure" | "groq" | "deepseek" | "xai" | "openrouter" | "mistral" => Some(Dialect::OpenAi),
+        "ollama_chat" => Some(Dialect::Ollama),
+        "cohere_chat" => Some(Dialect::Cohere),
         _ => None,
     }
 }

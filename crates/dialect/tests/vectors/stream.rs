@@ -1,10 +1,11 @@
 //! A provider's stream, as an OpenAI caller sees it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use ziggurat_core::Dialect;
 use ziggurat_dialect::{
-    Event, StreamDecoder, StreamEncoder,
+    Event, StreamDecoder, StreamEncoder, event_stream,
     sse::{Decoder, Frame},
 };
 
@@ -17,8 +18,17 @@ use crate::{
 fn a_stream_reaches_an_openai_caller_as_litellm_gives_it() {
     let Some(rows) = Rows::load("stream") else { return };
     rows.run(|rows, row| {
-        let stream = row["provider_stream"].as_str().expect("is text");
-        let mut chunks = translate(dialect(row).expect("has one"), stream);
+        let data = match row["provider_stream_base64"].as_str() {
+            Some(bytes) => messages(bytes),
+            None => {
+                let text = row["provider_stream"].as_str().expect("is text");
+                match dialect(row) {
+                    Some(Dialect::Ollama) => text.lines().map(str::to_owned).collect(),
+                    _ => events(text.as_bytes()),
+                }
+            }
+        };
+        let mut chunks = translate(dialect(row).expect("has one"), &data);
         let failed = chunks.last().is_some_and(|chunk| !chunk["error"].is_null());
         if failed {
             chunks.pop();
@@ -26,7 +36,7 @@ fn a_stream_reaches_an_openai_caller_as_litellm_gives_it() {
         let expected = [&row["expected_chunks"], &row["expected_chunks_before_error"]];
         let expected = expected.into_iter().find_map(Value::as_array).expect("has chunks");
         // What the provider did not state, LiteLLM estimates.
-        let counted = stream.contains("\"usage\"");
+        let counted = data.iter().any(|data| data.contains("\"usage"));
         let failure = !row["expected_error"].is_null();
         let expected = json!({ "failed": failure, "answer": assemble(expected, counted && !failure) });
         let ours = json!({ "failed": failed, "answer": assemble(&chunks, counted && !failed) });
@@ -35,17 +45,28 @@ fn a_stream_reaches_an_openai_caller_as_litellm_gives_it() {
 }
 
 /// The chunks that an OpenAI caller gets.
-fn translate(dialect: Dialect, stream: &str) -> Vec<Value> {
+fn translate(dialect: Dialect, data: &[String]) -> Vec<Value> {
     let (mut decoder, mut encoder) =
         (StreamDecoder::new(dialect), StreamEncoder::new(Dialect::OpenAi, 7, true));
     let mut out = Vec::new();
     let mut write = |event: Event<'_>| encoder.encode(&event, &mut out);
-    for data in events(stream.as_bytes()) {
-        decoder.decode(&data, &mut write).expect("reads");
+    for data in data {
+        decoder.decode(data, &mut write).expect("reads");
     }
     decoder.finish(&mut write);
     let chunks = events(&out).into_iter().filter(|data| data != "[DONE]");
     chunks.map(|data| serde_json::from_str(&data).expect("is JSON")).collect()
+}
+
+/// The data of the messages of AWS's event stream.
+fn messages(bytes: &str) -> Vec<String> {
+    let mut decoder = event_stream::Decoder::new(1 << 20);
+    decoder.push(STANDARD.decode(bytes).expect("is base64").into());
+    let data = |frame| match frame {
+        Ok(Frame::Event(event)) => String::from_utf8(event.data.to_vec()).expect("is UTF-8"),
+        other => panic!("{other:?} is no event"),
+    };
+    decoder.map(data).collect()
 }
 
 fn events(bytes: &[u8]) -> Vec<String> {

@@ -7,16 +7,16 @@ mod tools;
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
-pub(crate) use self::thinking::thinking_effort;
+pub(crate) use self::thinking::{Thinking, thinking_effort};
 use self::{
     conversation::{write_conversation, write_own_conversation},
-    thinking::Thinking,
     tools::write_tools,
 };
 use super::super::models::facts;
 use crate::{
     Encoding, Refused, Request, Role,
     encode::{Verdict, Verdicts, check_results},
+    gemini::{Standing, standing},
     write::{Object, object},
 };
 
@@ -122,7 +122,11 @@ fn write_params(
             "logit_bias" if json == "{}" => continue,
             "modalities" if json == r#"["text"]"# => continue,
             _ if json == "null" => continue,
-            name => !OPENAI_ONLY.contains(&name),
+            name => match standing(request.dialect, name) {
+                Standing::Restated => continue,
+                Standing::Own => false,
+                Standing::Common => !OPENAI_ONLY.contains(&name),
+            },
         };
         let passes = supported
             || (!(own && is_inner(name)) && verdicts.unsupported(name) == Verdict::Pass && !is_written(name));

@@ -273,7 +273,7 @@ pub(super) const IMAGE: &str = "image_url.";
 pub(super) const FILE: &str = "file.";
 
 /// Where a URL of an image's points: `None` when it is none that we know.
-fn media<'a>(url: &Text<'a>) -> Option<Source<'a>> {
+pub(crate) fn media<'a>(url: &Text<'a>) -> Option<Source<'a>> {
     let text = url.decode();
     if is_data_url(&text) {
         let head = &text[DATA.len()..text.find(',')?];

@@ -7,13 +7,15 @@ mod tools;
 
 use ziggurat_core::Dialect;
 
-pub(in crate::openai) use self::parts::{is_call, write_call, write_joined};
+pub(crate) use self::parts::write_url;
+pub(in crate::openai) use self::parts::{is_call, write_call, write_joined, write_part};
 pub use self::tools::shorten_tool_name;
 use super::decode::WireStreamOptions;
 use crate::{
     Encoding, Format, Reasoning, Refused, Request,
     anthropic::thinking_effort,
     encode::{Place, Verdict, Verdicts, check_results},
+    gemini::{Standing, plain_schema, standing},
     read::document,
     write::{Object, object},
 };
@@ -44,7 +46,7 @@ pub fn encode_request(
         });
         write_sampling(body, request, encoding.model);
         tools::write_tools(body, request, &mut verdicts);
-        write_format(body, request.format.as_ref(), &mut verdicts);
+        write_format(body, request.dialect, request.format.as_ref(), &mut verdicts);
         write_reasoning(body, request.reasoning.as_ref(), own);
         body.text_if("user", request.user.as_ref());
         if let Some(stream) = request.stream {
@@ -104,8 +106,10 @@ fn write_params(body: &mut Object<'_>, request: &Request<'_>, own: bool, verdict
                 continue;
             }
             _ if raw.get() == "null" => continue,
+            name if standing(request.dialect, name) == Standing::Restated => continue,
             name => {
-                ANTHROPIC_ONLY.contains(&name)
+                standing(request.dialect, name) == Standing::Own
+                    || ANTHROPIC_ONLY.contains(&name)
                     || WRITTEN.contains(&name)
                     || ["metadata.", "output_config."].iter().any(|prefix| name.starts_with(prefix))
             }
@@ -162,7 +166,12 @@ fn write_reasoning(body: &mut Object<'_>, reasoning: Option<&Reasoning<'_>>, own
     }
 }
 
-fn write_format(body: &mut Object<'_>, format: Option<&Format<'_>>, verdicts: &mut Verdicts<'_>) {
+fn write_format(
+    body: &mut Object<'_>,
+    dialect: Dialect,
+    format: Option<&Format<'_>>,
+    verdicts: &mut Verdicts<'_>,
+) {
     match format {
         None => {}
         Some(Format::Text) => body.object("response_format", |format| format.str("type", "text")),
@@ -175,7 +184,9 @@ fn write_format(body: &mut Object<'_>, format: Option<&Format<'_>>, verdicts: &m
                 format.object("json_schema", |json| {
                     json.text("name", name.as_ref().unwrap_or(&"structured_output".into()));
                     json.text_if("description", description.as_ref());
-                    json.raw_if("schema", *schema);
+                    if let Some(schema) = schema {
+                        json.json("schema", &plain_schema(dialect, schema));
+                    }
                     if let Some(strict) = strict {
                         json.bool("strict", *strict);
                     }

@@ -105,14 +105,26 @@ impl StreamDecoder {
             sink(if self.choices.is_empty() { Event::Error(truncated()) } else { Event::End });
             return Ok(());
         }
-        let chunk: WireChunk<'a> = document(data)?;
+        let mut chunk: WireChunk<'a> = document(data)?;
         if chunk.error.is_some() || (chunk.choices.is_none() && chunk.usage.is_none() && chunk.id.is_none()) {
             self.over = true;
             self.usage(chunk.usage, sink);
             sink(Event::Error(decode_error(None, data.as_bytes())));
             return Ok(());
         }
+        // Mistral's word for an answer that failed; nobody is to take it for a whole one.
+        let is_failed =
+            |choice: &WireChoice<'a>| choice.finish_reason.as_ref().is_some_and(|word| *word == *"error");
+        let failed = chunk.choices.iter().flatten().any(is_failed);
+        if failed {
+            chunk.choices.iter_mut().flatten().for_each(|choice| choice.finish_reason = None);
+        }
         self.chunk(chunk, sink);
+        if failed {
+            self.over = true;
+            let message = "the provider ended the answer with an error";
+            sink(Event::Error(Problem::new(Cause::Upstream, message)));
+        }
         Ok(())
     }
 

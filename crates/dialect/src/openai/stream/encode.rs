@@ -3,9 +3,9 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
-use super::super::{legacy, response::write_finish, usage::write_usage};
+use super::super::{legacy, request::write_part, response::write_finish, usage::write_usage};
 use crate::{
-    Delta, Event, Opening, Scope, Spent, sse,
+    Delta, Event, Opening, Scope, Spent, gemini, sse,
     write::{Object, join_lines, object},
 };
 
@@ -154,6 +154,15 @@ impl StreamEncoder {
             }
             Opening::Native { dialect: Dialect::OpenAi, raw } => {
                 self.choice(choice, out, |delta| delta.array("content", |list| list.json(raw.get())), |_| {})
+            }
+            // A model's image, where OpenRouter and LiteLLM have it.
+            Opening::Native { dialect: Dialect::Gemini, raw } => {
+                if let Some(image) = gemini::image(raw) {
+                    let write = |delta: &mut Object<'_>| {
+                        delta.array("images", |list| write_part(list, &image, false));
+                    };
+                    self.choice(choice, out, write, |_| {});
+                }
             }
             Opening::Text | Opening::Refusal | Opening::Thinking | Opening::Native { .. } => {}
         }

@@ -7,6 +7,7 @@ use super::super::super::models::{Facts, ThinkingForm};
 use crate::{
     Format, Refused, Request, Text, ToolChoice,
     encode::{Verdict, Verdicts},
+    gemini::plain_schema,
     read::{Count, document, stated, wire_object},
     write::Object,
 };
@@ -16,7 +17,7 @@ wire_object! {
 }
 
 /// The cap, the thinking that has to fit under it and the effort.
-pub(super) struct Thinking<'r, 'a> {
+pub(crate) struct Thinking<'r, 'a> {
     pub(super) max_tokens: Option<u64>,
     thinking: ThinkingOut<'r>,
     effort: Option<&'r Text<'a>>,
@@ -32,7 +33,7 @@ enum ThinkingOut<'r> {
 impl<'r, 'a> Thinking<'r, 'a> {
     /// Anthropic's models do not think where a tool is forced (its guide to extended thinking, tool choice): it is the thinking that loses,
     /// as the caller may rely on the call.
-    pub(super) fn of(
+    pub(crate) fn of(
         request: &'r Request<'a>,
         facts: &Facts,
         verdicts: &mut Verdicts<'_>,
@@ -51,7 +52,7 @@ impl<'r, 'a> Thinking<'r, 'a> {
     }
 
     /// Whether the model is told to think.
-    pub(super) fn is_sent(&self) -> bool {
+    pub(crate) fn is_sent(&self) -> bool {
         match &self.thinking {
             ThinkingOut::None => false,
             ThinkingOut::Raw(raw) => {
@@ -118,13 +119,19 @@ impl<'r, 'a> Thinking<'r, 'a> {
         Ok(out)
     }
 
-    /// Writes `thinking` and `output_config`; whether the latter is there.
-    pub(super) fn write(
-        &self,
-        body: &mut Object<'_>,
-        request: &Request<'_>,
-        verdicts: &mut Verdicts<'_>,
-    ) -> bool {
+    /// The cap that a budget brings along, for a target that asks for none else.
+    pub(crate) fn budget_cap(&self) -> Option<u64> {
+        self.max_tokens.filter(|_| matches!(self.thinking, ThinkingOut::Budget(_)))
+    }
+
+    /// How hard the model is to try, in Anthropic's words.
+    pub(crate) fn effort(&self, own: bool) -> Option<Text<'a>> {
+        let effort = self.effort?;
+        Some(if !own && *effort == *"minimal" { "low".into() } else { effort.clone() })
+    }
+
+    /// Writes `thinking`.
+    pub(crate) fn write_thinking(&self, body: &mut Object<'_>) {
         match &self.thinking {
             ThinkingOut::None => {}
             ThinkingOut::Raw(raw) => body.json("thinking", raw.get()),
@@ -137,6 +144,16 @@ impl<'r, 'a> Thinking<'r, 'a> {
                 thinking.str("display", "summarized");
             }),
         }
+    }
+
+    /// Writes `thinking` and `output_config`; whether the latter is there.
+    pub(super) fn write(
+        &self,
+        body: &mut Object<'_>,
+        request: &Request<'_>,
+        verdicts: &mut Verdicts<'_>,
+    ) -> bool {
+        self.write_thinking(body);
         let (schema, native) = match &request.format {
             Some(Format::JsonSchema { schema: Some(schema), .. }) => (Some(*schema), None),
             Some(Format::Native { dialect: Dialect::Anthropic, raw }) => (None, Some(*raw)),
@@ -155,16 +172,11 @@ impl<'r, 'a> Thinking<'r, 'a> {
             return false;
         }
         body.object("output_config", |config| {
-            if let Some(effort) = self.effort {
-                match !own && *effort == *"minimal" {
-                    true => config.str("effort", "low"),
-                    false => config.text("effort", effort),
-                }
-            }
+            config.text_if("effort", self.effort(own).as_ref());
             if let Some(schema) = schema {
                 config.object("format", |format| {
                     format.str("type", "json_schema");
-                    format.json("schema", schema.get());
+                    format.json("schema", &plain_schema(request.dialect, schema));
                 });
             }
             config.raw_if("format", native);

@@ -1,11 +1,11 @@
 //! The tools a model may call.
 
-use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
 use crate::{
     Request, Tool, ToolChoice,
     encode::Verdicts,
+    gemini::plain_schema,
     read::{document, wire_object},
     write::{Array, Object},
 };
@@ -21,7 +21,7 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
     if !request.tools.is_empty() {
         body.array("tools", |list| {
             for (index, tool) in request.tools.iter().enumerate() {
-                write_tool(list, tool, index, own, verdicts);
+                write_tool(list, tool, index, request.dialect, verdicts);
             }
         });
     }
@@ -59,7 +59,14 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
     });
 }
 
-fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, verdicts: &mut Verdicts<'_>) {
+fn write_tool(
+    list: &mut Array<'_>,
+    tool: &Tool<'_>,
+    index: usize,
+    dialect: Dialect,
+    verdicts: &mut Verdicts<'_>,
+) {
+    let own = dialect == Dialect::Anthropic;
     match tool {
         Tool::Function { name, description, schema, strict, cache, extra } => {
             let passes = |name: &str| own || is_tool_member(name);
@@ -72,7 +79,8 @@ fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, ve
                 out.text_if("description", description.as_ref());
                 match schema {
                     None if own => {}
-                    schema => out.json("input_schema", schema.map_or(NO_ARGUMENTS, RawValue::get)),
+                    None => out.json("input_schema", NO_ARGUMENTS),
+                    Some(schema) => out.json("input_schema", &plain_schema(dialect, schema)),
                 }
                 if let Some(strict) = strict.filter(|strict| own || *strict) {
                     out.bool("strict", strict);

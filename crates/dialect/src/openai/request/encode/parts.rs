@@ -60,7 +60,7 @@ pub(super) fn is_part(block: &Block<'_>) -> bool {
 }
 
 /// Writes a block that is a part; `own` is whether it came in OpenAI's words, with members of OpenAI's that the model does not know.
-pub(super) fn write_part(list: &mut Array<'_>, block: &Block<'_>, own: bool) {
+pub(in crate::openai) fn write_part(list: &mut Array<'_>, block: &Block<'_>, own: bool) {
     let none = Extra::new();
     let extra = if own { &block.extra } else { &none };
     if let BlockKind::Native { raw, .. } = &block.kind {
@@ -114,7 +114,7 @@ fn write_file(file: &mut Object<'_>, source: &Source<'_>) {
 }
 
 /// Writes a source as a URL, a data URL where the bytes are here.
-fn write_url(out: &mut Object<'_>, name: &str, source: &Source<'_>, default_type: &str) {
+pub(crate) fn write_url(out: &mut Object<'_>, name: &str, source: &Source<'_>, default_type: &str) {
     match source {
         Source::Base64 { media_type, data } => {
             let json = out.key(name);

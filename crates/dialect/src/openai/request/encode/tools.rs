@@ -7,6 +7,7 @@ use super::{super::decode::FUNCTION, parts::write_inner};
 use crate::{
     Request, Text, Tool, ToolChoice,
     encode::Verdicts,
+    gemini::plain_schema,
     names::short_hash,
     read::{document, wire_object},
     write::{Array, Object},
@@ -26,11 +27,10 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
         Tool::WebSearch { dialect, raw } => Some((index, *dialect, *raw)),
         _ => None,
     });
-    let own = request.dialect == Dialect::OpenAi;
     if request.tools.iter().any(|tool| !matches!(tool, Tool::WebSearch { .. })) {
         body.array("tools", |list| {
             for (index, tool) in request.tools.iter().enumerate() {
-                write_tool(list, tool, index, own, verdicts);
+                write_tool(list, tool, index, request.dialect, verdicts);
             }
         });
     }
@@ -76,7 +76,14 @@ fn write_search(body: &mut Object<'_>, raw: &RawValue, index: usize, verdicts: &
     });
 }
 
-fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, verdicts: &mut Verdicts<'_>) {
+fn write_tool(
+    list: &mut Array<'_>,
+    tool: &Tool<'_>,
+    index: usize,
+    dialect: Dialect,
+    verdicts: &mut Verdicts<'_>,
+) {
+    let own = dialect == Dialect::OpenAi;
     match tool {
         Tool::Function { name, description, schema, strict, cache, extra } => {
             for (member, _) in extra.iter().filter(|(_, raw)| !own && raw.get() != "null") {
@@ -87,7 +94,9 @@ fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, ve
                 tool.object("function", |function| {
                     function.text("name", &shorten_tool_name(name));
                     function.text_if("description", description.as_ref());
-                    function.raw_if("parameters", *schema);
+                    if let Some(schema) = schema {
+                        function.json("parameters", &plain_schema(dialect, schema));
+                    }
                     if let Some(strict) = strict {
                         function.bool("strict", *strict);
                     }

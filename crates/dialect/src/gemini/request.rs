@@ -1,0 +1,7 @@
+//! Requests of `generateContent`, read and written.
+
+mod decode;
+mod encode;
+
+pub(crate) use self::decode::{Standing, standing};
+pub use self::{decode::decode_request, encode::encode_request};

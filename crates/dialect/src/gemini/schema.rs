@@ -1,0 +1,236 @@
+//! JSON schemas, and the subset of OpenAPI's that Google's older models take.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, value::RawValue};
+use ziggurat_core::Dialect;
+
+/// Whether a schema means the same to Google's `parameters` as it stands: members of the subset alone, one type each.
+pub(super) fn fits(schema: &RawValue) -> bool {
+    serde_json::from_str(schema.get()).is_ok_and(|value: Value| fits_value(&value))
+}
+
+fn fits_value(schema: &Value) -> bool {
+    let Value::Object(members) = schema else { return false };
+    members.iter().all(|(name, value)| match (&**name, value) {
+        ("type", value) => value.is_string(),
+        ("properties", Value::Object(properties)) => {
+            !properties.is_empty() && properties.values().all(fits_value)
+        }
+        ("items", value) => fits_value(value),
+        ("anyOf", Value::Array(options)) => options.iter().all(fits_value),
+        ("enum", value) => is_words(value),
+        ("format", value) => value.as_str().is_some_and(is_format),
+        (name, _) => COPIED.contains(&name),
+    }) && members.get("type").is_none_or(|kind| kind != "null")
+}
+
+/// Members that mean the same in both, from the `Schema` of Google's API reference.
+const COPIED: &[&str] = &[
+    "title",
+    "description",
+    "nullable",
+    "required",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "pattern",
+    "propertyOrdering",
+];
+
+/// Enums are of strings.
+fn is_words(value: &Value) -> bool {
+    value.as_array().is_some_and(|words| words.iter().all(Value::is_string))
+}
+
+fn is_format(format: &str) -> bool {
+    matches!(format, "enum" | "date-time" | "int32" | "int64" | "float" | "double")
+}
+
+/// The schema in Google's subset, its references put in place; `None` where it refers to itself, is too deep or is none. What the subset has
+/// no word for is left out: the model is told less than the caller's schema says.
+pub(super) fn subset(schema: &RawValue) -> Option<Value> {
+    let root: Value = serde_json::from_str(schema.get()).ok()?;
+    let mut left = MOST_SCHEMAS;
+    convert(&root, &root, 0, &mut left)
+}
+
+/// How deep schemas stand in each other, and how many there are, when references are in place.
+const DEEPEST: usize = 32;
+const MOST_SCHEMAS: usize = 4_096;
+
+fn convert(schema: &Value, root: &Value, depth: usize, left: &mut usize) -> Option<Value> {
+    *left = left.checked_sub(1)?;
+    if depth > DEEPEST {
+        return None;
+    }
+    let Value::Object(members) = schema else { return Some(Value::Object(Map::new())) };
+    if let Some(Value::String(reference)) = members.get("$ref") {
+        let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))?;
+        return convert(target, root, depth + 1, left);
+    }
+    let mut out = Map::new();
+    for (name, value) in members {
+        match (&**name, value) {
+            ("type", Value::Array(types)) => any_type(types, &mut out),
+            ("type", kind) => drop(out.insert(name.clone(), kind.clone())),
+            ("properties", Value::Object(properties)) if !properties.is_empty() => {
+                let converted = properties
+                    .iter()
+                    .map(|(name, schema)| Some((name.clone(), convert(schema, root, depth + 1, left)?)));
+                out.insert(name.clone(), Value::Object(converted.collect::<Option<_>>()?));
+            }
+            ("items", items) => drop(out.insert(name.clone(), convert(items, root, depth + 1, left)?)),
+            ("anyOf" | "oneOf", Value::Array(options)) => {
+                any_of(options, root, depth, left, &mut out)?;
+            }
+            ("allOf", Value::Array(all)) => {
+                for schema in all {
+                    if let Value::Object(part) = convert(schema, root, depth + 1, left)? {
+                        out.extend(part);
+                    }
+                }
+            }
+            ("const", word @ Value::String(_)) => {
+                out.insert("type".into(), "string".into());
+                out.insert("enum".into(), Value::Array(vec![word.clone()]));
+            }
+            ("enum", words) if is_words(words) => drop(out.insert(name.clone(), words.clone())),
+            ("format", Value::String(format)) if is_format(format) => {
+                out.insert(name.clone(), value.clone());
+            }
+            (name, value) if COPIED.contains(&name) => drop(out.insert(name.into(), value.clone())),
+            _ => {}
+        }
+    }
+    Some(Value::Object(out))
+}
+
+/// Several types: `null` among them is `nullable`, of others the schema is any.
+fn any_type(types: &[Value], out: &mut Map<String, Value>) {
+    let others: Vec<_> = types.iter().filter(|kind| *kind != "null").collect();
+    if others.len() < types.len() {
+        out.insert("nullable".into(), true.into());
+    }
+    match &others[..] {
+        [one] => drop(out.insert("type".into(), (*one).clone())),
+        others => {
+            let options = others.iter().map(|kind| serde_json::json!({ "type": kind }));
+            out.insert("anyOf".into(), options.collect());
+        }
+    }
+}
+
+fn any_of(
+    options: &[Value],
+    root: &Value,
+    depth: usize,
+    left: &mut usize,
+    out: &mut Map<String, Value>,
+) -> Option<()> {
+    let is_null = |schema: &&Value| schema["type"] == "null";
+    let mut others = Vec::new();
+    for schema in options.iter().filter(|schema| !is_null(schema)) {
+        others.push(convert(schema, root, depth + 1, left)?);
+    }
+    if others.len() < options.len() {
+        out.insert("nullable".into(), true.into());
+    }
+    match (others.pop(), others.is_empty()) {
+        (Some(Value::Object(one)), true) => out.extend(one),
+        (Some(last), _) => {
+            others.push(last);
+            out.insert("anyOf".into(), others.into());
+        }
+        (None, _) => {}
+    }
+    Some(())
+}
+
+/// A schema of a caller of `dialect` as the others know it: Google's callers write types in capitals.
+pub(crate) fn plain_schema(dialect: Dialect, schema: &RawValue) -> Cow<'_, str> {
+    if dialect != Dialect::Gemini {
+        return Cow::Borrowed(schema.get());
+    }
+    match serde_json::from_str(schema.get()) {
+        Ok(mut value) => {
+            lower_types(&mut value);
+            Cow::Owned(Value::to_string(&value))
+        }
+        Err(_) => Cow::Borrowed(schema.get()),
+    }
+}
+
+fn lower_types(schema: &mut Value) {
+    let Value::Object(members) = schema else { return };
+    for (name, value) in members {
+        match (&**name, value) {
+            ("type", Value::String(kind)) => kind.make_ascii_lowercase(),
+            ("properties" | "$defs", Value::Object(schemas)) => schemas.values_mut().for_each(lower_types),
+            ("items" | "additionalProperties", schema) => lower_types(schema),
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
+                schemas.iter_mut().for_each(lower_types);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn raw(value: &Value) -> Box<RawValue> {
+        serde_json::value::to_raw_value(value).expect("is JSON")
+    }
+
+    #[test]
+    fn references_are_put_in_place_and_null_is_nullable() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false, "$defs": { "B": { "type": ["integer", "null"] } },
+            "properties": {
+                "a": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
+                "b": { "$ref": "#/$defs/B" },
+                "c": { "const": "x" },
+                "d": { "type": "string", "format": "uri", "enum": ["p"] },
+            },
+        });
+        assert!(!fits(&raw(&schema)));
+        let expected = json!({
+            "type": "object",
+            "properties": {
+                "a": { "type": "string", "nullable": true },
+                "b": { "type": "integer", "nullable": true },
+                "c": { "type": "string", "enum": ["x"] },
+                "d": { "type": "string", "enum": ["p"] },
+            },
+        });
+        assert_eq!(subset(&raw(&schema)), Some(expected.clone()));
+        assert!(fits(&raw(&expected)));
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let schema = json!({ "$defs": { "T": { "type": "array", "items": { "$ref": "#/$defs/T" } } }, "$ref": "#/$defs/T" });
+        assert_eq!(subset(&raw(&schema)), None);
+        let bomb = json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }, { "$ref": "#" }] });
+        assert_eq!(subset(&raw(&bomb)), None);
+    }
+
+    #[test]
+    fn types_in_capitals_become_small_and_names_stay() {
+        let schema =
+            json!({ "type": "OBJECT", "properties": { "type": { "type": "STRING", "enum": ["A"] } } });
+        let expected =
+            json!({ "type": "object", "properties": { "type": { "type": "string", "enum": ["A"] } } });
+        let raw = raw(&schema);
+        let plain: Value = serde_json::from_str(&plain_schema(Dialect::Gemini, &raw)).expect("is JSON");
+        assert_eq!(plain, expected);
+        assert_eq!(plain_schema(Dialect::OpenAi, &raw), raw.get());
+    }
+}

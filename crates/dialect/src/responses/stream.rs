@@ -1,0 +1,6 @@
+//! Streams of Responses, read and written.
+
+mod decode;
+mod encode;
+
+pub use self::{decode::StreamDecoder, encode::StreamEncoder};

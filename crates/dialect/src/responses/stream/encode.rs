@@ -1,0 +1,274 @@
+//! Writing a stream of Responses events.
+
+mod item;
+
+use serde_json::value::RawValue;
+use ziggurat_core::{Dialect, Usage};
+
+use self::item::{Item, ItemKind};
+use super::super::{
+    answer::{self, Head, write_echo},
+    citation::{ANNOTATIONS, of_chat},
+    response::logprobs,
+    status,
+    usage::write_usage,
+};
+use crate::{
+    Delta, Event, Finish, Opening, Scope, Spent, Text,
+    read::TIER,
+    write::{Object, join_lines, object},
+};
+
+/// Turns [`Event`]s into the bytes of a stream for a caller of Responses. Only the first answer has a place in it. Its last event repeats the
+/// whole answer: so much is held, once, and nothing beyond.
+#[derive(Debug)]
+pub struct StreamEncoder {
+    writer: Writer,
+    now: u64,
+    started: bool,
+    over: bool,
+    head: Head<'static>,
+    /// The items that are whole, with commas between them.
+    output: Vec<u8>,
+    items: usize,
+    item: Option<Box<Item>>,
+    /// Annotations whose text is not open.
+    annotations: Vec<Vec<u8>>,
+    usage: Option<Usage>,
+    /// As the provider stated it last, where its form is Responses'.
+    raw_usage: Option<String>,
+    tier: Option<String>,
+    finish: Option<Finish<'static>>,
+}
+
+/// Writes events, numbered as they come.
+#[derive(Debug, Default)]
+struct Writer {
+    next: u64,
+}
+
+// ===== impl Writer =====
+
+impl Writer {
+    fn event(&mut self, out: &mut Vec<u8>, kind: &str, members: impl FnOnce(&mut Object<'_>)) {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        let start = out.len();
+        object(out, |event| {
+            event.str("type", kind);
+            event.number("sequence_number", self.next);
+            members(event);
+        });
+        join_lines(out, start);
+        out.extend_from_slice(b"\n\n");
+        self.next += 1;
+    }
+}
+
+// ===== impl StreamEncoder =====
+
+impl StreamEncoder {
+    /// At the start of a stream; `now`, in seconds of the Unix epoch, stands in where the provider gives no time.
+    #[must_use]
+    pub fn new(now: u64) -> Self {
+        Self {
+            writer: Writer::default(),
+            now,
+            started: false,
+            over: false,
+            head: Head::new(None, None, now),
+            output: Vec::new(),
+            items: 0,
+            item: None,
+            annotations: Vec::new(),
+            usage: None,
+            raw_usage: None,
+            tier: None,
+            finish: None,
+        }
+    }
+
+    /// Appends the bytes of one event, none for what only another dialect has, and none behind the end.
+    pub fn encode(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Start { id, model, created } => {
+                let (id, model) = (id.clone().map(Text::into_owned), model.clone().map(Text::into_owned));
+                self.head = Head::new(id.as_ref(), model.as_ref(), created.unwrap_or(self.now));
+                self.start(out);
+            }
+            Event::Open { choice: 0, block, opening } => self.open(*block, opening, out),
+            Event::Delta { choice: 0, block, delta } => self.delta(*block, delta, out),
+            Event::Close { choice: 0, block } => self.close(*block, out),
+            Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
+            Event::Logprobs { choice: 0, raw } => {
+                let elements = logprobs(raw).and_then(|list| list.get().strip_prefix('[')?.strip_suffix(']'));
+                if let (Some(item), Some(elements)) = (&mut self.item, elements) {
+                    item.logprobs(elements.trim_ascii());
+                }
+            }
+            Event::Usage(spent) => self.count(spent),
+            Event::Extra { choice: None, scope: Scope::Answer, name, raw } if *name == *TIER => {
+                self.tier = answer::tier(raw.get()).map(str::to_owned);
+            }
+            // Of OpenAI's chat, whose annotations are the message's.
+            Event::Extra { choice: Some(0), scope: Scope::Delta, name, raw } if *name == *ANNOTATIONS => {
+                self.annotations.extend(of_chat(raw));
+            }
+            Event::Ping => out.extend_from_slice(b": ping\n\n"),
+            Event::Error(problem) => {
+                self.over = true;
+                out.extend_from_slice(&problem.to_event(Dialect::Responses));
+            }
+            Event::End => self.end(out),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        for kind in ["response.created", "response.in_progress"] {
+            let head = &self.head;
+            self.writer.event(out, kind, |event| {
+                event.object("response", |response| {
+                    head.write(response, &"in_progress".into(), None);
+                    response.array("output", |_| {});
+                    response.json("usage", "null");
+                    write_echo(response);
+                });
+            });
+        }
+    }
+
+    fn open(&mut self, block: u64, opening: &Opening<'_>, out: &mut Vec<u8>) {
+        self.start(out);
+        let kind = match opening {
+            Opening::Text | Opening::Refusal => {
+                let is_refusal = matches!(opening, Opening::Refusal);
+                if !self.item.as_ref().is_some_and(|item| matches!(item.kind, ItemKind::Message { .. })) {
+                    self.next_item(ItemKind::message(), "msg", block, out);
+                }
+                if let Some(item) = &mut self.item {
+                    item.open_part(block, is_refusal, &mut self.writer, out);
+                }
+                return;
+            }
+            Opening::Native { dialect: Dialect::Responses, raw } => return self.native(raw, out),
+            Opening::Native { .. } => return,
+            Opening::Thinking => ItemKind::reasoning(),
+            Opening::RedactedThinking { data } => ItemKind::redacted(data),
+            Opening::ToolCall { id, name } => {
+                ItemKind::call(id, name, self.items + usize::from(self.item.is_some()))
+            }
+        };
+        let prefix = if matches!(kind, ItemKind::Call { .. }) { "fc" } else { "rs" };
+        self.next_item(kind, prefix, block, out);
+    }
+
+    /// Begins an item; the one before it is whole.
+    fn next_item(&mut self, kind: ItemKind, prefix: &str, block: u64, out: &mut Vec<u8>) {
+        self.end_item("completed", out);
+        let item = Item::new(self.items, self.head.item_id(prefix, self.items), block, kind);
+        self.writer.event(out, "response.output_item.added", |event| {
+            event.number("output_index", item.index);
+            event.object("item", |out| item.write(out, "in_progress"));
+        });
+        self.item = Some(Box::new(item));
+    }
+
+    fn native(&mut self, raw: &RawValue, out: &mut Vec<u8>) {
+        self.end_item("completed", out);
+        for kind in ["response.output_item.added", "response.output_item.done"] {
+            self.writer.event(out, kind, |event| {
+                event.number("output_index", self.items as u64);
+                event.json("item", raw.get());
+            });
+        }
+        self.keep(|output| output.extend_from_slice(raw.get().as_bytes()));
+    }
+
+    fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        if let Some(item) = self.item.as_mut().filter(|item| item.block == block) {
+            item.delta(delta, &mut self.writer, out);
+        }
+    }
+
+    fn close(&mut self, block: u64, out: &mut Vec<u8>) {
+        if let Some(item) = self.item.as_mut().filter(|item| item.block == block) {
+            item.close(&mut self.annotations, &mut self.writer, out);
+        }
+    }
+
+    /// Ends the item that is open, when it is known what follows: the last one may be incomplete.
+    fn end_item(&mut self, status: &str, out: &mut Vec<u8>) {
+        let Some(mut item) = self.item.take() else { return };
+        item.close(&mut self.annotations, &mut self.writer, out);
+        self.writer.event(out, "response.output_item.done", |event| {
+            event.number("output_index", item.index);
+            event.object("item", |out| item.write(out, status));
+        });
+        self.keep(|output| object(output, |out| item.write(out, status)));
+    }
+
+    /// Keeps an item for the last event.
+    fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.items > 0 {
+            self.output.push(b',');
+        }
+        write(&mut self.output);
+        self.items += 1;
+    }
+
+    fn count(&mut self, spent: &Spent<'_>) {
+        match &mut self.usage {
+            Some(counts) => counts.update(&spent.counts),
+            None => self.usage = Some(spent.counts),
+        }
+        self.raw_usage = (spent.dialect == Dialect::Responses).then(|| spent.raw.get().to_owned());
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.start(out);
+        self.over = true;
+        let finish = self.finish.take();
+        let (word, incomplete) = status(finish.as_ref());
+        let kind = match &*word.decode() {
+            "incomplete" => "response.incomplete",
+            "failed" => "response.failed",
+            _ => "response.completed",
+        };
+        self.end_item(if word == *"incomplete" { "incomplete" } else { "completed" }, out);
+        self.writer.event(out, kind, |event| {
+            event.object("response", |response| {
+                self.head.write(response, &word, incomplete.as_ref());
+                let json = response.key("output");
+                json.push(b'[');
+                json.append(&mut self.output);
+                json.push(b']');
+                match (&self.raw_usage, &self.usage) {
+                    (Some(raw), _) => response.json("usage", raw),
+                    (None, Some(counts)) => response.object("usage", |usage| write_usage(usage, counts)),
+                    (None, None) => response.json("usage", "null"),
+                }
+                write_echo(response);
+                if let Some(tier) = &self.tier {
+                    response.json(TIER, tier);
+                }
+            });
+        });
+    }
+}
+
+fn own(finish: &Finish<'_>) -> Finish<'static> {
+    Finish {
+        reason: finish.reason,
+        native: finish.native.clone().into_owned(),
+        dialect: finish.dialect,
+        stop_sequence: None,
+    }
+}

@@ -1,0 +1,10 @@
+//! Bedrock's Converse, as callers of other dialects meet it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod answers;
+mod garbage;
+mod recordings;
+mod requests;
+mod streams;

@@ -1,0 +1,75 @@
+//! Where tokens come from.
+
+use std::{fmt, future::poll_fn, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use serde::Deserialize;
+use tower_service::Service;
+use ziggurat_core::{Asked, Away, Body, BoxError};
+
+/// Gives access tokens.
+pub trait TokenSource: Send + Sync + 'static {
+    /// A new token. May be given up when it takes too long.
+    ///
+    /// # Errors
+    /// [`Away`], which says why there is none, without a word of a secret.
+    fn fetch(&self) -> Asked<'_, Token>;
+}
+
+/// An access token, and how long it is good for. Its text is shown nowhere.
+#[derive(Clone)]
+pub struct Token {
+    pub(crate) text: String,
+    pub(crate) lasts: Duration,
+}
+
+/// What a token endpoint answers.
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    /// In seconds.
+    expires_in: u64,
+}
+
+// ===== impl Token =====
+
+impl Token {
+    /// A token that is good for `lasts` from now on.
+    #[must_use]
+    pub fn new(text: impl Into<String>, lasts: Duration) -> Self {
+        Self { text: text.into(), lasts }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("lasts", &self.lasts).finish_non_exhaustive()
+    }
+}
+
+/// Asks `client` for a token, and reads its answer. What is told of a failure is its status alone: the words may hold what was sent.
+pub(crate) async fn ask<S, ResBody>(mut client: S, request: Request<Body>) -> Result<Token, Away>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let answered = async {
+        poll_fn(|cx| client.poll_ready(cx)).await?;
+        client.call(request).await
+    };
+    let response = answered.await.map_err(|_| Away::new("there is no connection to it"))?;
+    let status = response.status();
+    if status != StatusCode::OK {
+        return Err(Away::new(format!("it answers with {}", status.as_u16())));
+    }
+    let body = Body::new(response.into_body()).collect_within(MOST_BYTES).await;
+    let body = body.map_err(|_| Away::new("its answer is too long, or broke off"))?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|_| Away::new("its answer holds no token"))?;
+    Ok(Token::new(answer.access_token, Duration::from_secs(answer.expires_in)))
+}
+
+/// Bytes of an answer.
+const MOST_BYTES: usize = 64 << 10;

@@ -86,6 +86,8 @@ impl Estimate {
             _ if !bounded => Uncapped::ReserveModelCap,
             Uncapped::Extend if reasons || !streamed => Uncapped::ReserveModelCap,
             // A cap that a target takes out again is none.
+            // Gemini's cap is none of the fields that are set here.
+            Uncapped::Clamp(_) if call.dialect() == Dialect::Gemini => Uncapped::ReserveModelCap,
             Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field())) => {
                 Uncapped::ReserveModelCap
             }

@@ -27,9 +27,7 @@ impl Estimate {
     /// Of the call's own words; `guess` stands for the output tokens of an answer that is not capped.
     pub(crate) fn of(call: &Call, counter: &dyn CountTokens, guess: u64) -> Self {
         let (reads, writes) = match call.operation() {
-            Operation::Chat | Operation::Messages | Operation::Responses | Operation::Completions => {
-                (true, true)
-            }
+            operation if operation.generates_text() => (true, true),
             // Counting is not billed.
             Operation::CountTokens => (false, false),
             _ => (true, false),

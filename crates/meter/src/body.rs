@@ -267,7 +267,10 @@ impl MeteredBody {
         }
         match self.reader.state {
             State::Running if self.reader.all_finished() => {
-                self.push(Bytes::from_static(sse::DONE));
+                // Gemini's streams have no terminator but their end.
+                if self.options.dialect != Dialect::Gemini {
+                    self.push(Bytes::from_static(sse::DONE));
+                }
                 self.reader.state = State::Done;
                 self.ending = Some(self.reader.whole());
             }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, fmt};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use ziggurat_core::{Dialect, Problem};
-use ziggurat_dialect::{decode_answer_error, decode_error, scrub};
+use ziggurat_dialect::{decode_answer_error, decode_error, decode_error_of, scrub};
 
 use crate::scan::scan;
 
@@ -62,6 +62,12 @@ impl Confidential {
         decode_error(status, self.redacted(body).as_deref().unwrap_or(body))
     }
 
+    /// Reads a provider's error as [`decode_error_of`] does, without what is confidential.
+    #[must_use]
+    pub fn decode_error_of(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Problem {
+        decode_error_of(status, headers, self.redacted(body).as_deref().unwrap_or(body))
+    }
+
     /// Reads the error that stands where an answer should, as [`decode_answer_error`] does, without what is confidential.
     #[must_use]
     pub fn decode_answer_error(&self, body: &[u8]) -> Option<Problem> {
@@ -71,7 +77,11 @@ impl Confidential {
     /// The problem that a stream's decoder read from `data`, without what is confidential.
     #[must_use]
     pub fn reread(&self, problem: Problem, data: &[u8]) -> Problem {
-        self.redacted(data).map_or(problem, |data| decode_error(None, &data))
+        let Some(data) = self.redacted(data) else { return problem };
+        let mut read = decode_error(None, &data);
+        // What it was is known by more than these words.
+        read.cause = problem.cause;
+        read
     }
 
     /// The problem that lines of a stream tell which are no event: some report an error as plain JSON in mid-stream.

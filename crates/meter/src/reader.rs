@@ -102,6 +102,8 @@ impl Reader {
         }
         match self.dialect {
             Dialect::Anthropic => self.anthropic(&facts),
+            Dialect::Responses => self.responses(&facts),
+            Dialect::Gemini => self.openai(&facts, false),
             _ => match self.openai(&facts, hide_usage) {
                 Verdict::Forward if facts.usage => {
                     let corrected = correct_usage(text);
@@ -117,7 +119,8 @@ impl Reader {
 
     /// Whether all that was asked for has ended, though the terminator is missing.
     pub(crate) fn all_finished(&self) -> bool {
-        self.dialect == Dialect::OpenAi && self.finished.len() as u64 >= self.choices
+        matches!(self.dialect, Dialect::OpenAi | Dialect::Gemini)
+            && self.finished.len() as u64 >= self.choices
     }
 
     /// How an answer ends that is whole.
@@ -155,6 +158,19 @@ impl Reader {
             Some("\"error\"") => self.state = State::Failed,
             None if facts.error || facts.complains() => self.state = State::Failed,
             Some("\"ping\"") => {}
+            _ => self.begun = true,
+        }
+        Verdict::Forward
+    }
+
+    fn responses(&mut self, facts: &Facts<'_>) -> Verdict {
+        match facts.kind {
+            Some("\"response.completed\"" | "\"response.incomplete\"") => {
+                self.begun = true;
+                return self.terminator();
+            }
+            Some("\"response.failed\"" | "\"error\"") => self.state = State::Failed,
+            None if facts.error || facts.complains() => self.state = State::Failed,
             _ => self.begun = true,
         }
         Verdict::Forward

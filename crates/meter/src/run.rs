@@ -146,7 +146,7 @@ pub fn read_answer(
 /// The call whose answer can be read; it is asked to come as it is.
 fn call_to_read(request: &mut Request<Body>) -> Option<Call> {
     let call = Call::of(request)?.clone();
-    if !matches!(call.operation(), Operation::Chat | Operation::Messages) {
+    if !call.operation().is_conversation() {
         return None;
     }
     // What is to be read must not come compressed.

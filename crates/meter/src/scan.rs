@@ -34,8 +34,10 @@ impl Facts<'_> {
 pub(crate) fn scan<'a>(text: &'a str, ended: &mut impl FnMut(u64)) -> Option<Facts<'a>> {
     let mut scanner = Scanner { text, at: 0 };
     let mut facts = Facts::default();
+    let mut blocked = false;
     scanner.object(|scanner, name| {
-        if name == "choices" && scanner.peek() == b'[' {
+        // `candidates` is Gemini's.
+        if matches!(name, "choices" | "candidates") && scanner.peek() == b'[' {
             facts.choices = Some(scanner.choices(ended)?);
             return Some(());
         }
@@ -47,10 +49,16 @@ pub(crate) fn scan<'a>(text: &'a str, ended: &mut impl FnMut(u64)) -> Option<Fac
             "message" | "detail" => facts.complaint |= there,
             "id" => facts.id = there,
             "usage" => facts.usage = there,
+            // Gemini's word for a prompt that it does not answer.
+            "promptFeedback" => blocked = value.contains("\"blockReason\""),
             _ => {}
         }
         Some(())
     })?;
+    if blocked && facts.choices.is_none() {
+        facts.choices = Some(1);
+        ended(0);
+    }
     (scanner.peek() == 0 && scanner.at == text.len()).then_some(facts)
 }
 
@@ -76,7 +84,7 @@ impl<'a> Scanner<'a> {
                 let value = scanner.value(MAX_DEPTH)?;
                 match name {
                     "index" => index = value.parse().unwrap_or(0),
-                    "finish_reason" => finish = value.starts_with('"') && value != "\"\"",
+                    "finish_reason" | "finishReason" => finish = value.starts_with('"') && value != "\"\"",
                     _ => {}
                 }
                 Some(())

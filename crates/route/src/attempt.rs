@@ -18,10 +18,10 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
-    Attempt, AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Operation, Outcome, Problem,
-    Rejection, Target, is_timeout,
+    Attempt, AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Problem, Rejection,
+    Target, is_timeout,
 };
-use ziggurat_dialect::{add_hints, decode_error};
+use ziggurat_dialect::{add_hints, decode_error, decode_error_of};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
@@ -224,7 +224,7 @@ impl Asked {
 
     /// Whether answers to this operation are read.
     fn is_read(&self) -> bool {
-        matches!(self.call.operation(), Operation::Chat | Operation::Messages)
+        self.call.operation().is_conversation()
     }
 
     /// Sends the request, and reads its answer where no layer inside does.
@@ -297,7 +297,7 @@ impl Asked {
         if !response.status().is_success() {
             let (parts, body) = response.into_parts();
             let bytes = body.collect_within(MAX_ERROR).await.unwrap_or_default();
-            let mut problem = decode_error(Some(parts.status), &bytes);
+            let mut problem = decode_error_of(parts.status, &parts.headers, &bytes);
             add_hints(&mut problem, &parts.headers, &bytes, self.config.clock.now());
             handle.failed(&problem);
             handle.end(Outcome::Failed);

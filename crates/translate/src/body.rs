@@ -11,7 +11,11 @@ use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Re
 use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, ToolNames, sse};
 use ziggurat_meter::{Confidential, broke_off, feed, not_an_event, too_long, truncated};
 
-use crate::{layer::Config, request::Expected};
+use crate::{
+    framing::{Fault, Frames},
+    layer::Config,
+    request::Expected,
+};
 
 /// A provider's stream in its caller's dialect: one event in, its events out, nothing buffered but an event that is not whole yet.
 ///
@@ -19,7 +23,7 @@ use crate::{layer::Config, request::Expected};
 pub struct TranslatedBody {
     /// Absent once it has ended.
     inner: Option<Body>,
-    frames: sse::Decoder,
+    frames: Frames,
     decoder: StreamDecoder,
     writer: Writer,
     confidential: Confidential,
@@ -34,6 +38,8 @@ pub struct TranslatedBody {
 struct Writer {
     encoder: StreamEncoder,
     caller: Dialect,
+    /// For answers that name none.
+    model: String,
     names: ToolNames,
     /// What has been translated and is to be given on.
     out: Vec<u8>,
@@ -57,6 +63,7 @@ struct Writer {
 impl TranslatedBody {
     pub(crate) fn new(
         inner: Body,
+        frames: Frames,
         expected: &Expected,
         config: &Config,
         handle: Option<AttemptHandle>,
@@ -64,11 +71,12 @@ impl TranslatedBody {
         let encoder = StreamEncoder::new(expected.caller, config.epoch_seconds(), expected.include_usage);
         Self {
             inner: Some(inner),
-            frames: sse::Decoder::new(config.max_event),
+            frames,
             decoder: StreamDecoder::new(expected.provider),
             writer: Writer {
                 encoder,
                 caller: expected.caller,
+                model: expected.model.clone(),
                 names: expected.names.clone(),
                 out: Vec::new(),
                 admitted: 0,
@@ -111,7 +119,8 @@ impl TranslatedBody {
                     self.idle += raw.len();
                     self.bare(&raw);
                 }
-                Err(_) => self.fail(too_long(self.max_event), Outcome::Failed),
+                Err(Fault::TooLong) => self.fail(too_long(self.max_event), Outcome::Failed),
+                Err(Fault::Corrupt) => self.fail(not_an_event(), Outcome::Failed),
             }
             if self.idle > self.max_event {
                 self.fail(too_long(self.max_event), Outcome::Failed);
@@ -275,6 +284,14 @@ impl Writer {
                 let name = self.names.restore(name).unwrap_or_else(|| name.clone());
                 let opening = Opening::ToolCall { id: id.clone(), name };
                 self.encoder.encode(&Event::Open { choice: *choice, block: *block, opening }, &mut self.out);
+            }
+            Event::Start { id, model: None, created } => {
+                let start = Event::Start {
+                    id: id.clone(),
+                    model: Some(self.model.clone().into()),
+                    created: *created,
+                };
+                self.encoder.encode(&start, &mut self.out);
             }
             // Members that only the provider's dialect has.
             Event::Extra { .. } => {}

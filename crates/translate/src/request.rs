@@ -3,17 +3,31 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use ziggurat_core::{
-    Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Problem, Rejection, Target,
+    Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
+    json::find_member,
 };
-use ziggurat_dialect::{Encoding, Malformed, Refused, ToolNames, decode_request, encode_request};
+use ziggurat_dialect::{
+    Encoding, Malformed, Refused, ToolNames, decode_request, encode_request, openai::to_mistral,
+};
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
+
+use crate::quirks;
 
 /// A request ready to be sent, and what its answer has to become.
 pub(crate) struct Outgoing {
     pub(crate) request: Request<Body>,
     pub(crate) expected: Expected,
+}
+
+/// How a target is asked for what a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'t> {
+    /// In which dialect.
+    dialect: Dialect,
+    /// At which URL.
+    uri: &'t Uri,
 }
 
 /// What an answer has to become.
@@ -23,6 +37,9 @@ pub(crate) struct Expected {
     pub(crate) caller: Dialect,
     /// The provider's.
     pub(crate) provider: Dialect,
+    pub(crate) operation: Operation,
+    /// The model's name at the provider, for answers that name none.
+    pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) choices: u64,
     /// Whether an OpenAI caller asked for usage at the end of its stream.
@@ -34,6 +51,19 @@ pub(crate) struct Expected {
     pub(crate) confidential: Confidential,
 }
 
+// ===== impl Way =====
+
+impl<'t> Way<'t> {
+    /// `None` where the target does not do what the call asks for.
+    pub(crate) fn of(call: &Call, target: &'t Target) -> Option<Self> {
+        if let Some(uri) = target.uri_of(call.operation()) {
+            return Some(Self { dialect: call.dialect(), uri });
+        }
+        let uri = if call.stream() { target.stream_uri() } else { target.uri() };
+        call.operation().is_conversation().then_some(Self { dialect: target.dialect(), uri })
+    }
+}
+
 // ===== impl Outgoing =====
 
 impl Outgoing {
@@ -41,6 +71,7 @@ impl Outgoing {
         request: Request<Body>,
         call: &Call,
         target: &Target,
+        way: Way<'_>,
         wants_usage: bool,
     ) -> Result<Self, Rejection> {
         // What an outer layer of ours asked for is for us, not for the caller.
@@ -48,28 +79,39 @@ impl Outgoing {
         let asked = asks_for_usage(call) && !hidden;
         let mut expected = Expected {
             caller: call.dialect(),
-            provider: target.dialect(),
+            provider: way.dialect,
+            operation: call.operation(),
+            model: if call.dialect() == way.dialect { String::new() } else { target.model().to_owned() },
             stream: call.stream(),
             choices: call.n(),
             include_usage: asked,
             hide_usage: false,
             names: ToolNames::default(),
             confidential: Confidential::default()
-                .host(target.uri().host().unwrap_or_default())
+                .host(way.uri.host().unwrap_or_default())
                 .model(target.model(), call.model().unwrap_or_default()),
         };
         let (parts, body) = request.into_parts();
-        let body = match expected.caller == expected.provider {
+        let is_mistrals = target.provider_quirks().mistral && expected.operation == Operation::Chat;
+        let body = match expected.caller == expected.provider && !is_mistrals {
             true => {
-                let wanted = wants_usage && expected.stream && expected.provider == Dialect::OpenAi;
+                let asks = wants_usage && !target.provider_quirks().no_stream_options;
+                let wanted = asks && expected.stream && expected.operation == Operation::Chat;
                 expected.hide_usage = hidden || (wanted && !asked);
                 splice(call, target, expected.hide_usage && !hidden)
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            false => translate(call, target, &mut expected.names)?,
+            false => translate(call, target, way.dialect, &mut expected.names)?,
         };
-        let mut parts = head(parts, call, target);
+        let body = match way.dialect {
+            Dialect::OpenAi => quirks::fit(body, target)?,
+            _ => body,
+        };
+        // Bodies of other dialects name the model nowhere, or always.
+        let cuts = target.has_model_in_url() && way.dialect == Dialect::Anthropic;
+        let body = finished(body, target, cuts);
+        let mut parts = head(parts, call, target, way);
         let before = parts.headers.clone();
         target.credentials().apply(&mut parts, &body).await.map_err(|error| {
             // What a source of credentials says of its failure is the operator's.
@@ -95,42 +137,77 @@ fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
     let mut edit = call.edit();
     // The body's own: where the path names a model too, that one goes no further.
     let own = call.field(Field::Model).and_then(|json| serde_json::from_str::<Cow<'_, str>>(json).ok());
-    if own.as_deref() != Some(target.model()) {
-        edit = edit.set_string(Field::Model, target.model());
+    match target.has_model_in_url() {
+        true if own.is_some() => edit = edit.remove(&["model"]),
+        false if own.as_deref() != Some(target.model()) => {
+            edit = edit.set_string(Field::Model, target.model());
+        }
+        _ => {}
     }
     // Ahead of what the target always changes, which has the last word.
     if inject_usage {
         edit = edit.set(Field::StreamOptions, options_with_usage(call));
     }
-    let edit = standing(edit, target);
+    let edit = standing(edit, call, target);
     (!edit.is_empty()).then(|| edit.finish())
 }
 
+/// What a target wants of every body, whatever was asked.
+fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
+    if !cuts_model && target.additions().is_empty() {
+        return body;
+    }
+    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    let mut text = text.trim().to_owned();
+    if cuts_model {
+        while let Some(cut) = find_member(&text, &["model"]) {
+            text.replace_range(cut, "");
+        }
+    }
+    for (name, json) in target.additions() {
+        if find_member(&text, &[name]).is_none() && text.starts_with('{') {
+            let separator = if text[1..].trim_start().starts_with('}') { "" } else { "," };
+            text.insert_str(1, &format!("{}:{json}{separator}", serde_json::Value::from(name.as_str())));
+        }
+    }
+    text.into()
+}
+
 /// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
-fn standing<'a>(edit: Edit<'a>, target: &Target) -> Edit<'a> {
-    let edit = target.default_params().iter().fold(edit, |edit, (name, json)| edit.add_missing(name, json));
+fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
+    let defaults =
+        target.default_params().iter().filter(|(name, _)| !quirks::is_given_otherwise(call, target, name));
+    let edit = defaults.fold(edit, |edit, (name, json)| edit.add_missing(name, json));
     let dropped = target.params().additional_drop_params.iter();
     dropped.fold(edit, |edit, path| edit.remove(&path.split('.').collect::<Vec<_>>()))
 }
 
 /// Another dialect: the conversation is read and written anew.
-fn translate(call: &Call, target: &Target, names: &mut ToolNames) -> Result<Bytes, Rejection> {
-    let edit = standing(call.edit(), target);
+fn translate(
+    call: &Call,
+    target: &Target,
+    dialect: Dialect,
+    names: &mut ToolNames,
+) -> Result<Bytes, Rejection> {
+    let edit = standing(call.edit(), call, target);
     let edited = (!edit.is_empty()).then(|| edit.finish());
     let text = match &edited {
         Some(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
         None => call.text(),
     };
     let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
-    request.stream = request.stream.filter(|stream| *stream);
-    // Anthropic's callers are always told what was used.
-    request.include_usage = (target.dialect() == Dialect::OpenAi && call.stream()).then_some(true);
-    if target.dialect() == Dialect::OpenAi {
+    request.stream = call.stream().then_some(true);
+    // Callers of other dialects are always told what was used.
+    request.include_usage = (dialect == Dialect::OpenAi && call.stream()).then_some(true);
+    if dialect != Dialect::Anthropic && dialect != call.dialect() {
         *names = ToolNames::of(&request);
     }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
     let encoding = Encoding::new(target.model(), target.params());
-    encode_request(target.dialect(), &request, &encoding, &mut out).map_err(refuse)?;
+    if dialect == Dialect::OpenAi && target.provider_quirks().mistral {
+        to_mistral(&mut request, &encoding).map_err(refuse)?;
+    }
+    encode_request(dialect, &request, &encoding, &mut out).map_err(refuse)?;
     Ok(out.into())
 }
 
@@ -139,7 +216,7 @@ fn malformed(error: Malformed) -> Rejection {
     if error.path.is_empty() { problem.into() } else { problem.param(error.path).into() }
 }
 
-fn refuse(refused: Refused) -> Rejection {
+pub(crate) fn refuse(refused: Refused) -> Rejection {
     match refused {
         Refused::Unsupported(names) => {
             let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -158,19 +235,25 @@ fn refuse(refused: Refused) -> Rejection {
 }
 
 /// The head of the request: nothing of the caller's goes out but what is named here.
-fn head(caller: Parts, call: &Call, target: &Target) -> Parts {
+fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = Method::POST;
-    parts.uri = target.uri().clone();
+    parts.uri = way.uri.clone();
     parts.extensions = caller.extensions;
-    let accept = if call.stream() { "text/event-stream" } else { "application/json" };
+    let accept = match (way.dialect, call.stream()) {
+        _ if call.operation() == Operation::Speech => "*/*",
+        (_, false) => "application/json",
+        (Dialect::Converse, true) => "application/vnd.amazon.eventstream",
+        (Dialect::Ollama, true) => "application/x-ndjson",
+        (_, true) => "text/event-stream",
+    };
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     parts.headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     parts.headers.insert(
         header::USER_AGENT,
         HeaderValue::from_static(concat!("ziggurat/", env!("CARGO_PKG_VERSION"))),
     );
-    if target.dialect() == Dialect::Anthropic {
+    if way.dialect == Dialect::Anthropic {
         anthropic_headers(&caller.headers, call.dialect(), &mut parts.headers);
     }
     for (name, value) in target.headers() {

@@ -6,7 +6,7 @@ use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejec
 use ziggurat_dialect::{add_hints, decode_response, encode_response, openai::correct_usage};
 use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
-use crate::{body::TranslatedBody, layer::Config, request::Expected};
+use crate::{body::TranslatedBody, framing::Frames, layer::Config, passed::pass, request::Expected};
 
 /// Translates an answer, whatever it is.
 pub(crate) async fn translate(
@@ -41,6 +41,10 @@ pub(crate) async fn translate(
             "the provider answered in a content-encoding that was not asked for",
         )
         .into()),
+        // A stream of text that is no chat is one in the form of chats.
+        (true, stream) if !expected.operation.is_conversation() && !stream => {
+            pass(&parts, body, &expected, &mut handle, config).await
+        }
         (true, true) => stream(&parts, body, &expected, &mut handle, config).await,
         (true, false) => whole(&parts, body, &expected, &mut handle, config).await,
     };
@@ -73,7 +77,7 @@ async fn failure(
     config: &Config,
 ) -> Response<Body> {
     let bytes = body.collect_within(MAX_ERROR.min(config.max_response)).await.unwrap_or_default();
-    let mut problem = expected.confidential.decode_error(Some(parts.status), &bytes);
+    let mut problem = expected.confidential.decode_error_of(parts.status, &parts.headers, &bytes);
     add_hints(&mut problem, &parts.headers, &bytes, (config.now)());
     let is_transient = problem.cause.is_transient();
     end(handle, Outcome::Failed, Some(&problem));
@@ -145,6 +149,7 @@ async fn whole(
     }
     let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
+    response.model.get_or_insert_with(|| expected.model.clone().into());
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
     Ok(respond(parts, Body::from(out), "application/json", expected))
@@ -156,18 +161,22 @@ fn check_shape(bytes: &[u8], expected: &Expected) -> Result<(), Problem> {
     struct Shape {
         choices: Option<Vec<serde::de::IgnoredAny>>,
         content: Option<Vec<serde::de::IgnoredAny>>,
+        output: Option<Vec<serde::de::IgnoredAny>>,
+        candidates: Option<Vec<serde::de::IgnoredAny>>,
     }
     let shape: Shape =
         serde_json::from_slice(bytes).map_err(|_| undecodable(bytes, &expected.confidential))?;
     let holds = match expected.provider {
         Dialect::Anthropic => shape.content.is_some(),
+        Dialect::Responses => shape.output.is_some(),
+        Dialect::Gemini => shape.candidates.is_some(),
         _ => shape.choices.is_some(),
     };
     if holds { Ok(()) } else { Err(undecodable(bytes, &expected.confidential)) }
 }
 
 /// The problem of a success that is none: an error in a 200, HTML, something else.
-fn undecodable(bytes: &[u8], confidential: &Confidential) -> Problem {
+pub(crate) fn undecodable(bytes: &[u8], confidential: &Confidential) -> Problem {
     confidential.decode_answer_error(bytes).unwrap_or_else(|| {
         let what = match bytes.trim_ascii_start().first() {
             None => "nothing",
@@ -188,9 +197,20 @@ async fn stream(
     handle: &mut Option<AttemptHandle>,
     config: &Config,
 ) -> Result<Response<Body>, Broken> {
+    if !Frames::are_events(expected.provider) {
+        let frames = Frames::new(expected.provider, config.max_event);
+        let body = TranslatedBody::new(body, frames, expected, config, handle.take());
+        return Ok(respond(parts, Body::new(body), "text/event-stream", expected));
+    }
     // By its first byte, not by its label: recordings have streams that are labelled JSON, and errors that are labelled streams.
     let body = match peek(body).await? {
         Peeked::Events(body) => body,
+        // Gemini's streams come as one array, too.
+        Peeked::Other(body) if expected.provider == Dialect::Gemini && expected.caller != Dialect::Gemini => {
+            let body =
+                TranslatedBody::new(body, Frames::array(config.max_event), expected, config, handle.take());
+            return Ok(respond(parts, Body::new(body), "text/event-stream", expected));
+        }
         Peeked::Neither(body) | Peeked::Other(body) => {
             let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
             return Err(Broken::from(match check_shape(&bytes, expected) {
@@ -210,7 +230,10 @@ async fn stream(
             let confidential = expected.confidential.clone();
             Body::new(MeteredBody::new(body, options, handle.take()).withholds(confidential))
         }
-        false => Body::new(TranslatedBody::new(body, expected, config, handle.take())),
+        false => {
+            let frames = Frames::new(expected.provider, config.max_event);
+            Body::new(TranslatedBody::new(body, frames, expected, config, handle.take()))
+        }
     };
     Ok(respond(parts, body, "text/event-stream", expected))
 }
@@ -237,7 +260,7 @@ fn respond(parts: &Parts, body: Body, kind: &'static str, expected: &Expected) -
 }
 
 /// Hands on what speaks of this answer, and nothing that speaks of the operator's account: its limits are not the caller's.
-fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, expected: &Expected) {
+pub(crate) fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, expected: &Expected) {
     const HINTS: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
     const SAME: &[&str] = &["request-id", "x-request-id", "openai-processing-ms", "openai-version"];
     let same = expected.caller == expected.provider;

@@ -18,7 +18,11 @@ use ziggurat_core::{
 };
 use ziggurat_meter::feed_error;
 
-use crate::{layer::Config, request::Outgoing, response};
+use crate::{
+    layer::Config,
+    request::{Outgoing, Way},
+    response,
+};
 
 /// The service of [`TranslateLayer`](crate::TranslateLayer).
 #[derive(Clone)]
@@ -87,17 +91,13 @@ where
         Ok(read) => read,
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
-    if !matches!(call.operation(), Operation::Chat | Operation::Messages) {
-        let refusal = Rejection::new(
-            Cause::NotFound,
-            "this operation cannot be translated: only chat and messages can",
-        );
-        return Ok(refusal.into_response(dialect));
-    }
+    let Some(way) = Way::of(&call, &target) else {
+        return Ok(unserved(call.operation()).into_response(dialect));
+    };
     let meter = request.extensions().get::<Meter>().cloned();
     let open = request.extensions().get::<OpenAttempt>().cloned();
     let wants_usage = meter.as_ref().is_some_and(Meter::has_subscribers);
-    let (request, expected) = match Outgoing::new(request, &call, &target, wants_usage).await {
+    let (request, expected) = match Outgoing::new(request, &call, &target, way, wants_usage).await {
         Ok(outgoing) => (outgoing.request, outgoing.expected),
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
@@ -133,4 +133,10 @@ where
         response.extensions_mut().insert(Served::by(target, 1));
     }
     Ok(response)
+}
+
+/// A target does not do what was asked for.
+fn unserved(operation: Operation) -> Rejection {
+    let message = format!("the model's provider cannot be asked for {}", operation.noun());
+    Rejection::new(Cause::NotFound, message)
 }

@@ -1,0 +1,196 @@
+//! Providers whose requests differ from those of their dialect.
+
+mod support;
+
+use std::sync::Arc;
+
+use serde_json::json;
+use ziggurat_core::{ParamPolicy, Quirks, Target};
+
+use crate::support::*;
+
+const CAP: (&str, &str) = ("max_completion_tokens", "max_tokens");
+
+fn differing(renames: &[(&str, &str)], refuses: &[&str]) -> Target {
+    let mut quirks = Quirks::default();
+    quirks.renames = renames.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+    quirks.refuses = refuses.iter().map(|name| (*name).to_owned()).collect();
+    target(OPENAI).quirks(quirks)
+}
+
+fn policy(drop_params: bool, allowed: &[&str], dropped: &[&str]) -> ParamPolicy {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut policy = ParamPolicy::default();
+    policy.drop_params = drop_params;
+    policy.allowed_openai_params = owned(allowed);
+    policy.additional_drop_params = owned(dropped);
+    policy
+}
+
+fn chat(members: &str) -> String {
+    format!(
+        "{{ \"model\" : \"gpt\",{members}\"messages\" : [ {{\"role\":\"user\",\"content\":\"seed, \\u00e9 max_tokens\"}} ] }}"
+    )
+}
+
+async fn ask(target: Target, members: &str) -> Exchange {
+    exchange(target, post(OPENAI, chat(members)), support::json(answer(OPENAI))).await
+}
+
+async fn sent(target: Target, members: &str) -> String {
+    ask(target, members).await.sent().body.clone()
+}
+
+#[tokio::test]
+async fn a_renamed_parameter_changes_its_name_and_nothing_else() {
+    let cases = [
+        ("\n\"max_completion_tokens\" : 9 ,", "\n\"max_tokens\" : 9 ,"),
+        (
+            r#" "x":{"max_completion_tokens":1}, "max_completion_tokens":2,"#,
+            r#" "x":{"max_completion_tokens":1}, "max_tokens":2,"#,
+        ),
+        (r#""max_completion\u005ftokens":2,"#, r#""max_tokens":2,"#),
+        (r#""max_completion_tokens":null,"#, r#""max_tokens":null,"#),
+        (r#""max_tokens":3,"seed":1,"#, r#""max_tokens":3,"seed":1,"#),
+        (r#""seed":1,"max_completion_tokensx":3,"#, r#""seed":1,"max_completion_tokensx":3,"#),
+    ];
+    for (members, expected) in cases {
+        assert_eq!(sent(differing(&[CAP], &[]), members).await, chat(expected), "{members}");
+    }
+}
+
+#[tokio::test]
+async fn several_renames_go_to_their_own_places() {
+    let target = differing(&[CAP, ("seed", "random_seed"), ("user", "\"u\"")], &[]);
+    let members = r#""user":"a","seed":1,"max_completion_tokens":2,"#;
+    assert_eq!(sent(target, members).await, chat(r#""\"u\"":"a","random_seed":1,"max_tokens":2,"#));
+    // What the gateway does not know may stand twice.
+    let twice = differing(&[("x", "longer")], &[]);
+    assert_eq!(sent(twice, r#""x":1,"x":2,"#).await, chat(r#""longer":1,"longer":2,"#));
+}
+
+#[tokio::test]
+async fn both_names_of_one_parameter_must_not_contradict_each_other() {
+    let refused = ask(differing(&[CAP], &[]), r#""max_tokens":3,"max_completion_tokens":4,"#).await;
+    assert!(refused.sent.is_none());
+    let error = &refused.json()["error"];
+    assert_eq!((refused.status.as_u16(), &error["param"]), (400, &json!("max_completion_tokens")));
+    assert_eq!(
+        error["message"],
+        "`max_completion_tokens` and `max_tokens` are one parameter to this provider: give one of them"
+    );
+    let cases = [
+        (r#""max_tokens":3,"max_completion_tokens":3,"#, r#""max_tokens":3,"#),
+        (r#""max_tokens":3,"max_completion_tokens":null,"#, r#""max_tokens":3,"#),
+        (r#""max_tokens":null,"max_completion_tokens":3,"#, r#""max_tokens":3,"#),
+    ];
+    for (members, expected) in cases {
+        assert_eq!(sent(differing(&[CAP], &[]), members).await, chat(expected), "{members}");
+    }
+}
+
+#[tokio::test]
+async fn a_default_does_not_stand_beside_the_callers_other_name() {
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let target = || differing(&[CAP], &[]).defaults([(name.to_owned(), "100".to_owned())]);
+        for given in ["max_tokens", "max_completion_tokens"] {
+            let body = sent(target(), &format!("\"{given}\":7,")).await;
+            assert_eq!(body, chat(r#""max_tokens":7,"#), "{name} {given}");
+        }
+        let body = sent(target(), "").await;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["max_tokens"], 100, "{body}");
+        assert!(!body.contains("max_completion_tokens"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_refused_is_named_in_a_400() {
+    let exchange = ask(
+        differing(&[CAP], &["logprobs", "top_logprobs", "seed"]),
+        r#""top_logprobs":2,"logprobs":true,"max_completion_tokens":1,"#,
+    )
+    .await;
+    assert!(exchange.sent.is_none());
+    let error = &exchange.json()["error"];
+    assert_eq!(
+        (exchange.status.as_u16(), &error["param"], &error["code"]),
+        (400, &json!("logprobs"), &json!("unsupported_parameter"))
+    );
+    assert_eq!(
+        error["message"],
+        "this model does not support `logprobs`, `top_logprobs`; set `drop_params` to leave out what can be left out, or name it in `allowed_openai_params` to pass it on"
+    );
+}
+
+#[tokio::test]
+async fn drop_params_leaves_it_out_and_allowed_openai_params_passes_it_on() {
+    let target = |policy| differing(&[CAP], &["logprobs", "seed"]).policy(policy);
+    let members = r#" "seed":7 , "logprobs":true,"max_completion_tokens":1, "x" : [ ],"#;
+    let dropped = sent(target(policy(true, &[], &[])), members).await;
+    assert_eq!(dropped, chat(r#""max_tokens":1, "x" : [ ],"#));
+    let passed = sent(target(policy(true, &["seed"], &[])), members).await;
+    assert_eq!(passed, chat(r#" "seed":7,"max_tokens":1, "x" : [ ],"#));
+    let passed = sent(target(policy(false, &["seed", "logprobs"], &[])), members).await;
+    assert_eq!(passed, chat(&members.replace("max_completion_tokens", "max_tokens")));
+    // What goes in any case is not asked for.
+    let gone = sent(target(policy(false, &[], &["seed", "logprobs"])), members).await;
+    assert!(!gone.contains("\"seed\"") && !gone.contains("logprobs"), "{gone}");
+    // What is null asks for nothing; what stands within others is theirs.
+    let untouched = r#""metadata":{"seed":1},"#;
+    assert_eq!(
+        sent(target(policy(false, &[], &[])), &format!(r#""seed":null,{untouched}"#)).await,
+        chat(untouched)
+    );
+}
+
+#[tokio::test]
+async fn the_translated_body_is_fitted_too() {
+    let from_anthropic = async |target: Target, members: &str| {
+        let body = format!(
+            r#"{{"model":"alias","max_tokens":9,{members}"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
+        exchange(target, post(ANTHROPIC, body), support::json(answer(OPENAI))).await
+    };
+    let target = || differing(&[("max_tokens", "cap"), ("stop", "ends")], &["user", "seed"]);
+    let sent = from_anthropic(target(), r#""stop_sequences":["x"],"#).await.sent().json();
+    assert_eq!((&sent["cap"], &sent["ends"]), (&json!(9), &json!(["x"])));
+    assert_eq!((sent.get("max_tokens"), sent.get("stop")), (None, None));
+
+    let members = r#""metadata":{"user_id":"u"},"#;
+    let refused = from_anthropic(target(), members).await;
+    assert!(refused.sent.is_none());
+    assert_eq!((refused.status.as_u16(), &refused.json()["type"]), (400, &json!("error")));
+    assert!(refused.json()["error"]["message"].to_string().contains("does not support `user`"));
+    let sent = from_anthropic(target().policy(policy(true, &[], &[])), members).await.sent().json();
+    assert_eq!((sent.get("user"), &sent["cap"]), (None, &json!(9)));
+    let sent = from_anthropic(target().policy(policy(true, &["user"], &[])), members).await.sent().json();
+    assert_eq!((&sent["user"], &sent["cap"]), (&json!("u"), &json!(9)));
+}
+
+#[tokio::test]
+async fn usage_is_not_asked_for_where_it_comes_unasked() {
+    let mut quirks = Quirks::default();
+    quirks.no_stream_options = true;
+    let target = || target(OPENAI).quirks(quirks.clone());
+    for (caller, members) in
+        [(OPENAI, ""), (OPENAI, r#""stream_options":{"include_usage":true},"#), (ANTHROPIC, "")]
+    {
+        let hello = hello(caller, true).replacen('{', &format!("{{{members}"), 1);
+        let mut request = post(caller, hello.clone());
+        let recorder: Arc<Recorder> = Default::default();
+        let end = recorder.join(&mut request);
+        let exchange = exchange(target(), request, events([Step::data(stream(OPENAI))])).await;
+        drop(end);
+        let sent = &exchange.sent().body;
+        assert!(!sent.contains("stream_options") && sent.contains(r#""stream":true"#), "{sent}");
+        assert_eq!(recorder.ends()[0][0].usage.and_then(|usage| usage.output), Some(5));
+        if caller == OPENAI {
+            assert_eq!(*sent, hello.replacen(members, "", 1).replace("alias", "gpt"));
+            assert_eq!(exchange.body, stream(OPENAI));
+        }
+    }
+    let asked = target().policy(policy(false, &["stream_options"], &[]));
+    let request = post(OPENAI, chat(r#""stream":true,"stream_options":{"include_usage":true},"#));
+    let exchange = exchange(asked, request, events([Step::data(stream(OPENAI))])).await;
+    assert!(exchange.sent().body.contains("stream_options"));
+}

@@ -13,23 +13,24 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
 use ziggurat_core::{
-    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Principal, Problem, Rejection, Served,
+    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Operation, Principal, Problem, Rejection,
+    RespondErrorLayer, Served,
 };
 use ziggurat_limit::Limited;
-use ziggurat_route::{Prober, ShadowLayer};
+use ziggurat_route::{Course, Prober, ShadowLayer};
 use ziggurat_translate::{Translate, TranslateLayer};
 
 use crate::{
     admin::{Admin, Caller, Changed, Standing},
     caught::{Panicked, caught},
-    config::Config,
+    config::{Config, encode},
     drain::Drain,
     forbidden,
     groups::Groups,
@@ -79,6 +80,8 @@ struct Inner {
     /// Sees to what known callers may call; `None` where nobody is asked who they are.
     rights: Option<AuthLayer>,
     stack: Guarded<Translate<Upstream>>,
+    /// For what is asked of a provider and costs nothing.
+    attempts: Limited<Translate<Upstream>>,
     /// For shadows, where there are any.
     shadowed: Option<Guarded<Translate<Upstream>>>,
     /// What is also asked of other groups, to compare.
@@ -103,7 +106,7 @@ impl App {
         let prober = route::prober(&config, &groups, attempts.clone());
         let (route, shadows) = (route::layer(&config, &groups), route::shadows(&config, &guards));
         let shadowed = (!shadows.is_empty()).then(|| guards.layer_shadows(&route, attempts.clone(), limits));
-        let stack = guards.layer(&route, attempts, limits);
+        let stack = guards.layer(&route, attempts.clone(), limits);
         let auth = config.master_key.as_ref().map(|master| {
             let layer = AuthLayer::new(guards.authenticate(master, config.tokens.as_ref(), &stores));
             layer.default_routes(ROUTES).limits(limits).split()
@@ -119,6 +122,7 @@ impl App {
             admin,
             rights,
             stack,
+            attempts,
             shadowed,
             shadows,
             drain: drain.clone(),
@@ -330,7 +334,10 @@ impl Inner {
         let shadowed = self.shadowed.as_ref();
         let shadowed = shadowed.filter(|_| request.extensions().get().is_some_and(route::is_shadow));
         let stack = shadowed.unwrap_or(&self.stack).clone();
-        let mut response = self.guards.run(stack, request).await;
+        let mut response = match Call::operation_of_request(&request) {
+            Operation::CountTokens => self.count_tokens(request).await,
+            _ => self.guards.run(stack, request).await,
+        };
         if let Some(served) = response.extensions().get::<Served>() {
             headers::of_served(&mut said, served);
         }
@@ -339,6 +346,22 @@ impl Inner {
         }
         response.headers_mut().extend(said);
         response
+    }
+
+    /// Counts what a call would have for its input: by its provider's word where it gives that, else by ours.
+    async fn count_tokens(&self, mut request: Request<Body>) -> Response<Body> {
+        let course = request.extensions().get::<Course>();
+        let members = course.map(|course| course.first().deployments()).unwrap_or_default();
+        let mut targets = members.iter().map(ziggurat_route::Deployment::target);
+        if let Some(target) = targets.find(|target| target.uri_of(Operation::CountTokens).is_some()).cloned()
+        {
+            request.extensions_mut().insert(target);
+            let answered = RespondErrorLayer::new().layer(self.attempts.clone()).oneshot(request).await;
+            let Ok(response) = answered;
+            return response;
+        }
+        let tokens = Call::of(&request).map_or(0, |call| self.guards.count(call));
+        json(StatusCode::OK, format!(r#"{{"input_tokens":{tokens}}}"#))
     }
 
     /// Reads the request and finds who answers it, which the headers of the response are to say.
@@ -357,14 +380,30 @@ impl Inner {
         let asked = call.model().unwrap_or_default().to_owned();
         if let Some(group) = self.config.aliased(&asked) {
             // What is counted by model is counted by what it is: another name of it is no other allowance.
-            let bytes = call.edit().set_string(Field::Model, group).finish();
-            call = Call::replace(&mut request, bytes)?;
+            call = renamed(&mut request, &call, group)?;
         }
         tracing::debug!(model = beginning(&asked), stream = call.stream(), "call");
         headers::of_model(said, &asked);
         options.route(self.groups.routes(), &call, &mut request)?;
         Ok(request)
     }
+}
+
+/// Has a call name another model, in its path where that names one, else in its body.
+fn renamed(request: &mut Request<Body>, call: &Call, model: &str) -> Result<Call, Rejection> {
+    let uri = request.uri();
+    let Some(named) = Operation::of_path(request.method(), uri.path()).2 else {
+        return Call::replace(request, call.edit().set_string(Field::Model, model).finish());
+    };
+    let at = named.as_ptr() as usize - uri.path().as_ptr() as usize;
+    let (before, behind) = (&uri.path()[..at], &uri.path()[at + named.len()..]);
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let path = format!("{before}{}{behind}{query}", encode(model));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    let bytes = request.body().as_bytes().cloned().unwrap_or_default();
+    Call::replace(request, bytes)
 }
 
 /// What manages the keys, on the stores that calls go by.

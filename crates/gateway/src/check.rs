@@ -139,11 +139,20 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 }
 
 fn describe(deployment: &Deployment, drop_params: bool) -> String {
-    let dialect = match deployment.provider.dialect() {
+    let dialect = match deployment.dialect(&deployment.model) {
         Dialect::Anthropic => "Anthropic Messages",
+        Dialect::Gemini => "Google's generateContent",
+        Dialect::Converse => "Bedrock's Converse",
+        Dialect::Ollama => "Ollama's chat",
+        Dialect::Cohere => "Cohere's chat",
         _ => "OpenAI Chat Completions",
     };
-    let key = if deployment.api_key.is_some() { "key set" } else { "no key" };
+    let key = match (&deployment.api_key, &deployment.aws, &deployment.vertex) {
+        (Some(_), _, _) => "key set",
+        (None, Some(_), _) => "calls signed",
+        (None, None, Some(_)) => "tokens fetched",
+        (None, None, None) => "no key",
+    };
     let unsupported = match deployment.drop_params.unwrap_or(drop_params) {
         true => "dropped",
         false => "refused",

@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, header};
 use ziggurat_catalog::{Asked, Capability, Catalog};
-use ziggurat_core::{Clock, ParamPolicy, Target, TargetError};
+use ziggurat_core::{Clock, Dialect, ParamPolicy, Target, TargetError};
 use ziggurat_redis::Cooldowns;
 use ziggurat_route::{
     Cooldown, Group, GroupBuilder, InvalidGroup, InvalidRoutes, Kind, LeastBusy, List, LowestCost,
@@ -21,6 +21,7 @@ use crate::{
         Auth, Config, Deployment,
         routing::{ByCause, DeploymentRouting, Fallback, FallbackLists, Routing, Strategy},
     },
+    credentials::Credentials,
     upstream,
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct Groups {
 /// What groups are made of.
 struct Made {
     config: Arc<Config>,
+    credentials: Credentials,
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
     shared: Option<Cooldowns>,
     /// What all names that one wildcard finds may spend on retries, by its alias.
@@ -65,19 +67,19 @@ impl Groups {
         timeouts: upstream::Timeouts,
         shared: Option<&Cooldowns>,
     ) -> Result<Self, Unusable> {
-        let mut members = HashMap::new();
+        let (mut members, credentials) = (HashMap::new(), Credentials::default());
         for deployment in &config.deployments {
             let unusable = |source| Unusable::Target { alias: deployment.alias.clone(), source };
             // What a wildcard shares has a name in the place of its model, which is never called.
             let model = deployment.model.replace('*', "any");
-            let target = target(deployment, &model, config.drop_params).map_err(unusable)?;
+            let target = target(deployment, &model, config.drop_params, &credentials).map_err(unusable)?;
             members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
         let members = Arc::new(members);
         let wildcards = config.deployments.iter().filter(|deployment| deployment.is_wildcard());
         let budgets = wildcards.map(|it| (it.alias.clone(), Arc::new(retry_budget(config)))).collect();
         let (config, shared) = (Arc::clone(config), shared.cloned());
-        let made = Made { config, members: Arc::clone(&members), shared, budgets };
+        let made = Made { config, credentials, members: Arc::clone(&members), shared, budgets };
         let routes = routes(made, timeouts)?;
         Ok(Self { routes, members })
     }
@@ -257,17 +259,33 @@ fn kinds(by_cause: &ByCause) -> impl Iterator<Item = (Kind, u32)> + use<> {
     kinds.into_iter().filter_map(|(kind, times)| Some((kind, times?)))
 }
 
-fn target(deployment: &Deployment, model: &str, drop_params: bool) -> Result<Target, TargetError> {
+fn target(
+    deployment: &Deployment,
+    model: &str,
+    drop_params: bool,
+    credentials: &Credentials,
+) -> Result<Target, TargetError> {
     let provider = deployment.provider;
     let mut policy = ParamPolicy::default();
     policy.drop_params = deployment.drop_params.unwrap_or(drop_params);
     policy.additional_drop_params = deployment.additional_drop_params.clone().into();
     policy.allowed_openai_params = deployment.allowed_openai_params.clone().into();
     let defaults = deployment.extra.iter().map(|extra| (extra.key.clone(), extra.value.to_string()));
-    let mut target = Target::new(&provider.id, provider.dialect(), model, &deployment.chat_url(model))?
-        .id(&deployment.id)
-        .policy(policy)
-        .defaults(defaults);
+    let mut target =
+        Target::new(&provider.id, deployment.dialect(model), model, &deployment.chat_url(model))?
+            .id(&deployment.id)
+            .policy(policy)
+            .quirks(provider.quirks())
+            .defaults(defaults);
+    if matches!(target.dialect(), Dialect::Gemini | Dialect::Converse) {
+        target = target.names_model_in_url();
+    }
+    if let Some(url) = deployment.stream_url(model) {
+        target = target.stream_url(&url)?;
+    }
+    for (operation, url) in deployment.other_urls(model) {
+        target = target.serves(operation, &url)?;
+    }
     for (name, value) in &deployment.extra_headers {
         target = target.header(name.clone(), value.clone());
     }
@@ -275,11 +293,26 @@ fn target(deployment: &Deployment, model: &str, drop_params: bool) -> Result<Tar
         let value = HeaderValue::from_str(organization).map_err(|_| TargetError::Key)?;
         target = target.header(HeaderName::from_static("openai-organization"), value);
     }
+    if let Some(vertex) = &deployment.vertex {
+        if target.dialect() == Dialect::Anthropic {
+            // In the place of the header of that name.
+            let version = ("anthropic_version".to_owned(), "\"vertex-2023-10-16\"".to_owned());
+            target = target.names_model_in_url().adds([version]);
+        }
+        let authority = target.uri().authority().cloned().ok_or(TargetError::Key)?;
+        return Ok(target.credential(credentials.google(&vertex.account, authority)?));
+    }
+    if let Some(aws) = &deployment.aws {
+        let authority = target.uri().authority().cloned().ok_or(TargetError::Key)?;
+        return Ok(target.credential(credentials.aws(aws, authority)?));
+    }
     let Some(key) = &deployment.api_key else { return Ok(target) };
     match deployment.auth() {
         Auth::Bearer => target.key(header::AUTHORIZATION, &format!("Bearer {}", key.expose())),
         Auth::XApiKey => target.key(HeaderName::from_static("x-api-key"), key.expose()),
         Auth::ApiKey => target.key(HeaderName::from_static("api-key"), key.expose()),
+        Auth::XGoogApiKey => target.key(HeaderName::from_static("x-goog-api-key"), key.expose()),
+        Auth::ApiSubscriptionKey => target.key(HeaderName::from_static("api-subscription-key"), key.expose()),
     }
 }
 
@@ -347,7 +380,9 @@ impl Wildcards {
         let alias = candidates.first()?.deployment.alias.as_str();
         let mut group = self.of.group(model, alias).family(alias);
         for candidate in &candidates {
-            let target = target(candidate.deployment, &candidate.model, config.drop_params).ok()?;
+            let target =
+                target(candidate.deployment, &candidate.model, config.drop_params, &self.of.credentials)
+                    .ok()?;
             group = group.deployment(members.get(&candidate.deployment.id)?.sharing(target));
         }
         let group = group.build().ok()?;

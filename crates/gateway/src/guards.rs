@@ -16,7 +16,7 @@ use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tower::{Layer, Service, ServiceExt};
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
-use ziggurat_catalog::Catalog;
+use ziggurat_catalog::{Catalog, tokens::count_input};
 use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Usd, Window};
 use ziggurat_limit::{LimitLayer, Limited};
 use ziggurat_route::{Left, Mirror, Route, RouteLayer};
@@ -110,6 +110,11 @@ impl Guards {
     /// Begins to load what tokens are counted with.
     pub(crate) fn warm(&self) {
         self.counter.warm();
+    }
+
+    /// The input tokens of a call.
+    pub(crate) fn count(&self, call: &Call) -> u64 {
+        count_input(call, &self.counter).tokens
     }
 
     /// Bytes from which on reading and counting a body may take long enough for others to notice.

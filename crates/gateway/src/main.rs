@@ -7,6 +7,7 @@ mod caught;
 mod check;
 mod cli;
 mod config;
+mod credentials;
 mod deadline;
 mod demo;
 mod drain;

@@ -57,8 +57,19 @@ impl Route {
         }
         let (posted, dialect, _) = Operation::of_path(&Method::POST, path);
         let route = match posted {
-            Operation::Chat | Operation::Messages if method == Method::POST => Self::Call,
-            Operation::Chat | Operation::Messages => Self::WrongMethod { allow: "POST", admin: false },
+            Operation::Chat
+            | Operation::Messages
+            | Operation::CountTokens
+            | Operation::Responses
+            | Operation::Generate
+            | Operation::StreamGenerate
+            | Operation::Completions
+            | Operation::Embeddings
+            | Operation::Moderation
+            | Operation::Rerank => match *method {
+                Method::POST => Self::Call,
+                _ => Self::WrongMethod { allow: "POST", admin: false },
+            },
             _ => Self::Nothing,
         };
         (route, dialect)
@@ -110,8 +121,18 @@ mod tests {
                 Route::WrongMethod { allow: "POST", admin: false },
                 Dialect::OpenAi,
             ),
-            (Method::POST, "/v1/messages/count_tokens", Route::Nothing, Dialect::Anthropic),
-            (Method::POST, "/v1/embeddings", Route::Nothing, Dialect::OpenAi),
+            (Method::POST, "/v1/messages/count_tokens", Route::Call, Dialect::Anthropic),
+            (Method::POST, "/v1/responses", Route::Call, Dialect::Responses),
+            (Method::POST, "/v1beta/models/m:generateContent", Route::Call, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:streamGenerateContent", Route::Call, Dialect::Gemini),
+            (Method::POST, "/v1/embeddings", Route::Call, Dialect::OpenAi),
+            (
+                Method::GET,
+                "/v1/embeddings",
+                Route::WrongMethod { allow: "POST", admin: false },
+                Dialect::OpenAi,
+            ),
+            (Method::POST, "/v1/images/generations", Route::Nothing, Dialect::OpenAi),
             (Method::GET, "/", Route::Nothing, Dialect::OpenAi),
             (Method::OPTIONS, "*", Route::Nothing, Dialect::OpenAi),
             (Method::CONNECT, "", Route::Nothing, Dialect::OpenAi),

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
+use ziggurat_core::{Dialect, Operation};
 
+use super::aws::{self, Aws};
 use super::check::{check, find};
+use super::credential::{self, UNSENDABLE, is_sendable};
 use super::diagnostic::{Position, Report};
 use super::env::Environment;
 use super::keys::{DEPLOYMENT, LITELLM_PARAMS, MODEL_INFO, Policy};
@@ -17,6 +20,7 @@ use super::provider::{Api, Auth, Provider};
 use super::routing::DeploymentRouting;
 use super::spending::{Place, Rates};
 use super::value::seconds;
+use super::vertex::{Publisher, Vertex};
 use crate::secret::Secret;
 
 /// A model at a provider, under the name that callers use.
@@ -32,16 +36,24 @@ pub(crate) struct Deployment {
     pub(crate) id: String,
     /// Whether the file gives the id.
     pub(super) has_own_id: bool,
-    /// The provider's key.
+    /// The provider's key, or the token that stands in for it.
     pub(crate) api_key: Option<Secret>,
+    /// Whether that is a token of Entra's, which goes into another header.
+    is_token: bool,
     /// The address: `api_base`, else the provider's variable, else its public one.
     pub(crate) base: String,
     /// `api_version`; always there for Azure.
     pub(crate) api_version: Option<String>,
+    /// What signs its calls, where they are signed.
+    pub(crate) aws: Option<Aws>,
+    /// What it is called with on Vertex AI.
+    pub(crate) vertex: Option<Vertex>,
     /// OpenAI's organisation.
     pub(crate) organization: Option<String>,
     /// Whether to drop parameters that the model does not take; `None` leaves it to the file as a whole.
     pub(crate) drop_params: Option<bool>,
+    /// Whether it is asked by chats also for what callers of Responses want.
+    chats_only: bool,
     /// Parameters to drop in any case.
     pub(crate) additional_drop_params: Vec<String>,
     /// Parameters to send in any case.
@@ -106,8 +118,21 @@ impl Deployment {
         let pricing = Pricing::read(params, info, report);
         let routing = DeploymentRouting::read(params, info, report);
         let Model { provider, id: model } = model?;
-        let base = read_base(params, provider, environment, report);
-        let api_key = read_key(params, provider, environment, report);
+        let (region, model) = match provider.api {
+            Api::Bedrock => aws::split(&model),
+            _ => (None, &*model),
+        };
+        let base = match provider.api {
+            Api::Bedrock => read_endpoint(params, region, environment, report),
+            _ => read_base(params, provider, environment, report),
+        };
+        let (api_key, is_token) = credential::read(params, provider, environment, report);
+        let vertex = match provider.api {
+            Api::Vertex => Some(Vertex::read(params, environment, report)?),
+            _ => None,
+        };
+        let aws = Aws::read(params, provider, region, api_key.is_some(), environment, report);
+        let model = model.to_owned();
         let (alias, base) = (alias?, base?);
         let id = given_id(node);
         Some(Self {
@@ -117,10 +142,14 @@ impl Deployment {
             provider,
             model,
             api_key,
+            is_token,
             base,
+            aws,
+            vertex,
             api_version: read_version(params, provider, environment),
-            organization: owned_text(params, "organization"),
+            organization: read_organization(params, report),
             drop_params: params.get("drop_params").and_then(Node::flag),
+            chats_only: params.get("use_chat_completions_api").and_then(Node::flag).unwrap_or_default(),
             additional_drop_params: read_texts(params, "additional_drop_params"),
             allowed_openai_params: read_texts(params, "allowed_openai_params"),
             extra_headers: headers,
@@ -144,14 +173,40 @@ impl Deployment {
         self.alias.contains('*')
     }
 
+    /// The dialect in which a model is asked.
+    pub(crate) fn dialect(&self, model: &str) -> Dialect {
+        match (&self.vertex, Publisher::of(model)) {
+            (Some(_), Publisher::Anthropic) => Dialect::Anthropic,
+            _ => self.provider.dialect(),
+        }
+    }
+
     /// The URL for a chat with a model, which is [`model`](Self::model) with its `*` filled in.
     pub(crate) fn chat_url(&self, model: &str) -> String {
+        if let Some(vertex) = &self.vertex {
+            return vertex.url(model, false);
+        }
         self.provider.chat_url(&self.base, model, self.api_version.as_deref())
+    }
+
+    /// The URL for a stream of a chat, where that is another.
+    pub(crate) fn stream_url(&self, model: &str) -> Option<String> {
+        if let Some(vertex) = &self.vertex {
+            return Some(vertex.url(model, true));
+        }
+        self.provider.stream_url(&self.base, model)
+    }
+
+    /// The URLs of what else the provider does in its callers' own words.
+    pub(crate) fn other_urls(&self, model: &str) -> Vec<(Operation, String)> {
+        let mut urls = self.provider.other_urls(&self.chat_url(model));
+        urls.retain(|(operation, _)| !(self.chats_only && *operation == Operation::Responses));
+        urls
     }
 
     /// The header that carries the key.
     pub(crate) fn auth(&self) -> Auth {
-        self.provider.auth_at(&self.base)
+        if self.is_token { Auth::Bearer } else { self.provider.auth_at(&self.base) }
     }
 }
 
@@ -234,6 +289,37 @@ fn read_base(
     None
 }
 
+/// The address of Bedrock: `aws_bedrock_runtime_endpoint`, as all have it `api_base`, or that of the region.
+fn read_endpoint(
+    params: &Node,
+    region: Option<&str>,
+    environment: &Environment<'_>,
+    report: &mut Report,
+) -> Option<String> {
+    let given = ["aws_bedrock_runtime_endpoint", "api_base", "base_url"]
+        .into_iter()
+        .find_map(|key| params.get(key).filter(|node| node.text().is_some_and(|text| !text.is_empty())));
+    let Some(node) = given else {
+        let set = environment.get("AWS_BEDROCK_RUNTIME_ENDPOINT");
+        let base = set.unwrap_or_else(|| aws::address(&Aws::region(params, region, environment)));
+        return match url_fault(&base) {
+            None => Some(base),
+            Some(fault) => {
+                report.error(&params.at, &params.path, format!("the address of the region: {fault}"));
+                None
+            }
+        };
+    };
+    let base = node.text()?;
+    match url_fault(base) {
+        None => Some(base.trim_end_matches('/').to_owned()),
+        Some(fault) => {
+            report.error(&node.at, &node.path, fault);
+            None
+        }
+    }
+}
+
 /// What is wrong with an address, without quoting it: it may hold a password.
 fn url_fault(base: &str) -> Option<&'static str> {
     let Ok(uri) = base.parse::<Uri>() else { return Some("is not a URL") };
@@ -250,48 +336,19 @@ fn url_fault(base: &str) -> Option<&'static str> {
     base.contains('#').then_some("holds a fragment")
 }
 
-fn read_key(
-    params: &Node,
-    provider: &Provider,
-    environment: &Environment<'_>,
-    report: &mut Report,
-) -> Option<Secret> {
-    if let Some(node) = params.get("api_key").filter(|node| node.text() != Some("")) {
-        let key = node.text()?;
-        if !is_sendable(key) {
-            report.error(&node.at, &node.path, "holds a space or a character that a header cannot carry");
-        }
-        return Some(Secret::new(key));
+fn read_organization(params: &Node, report: &mut Report) -> Option<String> {
+    let organization = owned_text(params, "organization")?;
+    if let Some(node) = params.get("organization").filter(|_| !is_sendable(&organization)) {
+        report.error(&node.at, &node.path, UNSENDABLE);
     }
-    let set = provider.key_vars.iter().find_map(|name| Some((name, environment.get(name)?)));
-    let Some((name, key)) = set else {
-        if !provider.key_optional {
-            let names = provider.key_vars.join("`, `");
-            let message = format!("no `api_key`, and no environment variable of `{names}` is set");
-            report.error(&params.at, &params.path, message);
-        }
-        return None;
-    };
-    let base = params.get("api_base").or_else(|| params.get("base_url"));
-    if let Some(base) = base.filter(|_| provider.base.is_some()) {
-        let message = format!("no `api_key`: the key in `{name}` is sent to this address");
-        report.warning(&base.at, &base.path, message);
-    }
-    if !is_sendable(&key) {
-        let message =
-            format!("environment variable `{name}`: holds a space or a character that a header cannot carry");
-        report.error(&params.at, &params.path, message);
-    }
-    Some(Secret::new(&key))
-}
-
-fn is_sendable(key: &str) -> bool {
-    key.bytes().all(|byte| byte.is_ascii_graphic())
+    Some(organization)
 }
 
 fn read_headers(params: &Node, report: &mut Report) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for entry in params.get("extra_headers").map_or(&[][..], Node::entries) {
+    // Of two of one name the later holds, as in LiteLLM.
+    let given = ["headers", "extra_headers"].into_iter().filter_map(|key| params.get(key));
+    for entry in given.flat_map(Node::entries) {
         let name = HeaderName::from_bytes(entry.key.as_bytes()).ok();
         let Some(name) = name.filter(|name| !OWN_HEADERS.contains(&name.as_str())) else {
             report.error(&entry.at, &entry.node.path, "not the name of a header that can be set");
@@ -303,7 +360,7 @@ fn read_headers(params: &Node, report: &mut Report) -> HeaderMap {
         match entry.node.text().and_then(|text| HeaderValue::from_str(text).ok()) {
             Some(mut value) => {
                 value.set_sensitive(true);
-                headers.append(name, value);
+                headers.insert(name, value);
             }
             None => {
                 report.error(&entry.node.at, &entry.node.path, "expected a string that a header can carry")

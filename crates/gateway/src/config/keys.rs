@@ -145,8 +145,12 @@ pub(super) const DEPLOYMENT: Section = Section {
 pub(super) const LITELLM_PARAMS: Section = Section {
     unknown: Unknown::Forward,
     groups: &[
-        group(Read, Text, "model api_key api_base base_url api_version custom_llm_provider organization"),
-        group(Read, Flag, "drop_params"),
+        group(
+            Read,
+            Text,
+            "model api_key api_base base_url api_version azure_ad_token custom_llm_provider organization",
+        ),
+        group(Read, Flag, "drop_params use_chat_completions_api"),
         group(
             Read,
             Number,
@@ -154,10 +158,17 @@ pub(super) const LITELLM_PARAMS: Section = Section {
              cooldown_time allowed_fails",
         ),
         group(Read, Text, "base_model"),
+        group(
+            Read,
+            Text,
+            "aws_access_key_id aws_secret_access_key aws_session_token aws_region_name aws_profile_name
+             aws_bedrock_runtime_endpoint vertex_project vertex_location",
+        ),
+        group(Read, Any, "vertex_credentials vertex_ai_credentials"),
         // Prices that cannot be counted are refused where they are read.
         group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(Read, Texts, "additional_drop_params allowed_openai_params tags"),
-        group(Read, Map, "extra_headers extra_body allowed_fails_policy"),
+        group(Read, Map, "headers extra_headers extra_body allowed_fails_policy"),
         group(
             Pass,
             Any,
@@ -172,13 +183,13 @@ pub(super) const LITELLM_PARAMS: Section = Section {
             Ignore,
             Any,
             "tag_regex region_name timeout_by_service_tier configurable_clientside_auth_params
-             allow_client_keepalive_override use_in_pass_through use_chat_completions_api use_litellm_proxy
+             allow_client_keepalive_override use_in_pass_through use_litellm_proxy
              use_xai_oauth merge_reasoning_content_in_choices cache_control_injection_points model_info
-             provider_affinity_header litellm_trace_id *cost_per_* *_cost hf_model_name headers
+             provider_affinity_header litellm_trace_id *cost_per_* *_cost hf_model_name
              input_cost output_cost initial_prompt_value roles final_prompt_value bos_token eos_token
              custom_prompt_dict prompt_id prompt_variables caching cache fallbacks context_window_fallbacks
              content_policy_fallbacks litellm_metadata ssl_verify ssl_certificate stream_chunk_size
-             azure_ad_token azure_scope azure_username azure_password tenant_id client_id client_secret
+             azure_scope azure_username azure_password tenant_id client_id client_secret
              aws_* vertex_* s3_* gcs_bucket_name bucket_name bedrock_tags watsonx_region_name gcp_* sagemaker_*
              auto_router_* complexity_router_* adaptive_router_* quality_router_* vector_store_id vector_bucket_name
              index_name embedding_model milvus_* valkey_*",
@@ -186,7 +197,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Refuse,
             Any,
-            "max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
+            "aws_role_name aws_web_identity_token aws_external_id max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
              litellm_credential_name mock_response mock_tool_calls mock_timeout mock_delay",
         ),
     ],

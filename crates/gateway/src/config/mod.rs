@@ -3,7 +3,9 @@
 //! Each key is read, or reported with its line and column: see `keys` for what happens to which. No message holds a
 //! value of the file, since a mistake may have put a secret anywhere.
 
+mod aws;
 mod check;
+mod credential;
 mod deployment;
 mod diagnostic;
 mod env;
@@ -21,10 +23,13 @@ mod spending;
 mod stores;
 mod tokens;
 mod value;
+mod vertex;
 mod yaml;
 
 #[cfg(test)]
 mod canary_tests;
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod include_tests;
 #[cfg(test)]
@@ -39,13 +44,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::aws::{Aws, Keys};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
-pub(crate) use self::provider::Auth;
+pub(crate) use self::provider::{Auth, encode};
 pub(crate) use self::resolve::Alias;
 pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
 pub(crate) use self::tokens::Tokens;
+pub(crate) use self::vertex::Account;
 
 use self::check::check;
 use self::diagnostic::Report;

@@ -17,6 +17,10 @@ pub(super) struct Model {
 /// Prefixes that tell LiteLLM how to treat a deployment on Azure and are no part of its name.
 const AZURE_HINTS: [&str; 2] = ["o_series/", "gpt5_series/"];
 
+/// Prefixes by which LiteLLM tells other APIs of Bedrock's.
+const BEDROCK_LATER: [&str; 6] =
+    ["invoke/", "converse_like/", "agent/", "agentcore/", "async_invoke/", "mantle/"];
+
 /// Reads `model` and `custom_llm_provider`.
 pub(super) fn read(params: &Node, alias: Option<&str>, report: &mut Report) -> Option<Model> {
     let text = super::deployment::required_text(params, "model", report)?;
@@ -65,7 +69,7 @@ fn why_not(id: &str, from_env: bool) -> String {
         return format!("provider `{id}` is known but not supported yet");
     }
     let name = if from_env { "(from the environment)" } else { shown(id) };
-    let known = Provider::all().iter().map(|provider| provider.id.as_str()).chain(Provider::later());
+    let known = Provider::all().iter().flat_map(Provider::ids).chain(Provider::later());
     let near = nearest(id, known).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
     format!("unknown provider `{name}`{near}")
 }
@@ -75,6 +79,10 @@ fn fault(provider: &Provider, id: &str, alias: Option<&str>) -> Option<&'static 
     let own = stars(id);
     if id.is_empty() {
         Some("names a provider but no model")
+    } else if provider.api == Api::Bedrock && BEDROCK_LATER.iter().any(|prefix| id.starts_with(prefix)) {
+        Some(
+            "this way to ask Bedrock is known to LiteLLM, not supported yet: models are asked by its Converse API",
+        )
     } else if id.starts_with("responses/") {
         Some("`responses/` is known to LiteLLM, not supported yet")
     } else if provider.api == Api::AzureAi && id.contains("claude") {

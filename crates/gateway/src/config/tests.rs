@@ -142,7 +142,7 @@ config.yaml:7:50: error: router_settings.model_group_alias.f: leads in a circle 
 #[test]
 fn providers_that_cannot_be_called_are_named() {
     let cases = [
-        ("gemini/g", "provider `gemini` is known but not supported yet"),
+        ("huggingface/g", "provider `huggingface` is known but not supported yet"),
         ("opnai/m", "unknown provider `opnai`, did you mean `openai`?"),
         ("meta-llama/Llama-3", "unknown provider `meta-llama`, did you mean `meta_llama`?"),
         ("os.environ/TYPO", "unknown provider `(from the environment)`, did you mean `openai`?"),
@@ -158,8 +158,8 @@ fn providers_that_cannot_be_called_are_named() {
         let expected = format!("config.yaml:4:14: error: model_list[0].litellm_params.model: {message}\n");
         assert_eq!(findings(&text), expected, "{model}");
     }
-    let text = one("      custom_llm_provider: bedrock\n");
-    let expected = "config.yaml:6:28: error: model_list[0].litellm_params.custom_llm_provider: provider `bedrock` is known but not supported yet\n";
+    let text = one("      custom_llm_provider: databricks\n");
+    let expected = "config.yaml:6:28: error: model_list[0].litellm_params.custom_llm_provider: provider `databricks` is known but not supported yet\n";
     assert_eq!(findings(&text), expected);
 }
 

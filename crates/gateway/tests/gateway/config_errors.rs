@@ -35,8 +35,10 @@ async fn faults_are_reported_with_line_and_column() {
     )
     .await;
     refused(
-        &one().replace("openai/", "gemini/"),
-        &format!("config.yaml:4:14: error: {at}.model: provider `gemini` is known but not supported yet\n"),
+        &one().replace("openai/", "huggingface/"),
+        &format!(
+            "config.yaml:4:14: error: {at}.model: provider `huggingface` is known but not supported yet\n"
+        ),
     )
     .await;
     refused(

@@ -172,6 +172,11 @@ impl Scene {
         Gateway::start(&self.config, args, env).await
     }
 
+    /// The requests that have reached the upstream.
+    pub(crate) fn exchanges(&self) -> Vec<ziggurat_testkit::Exchange> {
+        self.replay.exchanges()
+    }
+
     /// How many requests have reached the upstream.
     pub(crate) fn asked(&self) -> usize {
         self.replay.exchanges().len()

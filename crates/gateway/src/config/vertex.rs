@@ -1,0 +1,182 @@
+//! Where calls of Vertex AI go, and as whom.
+
+use std::fmt;
+
+use ziggurat_google::ServiceAccount;
+
+use super::diagnostic::Report;
+use super::env::Environment;
+use super::node::{Node, Value};
+use super::provider::encode;
+use crate::secret::Secret;
+
+/// What a deployment on Vertex AI is called with.
+#[derive(Debug)]
+pub(crate) struct Vertex {
+    /// As whom.
+    pub(crate) account: Account,
+    /// Up to the publishers of models.
+    root: String,
+}
+
+/// As whom calls are made.
+#[derive(Clone)]
+pub(crate) enum Account {
+    /// As a service account, by its key file.
+    KeyFile(Secret),
+    /// As the machine is, by its metadata server.
+    Machine,
+}
+
+/// Who made a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Publisher {
+    /// Gemini.
+    Google,
+    /// Claude.
+    Anthropic,
+}
+
+/// The region that LiteLLM takes when none is given.
+const LOCATION: &str = "us-central1";
+
+// ===== impl Vertex =====
+
+impl Vertex {
+    /// Reads what the parameters of a deployment say.
+    pub(super) fn read(params: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Self> {
+        let text = |key: &str| params.get(key).and_then(Node::text).filter(|text| !text.is_empty());
+        let of = |key: &str, names: &[&str]| {
+            let given = text(key).map(str::to_owned);
+            given.or_else(|| names.iter().find_map(|name| environment.get(name)))
+        };
+        let account = read_account(params, environment, report)?;
+        let named = match &account {
+            Account::KeyFile(file) => project_of(file),
+            Account::Machine => None,
+        };
+        let project = of("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]).or(named);
+        let Some(project) = project else {
+            report.error(&params.at, &params.path, "missing key `vertex_project`");
+            return None;
+        };
+        let location = of("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION"]);
+        let location = location.unwrap_or_else(|| LOCATION.to_owned());
+        let base =
+            text("api_base").or_else(|| text("base_url")).map_or_else(|| address(&location), str::to_owned);
+        let base = base.trim_end_matches('/');
+        let root =
+            format!("{base}/v1/projects/{}/locations/{}/publishers", encode(&project), encode(&location));
+        Some(Self { account, root })
+    }
+
+    /// The URL of a model for answers that come in one piece, or as streams.
+    pub(crate) fn url(&self, model: &str, streamed: bool) -> String {
+        let model = encode_model(model);
+        match (Publisher::of(&model), streamed) {
+            (Publisher::Google, false) => format!("{}/google/models/{model}:generateContent", self.root),
+            (Publisher::Google, true) => {
+                format!("{}/google/models/{model}:streamGenerateContent?alt=sse", self.root)
+            }
+            (Publisher::Anthropic, false) => format!("{}/anthropic/models/{model}:rawPredict", self.root),
+            (Publisher::Anthropic, true) => {
+                format!("{}/anthropic/models/{model}:streamRawPredict", self.root)
+            }
+        }
+    }
+}
+
+/// A version stands behind an at sign, which is plain in a path.
+fn encode_model(model: &str) -> String {
+    encode(model).replace("%40", "@")
+}
+
+/// The address of Vertex AI in a region.
+fn address(location: &str) -> String {
+    match location {
+        "global" => "https://aiplatform.googleapis.com".to_owned(),
+        location => format!("https://{}-aiplatform.googleapis.com", encode(location)),
+    }
+}
+
+fn read_account(params: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Account> {
+    let given = params.get("vertex_credentials").or_else(|| params.get("vertex_ai_credentials"));
+    let (text, place) = match given {
+        Some(node) if matches!(node.value, Value::Map(_)) => {
+            return key_file(&node.to_json().to_string(), node, report);
+        }
+        Some(node) if node.text().is_some_and(|text| !text.is_empty()) => (node.text()?.to_owned(), node),
+        _ => match environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
+            Some(path) => (path, params),
+            None => return Some(Account::Machine),
+        },
+    };
+    if text.trim_start().starts_with('{') {
+        return key_file(&text, place, report);
+    }
+    match std::fs::read_to_string(&text) {
+        Ok(json) => key_file(&json, place, report),
+        Err(error) => {
+            let message = format!("names a file of credentials that cannot be read: {}", error.kind());
+            report.error(&place.at, &place.path, message);
+            None
+        }
+    }
+}
+
+fn key_file(json: &str, place: &Node, report: &mut Report) -> Option<Account> {
+    match ServiceAccount::from_json(json, ()) {
+        Ok(_) => Some(Account::KeyFile(Secret::new(json))),
+        Err(invalid) => {
+            report.error(&place.at, &place.path, invalid.to_string());
+            None
+        }
+    }
+}
+
+fn project_of(file: &Secret) -> Option<String> {
+    let file: serde_json::Value = serde_json::from_str(file.expose()).ok()?;
+    file.get("project_id")?.as_str().map(str::to_owned)
+}
+
+// ===== impl Publisher =====
+
+impl Publisher {
+    /// By a model's name.
+    pub(crate) fn of(model: &str) -> Self {
+        if model.starts_with("claude") { Self::Anthropic } else { Self::Google }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyFile(_) => "KeyFile(..)",
+            Self::Machine => "Machine",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_the_publisher_and_the_version() {
+        let vertex = Vertex {
+            account: Account::Machine,
+            root: "https://h/v1/projects/p/locations/l/publishers".into(),
+        };
+        assert_eq!(
+            vertex.url("gemini-2.5-flash", true),
+            "https://h/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+        );
+        assert_eq!(
+            vertex.url("claude-sonnet-4@20250514", false),
+            "https://h/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4@20250514:rawPredict"
+        );
+        assert!(vertex.url("../x?y", false).ends_with("/google/models/..%2Fx%3Fy:generateContent"));
+        assert_eq!(address("global"), "https://aiplatform.googleapis.com");
+        assert_eq!(address("europe-west1"), "https://europe-west1-aiplatform.googleapis.com");
+    }
+}

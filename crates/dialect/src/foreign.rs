@@ -9,6 +9,7 @@ use crate::{
     Arguments, Block, BlockKind, Message, Reasoning, Request, Role, Source, Text, Tool,
     anthropic::thinking_effort,
     encode::{Place, Verdict, Verdicts},
+    gemini::{Standing, standing},
     read::{Count, Extra, document, stated, wire_object},
     write::Object,
 };
@@ -38,6 +39,7 @@ pub(crate) fn params<'a>(
             // Read by the layers in front, and nobody else's; or a stream's, which is made here.
             "metadata" | "stream_options" if from_openai => continue,
             _ if json == "null" => continue,
+            name if standing(request.dialect, name) == Standing::Restated => continue,
             name if written.contains(&name) => false,
             name if own.contains(&name) => true,
             "frequency_penalty" | "presence_penalty" if json.parse() == Ok(0.0) => continue,

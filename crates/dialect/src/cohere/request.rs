@@ -9,6 +9,7 @@ use crate::{
     Encoding, Format, Refused, Request, Text, Tool, ToolChoice,
     encode::{Verdict, Verdicts, check_results},
     foreign::{Thought, params, write_unsupported},
+    gemini::plain_schema,
     write::{Object, object},
 };
 
@@ -105,7 +106,9 @@ fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verd
                     tool.object("function", |function| {
                         function.text("name", name);
                         function.text_if("description", description.as_ref());
-                        function.raw_if("parameters", *schema);
+                        if let Some(schema) = schema {
+                            function.json("parameters", &plain_schema(request.dialect, schema));
+                        }
                     });
                 });
             }
@@ -153,7 +156,9 @@ fn write_format(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Ver
     };
     body.object("response_format", |format| {
         format.str("type", "json_object");
-        format.raw_if("json_schema", schema);
+        if let Some(schema) = schema {
+            format.json("json_schema", &plain_schema(request.dialect, schema));
+        }
     });
 }
 

@@ -7,6 +7,7 @@ use crate::{
     Encoding, Format, Refused, Request, Tool, ToolChoice,
     encode::{Verdict, Verdicts, check_results},
     foreign::{Thought, params, write_unsupported},
+    gemini::plain_schema,
     read::{Extra, document, wire_object},
     write::{Object, object},
 };
@@ -66,7 +67,9 @@ fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verd
                 tool.object("function", |function| {
                     function.text("name", name);
                     function.text_if("description", description.as_ref());
-                    function.raw_if("parameters", *schema);
+                    if let Some(schema) = schema {
+                        function.json("parameters", &plain_schema(request.dialect, schema));
+                    }
                     if let Some(strict) = strict {
                         function.bool("strict", *strict);
                     }
@@ -79,7 +82,9 @@ fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verd
 fn write_format(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verdicts<'_>) {
     match &request.format {
         None | Some(Format::Text) => {}
-        Some(Format::JsonSchema { schema: Some(schema), .. }) => body.json("format", schema.get()),
+        Some(Format::JsonSchema { schema: Some(schema), .. }) => {
+            body.json("format", &plain_schema(request.dialect, schema))
+        }
         Some(Format::JsonObject | Format::JsonSchema { schema: None, .. }) => body.str("format", "json"),
         Some(Format::Native { .. }) => {
             verdicts.unsupported("response_format");

@@ -36,6 +36,28 @@ fn conversation() -> Value {
 }
 
 #[test]
+fn schemas_are_told_in_json_schemas_words_to_everybody() {
+    let schema = json!({ "type": "object", "properties": { "x": { "type": "number" } } });
+    let asked = json!({
+        "contents": [{ "role": "user", "parts": [{ "text": "a" }] }],
+        "tools": conversation()["tools"], "generationConfig": { "thinkingConfig": { "thinkingBudget": 0 } },
+    });
+    for (to, at) in [
+        (Dialect::OpenAi, "/tools/0/function/parameters"),
+        (Dialect::Anthropic, "/tools/0/input_schema"),
+        (Dialect::Responses, "/tools/0/parameters"),
+        (Dialect::Converse, "/toolConfig/tools/0/toolSpec/inputSchema/json"),
+        (Dialect::Ollama, "/tools/0/function/parameters"),
+        (Dialect::Cohere, "/tools/0/function/parameters"),
+    ] {
+        assert_eq!(ask(to, &asked).pointer(at), Some(&schema), "{to:?}");
+        let own = json!({ "contents": asked["contents"], "safetySettings": [{}] });
+        let refused = request(Dialect::Gemini, to, "m", &ParamPolicy::default(), &own);
+        assert_eq!(refused, Err(Refused::Unsupported(vec!["safetySettings".to_owned()])), "{to:?}");
+    }
+}
+
+#[test]
 fn a_conversation_reaches_openai() {
     let body = ask(Dialect::OpenAi, &conversation());
     let function = |x: u8| json!({ "name": "f", "arguments": json!({ "x": x }).to_string() });

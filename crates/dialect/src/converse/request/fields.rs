@@ -9,6 +9,7 @@ use crate::{
     Reasoning, Request, Text,
     anthropic::{Thinking, thinking_effort},
     encode::{Verdict, Verdicts},
+    gemini::{Standing, standing},
     read::{Extra, document, wire_object},
     write::{Object, object},
 };
@@ -50,6 +51,8 @@ pub(super) fn write_params(
         let json = raw.get();
         match &**name {
             _ if json == "null" => {}
+            name if standing(request.dialect, name) == Standing::Restated => {}
+            name if standing(request.dialect, name) == Standing::Own => _ = verdicts.unsupported(name),
             // Read by the layers in front, and nobody else's; a stream's; or written already.
             "metadata" | "stream_options" | "service_tier" => {}
             // With a value that says what Converse does anyway.

@@ -1,12 +1,12 @@
 //! The tools a model may call.
 
-use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
 use super::{Family, conversation::write_cache};
 use crate::{
     BlockKind, Request, Text, Tool, ToolChoice,
     encode::Verdicts,
+    gemini::plain_schema,
     openai::shorten_tool_name,
     write::{Array, Object},
 };
@@ -111,7 +111,13 @@ fn write_tool(
         }
     }
     let description = description.as_ref().filter(|description| !description.is_blank());
-    write_spec(list, name, description, *schema, *strict);
+    write_spec(
+        list,
+        name,
+        description,
+        schema.map(|schema| plain_schema(dialect, schema)).as_deref(),
+        *strict,
+    );
     write_cache(list, cache.filter(|_| family.caches()));
 }
 
@@ -119,7 +125,7 @@ fn write_spec(
     list: &mut Array<'_>,
     name: &Text<'_>,
     description: Option<&Text<'_>>,
-    schema: Option<&RawValue>,
+    schema: Option<&str>,
     strict: Option<bool>,
 ) {
     list.object(|out| {
@@ -127,7 +133,7 @@ fn write_spec(
             spec.text("name", &shorten_tool_name(name));
             spec.text_if("description", description);
             spec.object("inputSchema", |input| {
-                input.json("json", schema.map_or(NO_ARGUMENTS, RawValue::get));
+                input.json("json", schema.unwrap_or(NO_ARGUMENTS));
             });
             if strict == Some(true) {
                 spec.bool("strict", true);

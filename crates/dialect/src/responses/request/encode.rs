@@ -10,6 +10,7 @@ use crate::{
     Encoding, Format, Refused, Request,
     anthropic::thinking_effort,
     encode::{Verdicts, check_results},
+    gemini::plain_schema,
     read::Extra,
     write::{Object, object},
 };
@@ -77,7 +78,9 @@ fn write_format(text: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Ver
             format.str("type", "json_schema");
             format.text("name", name.as_ref().unwrap_or(&"structured_output".into()));
             format.text_if("description", description.as_ref());
-            format.raw_if("schema", *schema);
+            if let Some(schema) = schema {
+                format.json("schema", &plain_schema(request.dialect, schema));
+            }
             if let Some(strict) = strict {
                 format.bool("strict", *strict);
             }

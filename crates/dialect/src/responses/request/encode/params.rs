@@ -6,6 +6,7 @@ use super::super::decode::{REASONING, TEXT};
 use crate::{
     Request,
     encode::{Verdict, Verdicts},
+    gemini::{Standing, standing},
     read::Extra,
     write::Object,
 };
@@ -38,6 +39,7 @@ pub(super) fn write_params(body: &mut Object<'_>, request: &Request<'_>, verdict
         let json = raw.get();
         let supported = match (&**name, request.dialect) {
             _ if json == "null" => continue,
+            (name, caller) if standing(caller, name) == Standing::Restated => continue,
             // Written on their own, or a stream's, which always ends with usage here.
             ("verbosity" | "logprobs", Dialect::OpenAi) | ("stream_options", _) => continue,
             // Values that say what happens anyway.

@@ -6,6 +6,7 @@ use ziggurat_core::Dialect;
 use crate::{
     Request, Text, Tool, ToolChoice,
     encode::Verdicts,
+    gemini::plain_schema,
     openai::shorten_tool_name,
     read::{document, wire_object},
     write::{Array, Object, object},
@@ -24,11 +25,10 @@ wire_object! {
 }
 
 pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verdicts<'_>) {
-    let own = request.dialect == Dialect::Responses;
     if !request.tools.is_empty() {
         body.array("tools", |list| {
             for (index, tool) in request.tools.iter().enumerate() {
-                write_tool(list, tool, index, own, verdicts);
+                write_tool(list, tool, index, request.dialect, verdicts);
             }
         });
     }
@@ -49,7 +49,14 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
     }
 }
 
-fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, verdicts: &mut Verdicts<'_>) {
+fn write_tool(
+    list: &mut Array<'_>,
+    tool: &Tool<'_>,
+    index: usize,
+    dialect: Dialect,
+    verdicts: &mut Verdicts<'_>,
+) {
+    let own = dialect == Dialect::Responses;
     match tool {
         Tool::Function { name, description, schema, strict, extra, .. } => {
             for (member, _) in extra.iter().filter(|(_, raw)| !own && raw.get() != "null") {
@@ -59,7 +66,9 @@ fn write_tool(list: &mut Array<'_>, tool: &Tool<'_>, index: usize, own: bool, ve
                 tool.str("type", "function");
                 tool.text("name", &shorten_tool_name(name));
                 tool.text_if("description", description.as_ref());
-                tool.raw_if("parameters", *schema);
+                if let Some(schema) = schema {
+                    tool.json("parameters", &plain_schema(dialect, schema));
+                }
                 match strict {
                     Some(strict) => tool.bool("strict", *strict),
                     // Strict unless told otherwise, which the callers of other dialects have not asked for.

@@ -171,6 +171,57 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
     }
 }
 
+/// How long calls take, one after another: the median and the longest.
+async fn taken(gateway: &Gateway, body: &str, count: usize) -> (Duration, Duration) {
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        call(gateway.addr, body).await;
+        all.push(start.elapsed());
+    }
+    all.sort_unstable();
+    (all[count / 2], all[count - 1])
+}
+
+/// What a frozen store adds to calls, with the deadlines that there are unless they are set. Printed, not asserted: a machine that does much
+/// else adds its own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measured_calls_with_frozen_stores() {
+    let (Some(redis), Some(postgres)) = (RedisServer::start(), Postgres::start()) else { return };
+    let upstream = Paid::start(Gate::Open).await;
+    let body = body("paid", false, Some(100));
+    for (name, sections) in [
+        (
+            "redis, local",
+            format!(
+                "ziggurat_settings: {{rpm: 100000, redis: {}, on_limits_away: local, on_budgets_away: local}}\n",
+                redis.url()
+            ),
+        ),
+        ("redis, deny", format!("ziggurat_settings: {{rpm: 100000, redis: {}}}\n", redis.url())),
+        (
+            "postgres, allow",
+            format!(
+                "environment_variables: {{DATABASE_URL: '{}'}}\nziggurat_settings: {{on_budgets_away: allow}}\n",
+                postgres.url()
+            ),
+        ),
+    ] {
+        let sections = format!("litellm_settings: {{max_budget: 1000}}\n{sections}");
+        let gateway = gateways(1, &upstream, &sections).await.remove(0);
+        taken(&gateway, &body, 50).await;
+        let well = taken(&gateway, &body, 300).await;
+        redis.stop();
+        postgres.freeze();
+        let frozen = taken(&gateway, &body, 300).await;
+        redis.cont();
+        postgres.thaw();
+        println!("{name}: well {well:?}, frozen {frozen:?} (median, longest of 300)");
+        drop(gateway);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_used_is_told_by_its_place_and_never_with_its_password() {
     let Some(server) = Postgres::start() else { return };

@@ -10,6 +10,7 @@ use crate::{
     anthropic::thinking_effort,
     encode::{Place, Verdict, Verdicts},
     gemini::{Standing, standing},
+    openai::OPENAI_ONLY,
     read::{Count, Extra, document, stated, wire_object},
     write::Object,
 };
@@ -89,27 +90,6 @@ pub(crate) fn write_unsupported(body: &mut Object<'_>, request: &Request<'_>, ve
         }
     }
 }
-
-/// Parameters of OpenAI's that these providers have nothing for, those left out that one of them has; from OpenAI's API reference.
-const OPENAI_ONLY: &[&str] = &[
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "modalities",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "store",
-    "top_logprobs",
-    "verbosity",
-];
 
 /// How much the caller wants thought.
 #[derive(Clone, Debug, PartialEq, Eq)]

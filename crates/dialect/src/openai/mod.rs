@@ -24,6 +24,28 @@ pub(crate) use self::{
 
 use crate::{FinishReason, Text};
 
+/// Parameters of OpenAI's chats that no other provider's API has anything for, but for the few that its encoder writes itself; from OpenAI's API
+/// reference. What is not on this list is handed on: a provider may know more than we do.
+pub(crate) const OPENAI_ONLY: &[&str] = &[
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "modalities",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "store",
+    "top_logprobs",
+    "verbosity",
+];
+
 /// Our word for a `finish_reason`.
 fn finish_reason(native: &Text<'_>) -> FinishReason {
     match &*native.decode() {

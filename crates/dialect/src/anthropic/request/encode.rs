@@ -17,6 +17,7 @@ use crate::{
     Encoding, Refused, Request, Role,
     encode::{Verdict, Verdicts, check_results},
     gemini::{Standing, standing},
+    openai::OPENAI_ONLY,
     write::{Object, object},
 };
 
@@ -144,25 +145,3 @@ fn write_params(
 fn is_inner(name: &str) -> bool {
     name.starts_with("output_config.") || name.starts_with("metadata.")
 }
-
-/// Parameters of OpenAI's that Anthropic has nothing for; from OpenAI's API reference. Others are handed on: the provider may know more than
-/// this list.
-const OPENAI_ONLY: &[&str] = &[
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "modalities",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "store",
-    "top_logprobs",
-    "verbosity",
-];

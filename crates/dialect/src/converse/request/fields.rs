@@ -10,6 +10,7 @@ use crate::{
     anthropic::{Thinking, thinking_effort},
     encode::{Verdict, Verdicts},
     gemini::{Standing, standing},
+    openai::OPENAI_ONLY,
     read::{Extra, document, wire_object},
     write::{Object, object},
 };
@@ -208,23 +209,3 @@ const OUTPUT: &str = "output_config.";
 
 /// Parameters that are made of what a caller says in other words, or that the URL says.
 const WRITTEN: &[&str] = &["inferenceConfig", "modelId", "system", "toolConfig"];
-
-/// Parameters of OpenAI's that no model here has anything for; from OpenAI's API reference.
-const OPENAI_ONLY: &[&str] = &[
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "modalities",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "seed",
-    "store",
-    "top_logprobs",
-    "verbosity",
-];

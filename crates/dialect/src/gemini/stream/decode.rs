@@ -6,33 +6,15 @@ use ziggurat_core::Dialect;
 use super::super::{
     blocked, finish,
     grounding::GROUNDING,
-    part::{Ids, SIGNATURE, WireContent, decode_part},
+    part::{Ids, SIGNATURE, decode_part},
     read_usage,
-    response::{block_reason, count_searches, searched, seconds, word},
+    response::{WireCandidate, WireResponse, block_reason, count_searches, searched, seconds, word},
 };
 use crate::{
     Arguments, Block, BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     openai::truncated,
-    read::{Count, document, stated, wire_object},
+    read::{document, stated},
 };
-
-wire_object! {
-    struct WireChunk {
-        candidates: Vec<WireCandidate<'a>> = "candidates",
-        feedback: &'a RawValue = "promptFeedback",
-        usage: &'a RawValue = "usageMetadata",
-        model: Text<'a> = "modelVersion",
-        id: Text<'a> = "responseId",
-        created: &'a RawValue = "createTime",
-        error: &'a RawValue = "error",
-    }
-    struct WireCandidate {
-        index: Count = "index",
-        content: WireContent<'a> = "content",
-        finish: &'a RawValue = "finishReason",
-        grounding: &'a RawValue = "groundingMetadata",
-    }
-}
 
 /// Turns the chunks of a stream into [`Event`]s, one at a time: a server-sent event's data, or an element of the array that Google streams
 /// without `alt=sse`.
@@ -80,7 +62,7 @@ impl StreamDecoder {
             let chunks: Vec<&'a RawValue> = document(data)?;
             return chunks.into_iter().try_for_each(|chunk| self.decode(chunk.get(), sink));
         }
-        let chunk: WireChunk<'a> = document(data)?;
+        let chunk: WireResponse<'a> = document(data)?;
         let known = [chunk.feedback, chunk.usage].iter().any(Option::is_some) || chunk.id.is_some();
         if chunk.error.is_some() || (chunk.candidates.is_none() && !known) {
             self.over = true;
@@ -116,7 +98,7 @@ impl StreamDecoder {
 
     fn chunk<'a>(
         &mut self,
-        chunk: WireChunk<'a>,
+        chunk: WireResponse<'a>,
         data: &str,
         sink: &mut impl FnMut(Event<'a>),
     ) -> Result<(), Malformed> {

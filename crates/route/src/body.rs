@@ -253,7 +253,9 @@ impl HttpBody for EarlyBody {
                         let event = problem.to_event(this.dialect);
                         return Poll::Ready(Some(Ok(Frame::data(event.into()))));
                     }
-                    if this.comment.as_mut().poll(cx).is_ready() {
+                    // Google's SDKs take each line for a part of an answer.
+                    let takes_comments = this.dialect != Dialect::Gemini;
+                    if takes_comments && this.comment.as_mut().poll(cx).is_ready() {
                         let next = Instant::now() + this.every;
                         this.comment.as_mut().reset(next);
                         return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));

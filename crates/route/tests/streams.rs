@@ -269,6 +269,15 @@ async fn without_a_hold_comments_come_but_once_a_second() {
     let got = call(&around(&layer, &upstream), request("g", true)).await;
     assert_eq!((got.head, got.took), (Duration::ZERO, SECOND * 5 / 2));
     assert_eq!(got.body.matches(": waiting").count(), 3);
+    // Google's callers get the head alone, until there is an answer.
+    upstream.does("a", [Act::After(SECOND * 5 / 2, Box::new(stream(&["Hi"])))]);
+    let asked = http::Request::post("/v1beta/models/g:streamGenerateContent")
+        .body(ziggurat_core::Body::from(r#"{"contents":[]}"#));
+    let got = call(&around(&layer, &upstream), asked.expect("is a request")).await;
+    assert_eq!(
+        (got.head, got.took, got.body.matches(": waiting").count()),
+        (Duration::ZERO, SECOND * 5 / 2, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

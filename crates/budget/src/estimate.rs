@@ -10,8 +10,9 @@ use ziggurat_catalog::{
     tokens::{BYTES_PER_TOKEN, Count, count_input},
 };
 use ziggurat_core::{
-    Attempt, Body, Call, Cause, Convention, Dialect, Field, Outcome, Plan, Problem, Rejection, Target, Usage,
-    Usd,
+    Attempt, Body, Call, Cause, Convention, Dialect, Field, Operation, Outcome, Plan, Problem, Rejection,
+    Target, Usage, Usd,
+    json::{Cursor, Fault, key_is},
 };
 
 use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP};
@@ -307,15 +308,26 @@ fn asked(call: &Call) -> Asked {
         }),
         text_input: !marks.input,
         text_output: !marks.output,
-        web_searches: if SEARCH.find(body).is_some() { MOST_SEARCHES } else { 0 },
+        web_searches: if searches(call) { MOST_SEARCHES } else { 0 },
         ..Asked::default()
+    }
+}
+
+/// Whether a provider may search the web for a call.
+fn searches(call: &Call) -> bool {
+    match call.dialect() {
+        Dialect::Gemini => GOOGLE.iter().any(|name| name.find(call.body()).is_some()),
+        _ => SEARCH.find(call.body()).is_some(),
     }
 }
 
 /// The tier that is set aside for, and charged where the answer names none: the one asked for where it is dearer than the usual one,
 /// else the usual one, as a provider may ignore what it was asked. A tier that nobody has prices for is priced as the usual one.
 fn charged_tier(target: Option<&Target>, call: &Call) -> ServiceTier {
-    let asked = parameter(target, call, Field::ServiceTier);
+    let asked = match call.dialect() {
+        Dialect::Gemini => member(call, "serviceTier").or_else(|| member(call, "service_tier")),
+        _ => parameter(target, call, Field::ServiceTier),
+    };
     let tier =
         asked.and_then(|json| serde_json::from_str::<String>(json).ok()?.parse().ok()).unwrap_or_default();
     if dearness(&tier) > dearness(&ServiceTier::Standard) { tier } else { ServiceTier::Standard }
@@ -331,6 +343,9 @@ fn dearness(tier: &ServiceTier) -> u8 {
 
 /// The most tokens a choice that a target is asked for.
 fn stated_cap(target: Option<&Target>, call: &Call) -> Option<u64> {
+    if call.dialect() == Dialect::Gemini {
+        return call.output_cap();
+    }
     let fields = match call.output_cap_field() {
         Field::MaxCompletionTokens => &[Field::MaxCompletionTokens, Field::MaxTokens][..],
         Field::MaxOutputTokens => &[Field::MaxOutputTokens],
@@ -342,8 +357,28 @@ fn stated_cap(target: Option<&Target>, call: &Call) -> Option<u64> {
 fn stated_choices(target: Option<&Target>, call: &Call) -> u64 {
     match call.dialect() {
         Dialect::Anthropic => 1,
+        Dialect::Gemini => call.n(),
+        _ if call.operation() == Operation::Completions => call.n().saturating_mul(best_of(call)),
         _ => parameter(target, call, Field::N).and_then(|json| json.parse().ok()).unwrap_or(1),
     }
+}
+
+/// How many answers a text completion is chosen from, each of which is charged.
+fn best_of(call: &Call) -> u64 {
+    member(call, "best_of").and_then(|json| json.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// A member of the body that is no field of a `Call`.
+fn member<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    let _walked: Result<(), Fault> = Cursor::new(call.text()).object(|key, cursor| {
+        let value = cursor.value()?;
+        if key_is(key, name) {
+            found = Some(value);
+        }
+        Ok(())
+    });
+    found
 }
 
 /// A parameter as it goes to a target: the caller's, unless it is taken out there, else what is always sent.
@@ -378,12 +413,16 @@ impl Marks {
         let marks = |mark: &str| behind.starts_with(mark.as_bytes());
         match behind.first() {
             Some(b'1') => self.hour |= marks("1h\""),
-            Some(b'a') => self.output |= marks("audio\""),
+            Some(b'a') => {
+                self.output |= marks("audio\"");
+                self.input |= marks("audio/");
+            }
             Some(b'c') => self.cache |= marks("cache_control\""),
             Some(b'd') => self.input |= marks("document\""),
             Some(b'f') => self.input |= marks("file\""),
             Some(b'i') => self.input |= marks("image") || marks("input_audio\""),
             Some(b'm') => self.output |= marks("modalities\""),
+            Some(b'r') => self.output |= marks("responseModalities\"") || marks("response_modalities\""),
             Some(b'v') => self.input |= marks("video"),
             _ => {}
         }
@@ -411,7 +450,10 @@ fn is_credible(usage: &Usage) -> bool {
 /// Tokens a choice that are set aside at a time while a stream runs.
 pub(crate) const STEP: u64 = 256;
 
+/// The names of providers' own searches of the web: OpenAI's and Anthropic's, and Google's.
 static SEARCH: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("web_search"));
+static GOOGLE: LazyLock<[memmem::Finder<'static>; 2]> =
+    LazyLock::new(|| ["googleSearch", "google_search"].map(memmem::Finder::new));
 
 /// Web searches that are set aside for a call that lets its provider search.
 const MOST_SEARCHES: u64 = 5;

@@ -228,3 +228,28 @@ async fn an_answer_that_is_no_success_costs_nothing() {
         assert_eq!(spent(&ledger, &budget), (Usd::ZERO, Usd::ZERO));
     }
 }
+
+#[tokio::test]
+async fn what_googles_callers_and_text_completions_ask_for_is_set_aside() {
+    // A token costs a thousandth of a cent: 4,000 are the model's cap.
+    let token = Usd::pico(10_000_000);
+    let google = "/v1beta/models/m:generateContent";
+    for (path, body, tokens) in [
+        (google, r#"{"contents":[],"generationConfig":{"maxOutputTokens":10}}"#, 10),
+        (google, r#"{"contents":[],"generation_config":{"max_output_tokens":"10","candidate_count":3}}"#, 30),
+        (google, r#"{"contents":[],"max_tokens":1,"n":1}"#, 4000),
+        ("/v1/completions", r#"{"model":"m","prompt":["a","b"],"max_tokens":10}"#, 20),
+        ("/v1/completions", r#"{"model":"m","prompt":"a","max_tokens":10,"n":2,"best_of":5}"#, 100),
+    ] {
+        let budget = cents(1000);
+        let (layer, ledger) = layer(&budget);
+        let service = layer.layer(upstream(|_| answer(&used(0, 0))));
+        let request = http::Request::post(path).body(Body::from(body)).expect("is a request");
+        let response = service.oneshot(request).await.expect("answers");
+        assert_eq!(response.status(), 200, "{body}");
+        let (_, held) = spent(&ledger, &budget);
+        let least = token * tokens;
+        // The input is a few tokens more.
+        assert!(held >= least && held < least + Usd::cents(1), "{body}: {held}");
+    }
+}

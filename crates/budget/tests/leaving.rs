@@ -109,8 +109,8 @@ async fn an_answer_that_nobody_reads_costs_what_it_can_have_come_to() {
     let budget = cents(100);
     let (layer, ledger) = layer(&budget);
     let service = layer.layer(upstream(|_| answer(&used(10, 4000))));
-    let body = r#"{"model":"m","input":"hi","max_output_tokens":1000}"#;
-    let request = http::Request::post("/v1/responses").body(Body::from(body)).expect("is a request");
+    let body = r#"{"model":"m","prompt":"hi","max_tokens":1000}"#;
+    let request = http::Request::post("/v1/completions").body(Body::from(body)).expect("is a request");
     drop(text(service.oneshot(request).await.expect("answers")).await);
     assert_eq!(spent(&ledger, &budget), (Usd::cents(1), Usd::ZERO));
 }

@@ -286,6 +286,8 @@ fn cause(status: Option<StatusCode>, said: &Said) -> Cause {
     match status {
         Some(status) => by_status(status, &message),
         None if !said.google.status.is_empty() => by_word(&said.google.status),
+        // A failed answer of Responses has a code alone.
+        None if said.kind.is_empty() => by_kind(&said.code),
         None => by_kind(&said.kind),
     }
 }

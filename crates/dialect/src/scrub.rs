@@ -44,6 +44,7 @@ pub fn scrub(message: &str) -> String {
                 Some((lead, "[key]"))
             }
             _ if before == Before::Host => Some((lead, "[host]")),
+            said if is_account(said) => Some((lead, "[account]")),
             said => key(bare)
                 .map(|start| (start, "[key]"))
                 .or_else(|| (is_host(said) || is_ipv6(bare)).then_some((lead, "[host]"))),
@@ -69,7 +70,7 @@ pub fn scrub(message: &str) -> String {
 }
 
 /// What stands in place of what is taken out.
-const MARKS: [&str; 3] = ["[key]", "[host]", "[URL]"];
+const MARKS: [&str; 4] = ["[key]", "[host]", "[URL]", "[account]"];
 
 /// What a word says of the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,15 @@ enum Before {
     Nothing,
     Key,
     Host,
+}
+
+/// Whether a word names an account in a cloud: AWS's resources with their account and user, Google's with their project.
+fn is_account(word: &str) -> bool {
+    let named =
+        |mark: &str| word.split_once(mark).is_some_and(|(_, rest)| rest.starts_with(char::is_alphanumeric));
+    let has_number = |account: &str| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_arn = word.starts_with("arn:aws") && word.split(':').nth(4).is_some_and(has_number);
+    is_arn || named("projects/")
 }
 
 fn is_delimiter(c: char) -> bool {
@@ -361,6 +371,26 @@ mod tests {
             text in r"(bearer|ENOTFOUND|sk-|eyJ|://|%20|\[host\]|a\.local|1\.2\.3\.4|fe80::1|:80|\PC|[ \[\]%:/@._-]){0,12}"
         ) {
             let _scrubbed = scrub(&text);
+        }
+    }
+
+    #[test]
+    fn accounts_in_clouds_are_the_operators() {
+        let cases = [
+            (
+                "User: arn:aws:iam::123456789012:user/bob is not authorized to perform: bedrock:InvokeModel",
+                "User: [account] is not authorized to perform: bedrock:InvokeModel",
+            ),
+            (
+                "Permission denied on resource '//aiplatform.googleapis.com/projects/my-secret/locations/l' (or it may not exist).",
+                "Permission denied on resource '//[account]' (or it may not exist).",
+            ),
+            ("consumer projects/4242424242", "consumer [account]"),
+            ("many projects/", "many projects/"),
+        ];
+        for (said, told) in cases {
+            assert_eq!(scrub(said), told);
+            assert_eq!(scrub(told), told);
         }
     }
 

@@ -348,20 +348,15 @@ impl Inner {
         response
     }
 
-    /// Counts what a call would have for its input: by its provider's word where it gives that, else by ours.
-    async fn count_tokens(&self, mut request: Request<Body>) -> Response<Body> {
-        let course = request.extensions().get::<Course>();
-        let members = course.map(|course| course.first().deployments()).unwrap_or_default();
-        let mut targets = members.iter().map(ziggurat_route::Deployment::target);
-        if let Some(target) = targets.find(|target| target.uri_of(Operation::CountTokens).is_some()).cloned()
-        {
-            request.extensions_mut().insert(target);
-            let answered = RespondErrorLayer::new().layer(self.attempts.clone()).oneshot(request).await;
-            let Ok(response) = answered;
-            return response;
-        }
-        let tokens = Call::of(&request).map_or(0, |call| self.guards.count(call));
-        json(StatusCode::OK, format!(r#"{{"input_tokens":{tokens}}}"#))
+    /// Counts what a call would have for its input, within the limits of its caller.
+    async fn count_tokens(&self, request: Request<Body>) -> Response<Body> {
+        let (attempts, counter) = (self.attempts.clone(), self.guards.counter());
+        let counted = service_fn(move |request| {
+            let (attempts, counter) = (attempts.clone(), counter.clone());
+            async move { Ok::<_, Infallible>(count_tokens(attempts, counter, request).await) }
+        });
+        let Ok(response) = self.guards.limited(counted, self.limits).oneshot(request).await;
+        response
     }
 
     /// Reads the request and finds who answers it, which the headers of the response are to say.
@@ -387,6 +382,27 @@ impl Inner {
         options.route(self.groups.routes(), &call, &mut request)?;
         Ok(request)
     }
+}
+
+/// Counts by a provider's word where one of those that may answer gives it, else by ours.
+async fn count_tokens(
+    attempts: Limited<Translate<Upstream>>,
+    counter: impl Fn(&Call) -> u64,
+    mut request: Request<Body>,
+) -> Response<Body> {
+    let tokens = Call::of(&request).map_or(0, counter);
+    let course = request.extensions().get::<Course>();
+    let members = course.map(|course| course.first().deployments()).unwrap_or_default();
+    let mut targets = members.iter().map(ziggurat_route::Deployment::target);
+    if let Some(target) = targets.find(|target| target.uri_of(Operation::CountTokens).is_some()).cloned() {
+        request.extensions_mut().insert(target);
+        let Ok(response) = RespondErrorLayer::new().layer(attempts).oneshot(request).await;
+        // What is wrong with the request is the caller's to know; that a provider cannot count now is not.
+        if response.status().is_success() || matches!(response.status().as_u16(), 400 | 413 | 422) {
+            return response;
+        }
+    }
+    json(StatusCode::OK, format!(r#"{{"input_tokens":{tokens}}}"#))
 }
 
 /// Has a call name another model, in its path where that names one, else in its body.

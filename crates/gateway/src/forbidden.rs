@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use ziggurat_core::{
-    Call, Cause, Field, Problem, Rejection,
+    Call, Cause, Dialect, Field, Problem, Rejection,
     json::{Cursor, Fault, find_member},
 };
 
@@ -25,7 +25,7 @@ pub(crate) fn check(call: &Call) -> Result<bool, Rejection> {
     let walked: Result<(), Fault> = Cursor::new(text).object(|key, cursor| {
         let name = name(key);
         if found.is_none() {
-            found = refused(&name);
+            found = refused(&name).or_else(|| refused_of(call.dialect(), &name, cursor));
         }
         has_options |= options::FIELDS.contains(&&*name);
         if name == Field::Messages.name() {
@@ -53,6 +53,87 @@ pub(crate) fn check_tags(call: &Call) -> Result<(), Rejection> {
     let message = "tags are for the key to say here, not for a request";
     Err(Problem::new(Cause::InvalidRequest, message).param("metadata.tags").into())
 }
+
+/// What is wrong with a field of one dialect's: what runs on when its caller has left, another model within a tool, and what of the operator's
+/// account a provider would read for anybody.
+fn refused_of(dialect: Dialect, name: &str, cursor: &Cursor<'_>) -> Option<(String, &'static str)> {
+    let mut ahead = *cursor;
+    match (dialect, name) {
+        (Dialect::Responses, "background") => {
+            let asked = ahead.value().is_ok_and(|value| value == "true");
+            asked.then(|| {
+                (
+                    "responses in the background cannot be counted, and are not made here".to_owned(),
+                    "background",
+                )
+            })
+        }
+        (Dialect::Responses, "tools") => {
+            let named = holds(&mut ahead, 1, &|key, _| key == "model");
+            named.then(|| {
+                (
+                    "the model of a tool is for the gateway's operator to say, not for a request".to_owned(),
+                    "tools",
+                )
+            })
+        }
+        (Dialect::Gemini, "cachedContent" | "cached_content") => Some((
+            "what is kept in the operator's account cannot be named in a request".to_owned(),
+            "cachedContent",
+        )),
+        (Dialect::Gemini, "tools") => {
+            let stores = |key: &str, _: &str| {
+                matches!(
+                    key,
+                    "fileSearchStoreNames"
+                        | "file_search_store_names"
+                        | "vertexAiSearch"
+                        | "vertex_ai_search"
+                        | "vertexRagStore"
+                        | "vertex_rag_store"
+                )
+            };
+            let named = holds(&mut ahead, MAX_DEPTH, &stores);
+            named.then(|| {
+                ("what is kept in the operator's account cannot be named in a request".to_owned(), "tools")
+            })
+        }
+        (Dialect::Gemini, "contents") => {
+            let stored = |key: &str, value: &str| {
+                matches!(key, "fileUri" | "file_uri")
+                    && serde_json::from_str::<Cow<'_, str>>(value)
+                        .is_ok_and(|uri| fold(uri.trim()).starts_with("gs:"))
+            };
+            let named = holds(&mut ahead, MAX_DEPTH, &stored);
+            named.then(|| {
+                ("a file in the operator's storage cannot be named in a request".to_owned(), "contents")
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Whether an object within a value, so many levels down at most, has such a member.
+fn holds(cursor: &mut Cursor<'_>, depth: usize, is_it: &dyn Fn(&str, &str) -> bool) -> bool {
+    let mut found = false;
+    let _walked: Result<(), Fault> = match cursor.peek() {
+        b'[' => cursor.array(|_, cursor| {
+            found |= holds(&mut cursor.clone(), depth, is_it);
+            cursor.value().map(drop)
+        }),
+        b'{' => cursor.object(|key, cursor| {
+            let inner = depth > 1 && holds(&mut cursor.clone(), depth - 1, is_it);
+            let value = cursor.value()?;
+            found |= inner || is_it(&name(key), value);
+            Ok(())
+        }),
+        _ => Ok(()),
+    };
+    found
+}
+
+/// How deep the parts of a conversation are looked into: contents, their parts, results of functions and their parts.
+const MAX_DEPTH: usize = 8;
 
 /// What is wrong with a field of this name, if anything.
 fn refused(name: &str) -> Option<(String, &'static str)> {
@@ -210,5 +291,40 @@ mod tests {
         ] {
             assert_eq!(said(field).await, None, "{field}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_dialects_have_of_their_own_is_looked_into() {
+        async fn said(path: &str, field: &str) -> Option<String> {
+            let body = format!(r#"{{"model":"m",{field}"input":"x"}}"#);
+            let request = Request::post(path).body(Body::from(body)).expect("is one");
+            let (_, call) = Call::read(request, &Limits::default()).await.expect("is read");
+            check(&call).err().and_then(|rejection| Some(rejection.problem().param.as_ref()?.to_string()))
+        }
+        let responses = "/v1/responses";
+        for (field, param) in [
+            (r#""background":true,"#, Some("background")),
+            (r#""background":false,"previous_response_id":"r","#, None),
+            (r#""tools":[{"type":"image_generation","model":"gpt-image-1"}],"#, Some("tools")),
+            (r#""tools":[{"type":"function","name":"f","parameters":{"properties":{"model":{}}}}],"#, None),
+        ] {
+            assert_eq!(said(responses, field).await.as_deref(), param, "{field}");
+        }
+        let google = "/v1beta/models/m:generateContent";
+        for (field, param) in [
+            (r#""cachedContent":"c","#, Some("cachedContent")),
+            (r#""tools":[{"file_search":{"fileSearchStoreNames":["s"]}}],"#, Some("tools")),
+            (r#""tools":[{"googleSearch":{}}],"#, None),
+            (r#""contents":[{"parts":[{"text":"gs://x"},{"fileData":{"fileUri":"https://x"}}]}],"#, None),
+            (r#""contents":[{"parts":[{"file_data":{"file_uri":"\u0067S://x"}}]}],"#, Some("contents")),
+            (r#""contents":{"parts":{"fileData":{"fileUri":" gs://x"}}},"#, Some("contents")),
+        ] {
+            assert_eq!(said(google, field).await.as_deref(), param, "{field}");
+        }
+        assert_eq!(
+            said("/v1/chat/completions", r#""background":true,"messages":[{"role":"user","content":"x"}],"#)
+                .await,
+            None
+        );
     }
 }

@@ -112,9 +112,15 @@ impl Guards {
         self.counter.warm();
     }
 
-    /// The input tokens of a call.
-    pub(crate) fn count(&self, call: &Call) -> u64 {
-        count_input(call, &self.counter).tokens
+    /// Counts input tokens.
+    pub(crate) fn counter(&self) -> impl Fn(&Call) -> u64 + Clone + Send + Sync + use<> {
+        let counter = self.counter.clone();
+        move |call| count_input(call, &counter).tokens
+    }
+
+    /// Puts what costs nothing within the limits of its callers.
+    pub(crate) fn limited<S>(&self, inner: S, request: Limits) -> Limited<S> {
+        self.calls.clone().request_limits(request).layer(inner)
     }
 
     /// Bytes from which on reading and counting a body may take long enough for others to notice.

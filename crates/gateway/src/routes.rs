@@ -65,8 +65,7 @@ impl Route {
             | Operation::StreamGenerate
             | Operation::Completions
             | Operation::Embeddings
-            | Operation::Moderation
-            | Operation::Rerank => match *method {
+            | Operation::Moderation => match *method {
                 Method::POST => Self::Call,
                 _ => Self::WrongMethod { allow: "POST", admin: false },
             },

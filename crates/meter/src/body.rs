@@ -221,7 +221,7 @@ impl MeteredBody {
         let dialect = self.options.dialect;
         match self.confidential.is_presentable(&event.data, dialect) && self.is_plain(&event.raw) {
             true => event.raw,
-            false => self.confidential.decode_error(None, &event.data).to_event(dialect).into(),
+            false => self.confidential.error_of(dialect, &event.data).to_event(dialect).into(),
         }
     }
 
@@ -272,6 +272,7 @@ impl MeteredBody {
                     self.push(Bytes::from_static(sse::DONE));
                 }
                 self.reader.state = State::Done;
+                self.reader.finish(self.handle.as_mut());
                 self.ending = Some(self.reader.whole());
             }
             State::Running => self.fail(&truncated(), Outcome::Truncated),

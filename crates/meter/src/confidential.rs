@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use ziggurat_core::{Dialect, Problem};
-use ziggurat_dialect::{decode_answer_error, decode_error, decode_error_of, scrub};
+use ziggurat_dialect::{Event, StreamDecoder, decode_answer_error, decode_error, decode_error_of, scrub};
 
 use crate::scan::scan;
 
@@ -84,6 +84,24 @@ impl Confidential {
         read
     }
 
+    /// The problem that an event of a stream of some dialect tells, without what is confidential.
+    #[must_use]
+    pub(crate) fn error_of(&self, dialect: Dialect, data: &[u8]) -> Problem {
+        let mut told = None;
+        if let Ok(text) = std::str::from_utf8(data) {
+            let read = StreamDecoder::new(dialect).decode(text, &mut |event| {
+                if let Event::Error(problem) = event {
+                    told = Some(problem);
+                }
+            });
+            told = told.filter(|_| read.is_ok());
+        }
+        match told {
+            Some(problem) => self.reread(problem, data),
+            None => self.decode_error(None, data),
+        }
+    }
+
     /// The problem that lines of a stream tell which are no event: some report an error as plain JSON in mid-stream.
     #[must_use]
     pub fn bare_error(&self, lines: &[u8]) -> Option<Problem> {
@@ -101,7 +119,9 @@ impl Confidential {
         let Ok(value) = serde_json::from_slice::<Value>(error) else { return false };
         let message = value.pointer("/error/message").and_then(Value::as_str);
         let typed = value.get("type").is_some_and(|kind| kind == "error");
-        typed == (dialect == Dialect::Anthropic)
+        // Google's details name the operator's project.
+        dialect != Dialect::Gemini
+            && typed == matches!(dialect, Dialect::Anthropic | Dialect::Responses)
             && message.is_some_and(|message| !message.is_empty())
             && self.is_clean(error)
     }

@@ -22,6 +22,10 @@ pub fn feed(handle: &mut AttemptHandle, event: &Event<'_>, refused: &mut bool) -
             name if name.starts_with("tool_calls") => handle.content(raw.get().len()),
             _ => {}
         },
+        // Of a text completion.
+        Event::Extra { scope: Scope::Choice, name, raw, .. } if *name == *"text" => {
+            handle.content(raw.get().len().saturating_sub(2));
+        }
         Event::Usage(spent) => handle.usage(&spent.counts),
         Event::Finish { finish, .. } => *refused |= finish.reason == FinishReason::ContentFilter,
         Event::Error(problem) => {

@@ -128,6 +128,16 @@ impl Reader {
         whole(self.refused)
     }
 
+    /// The bytes have ended: a dialect without a terminator says only now how its answers did.
+    pub(crate) fn finish(&mut self, handle: Option<&mut AttemptHandle>) {
+        if let (Dialect::Gemini, Some(decoder), Some(handle)) = (self.dialect, &mut self.decoder, handle) {
+            let refused = &mut self.refused;
+            decoder.finish(&mut |event| {
+                let _read_by_state = feed(handle, &event, refused);
+            });
+        }
+    }
+
     fn feed(&mut self, text: &str, handle: &mut AttemptHandle) {
         let Some(decoder) = &mut self.decoder else { return };
         let refused = &mut self.refused;

@@ -88,7 +88,7 @@ impl TranslatedBody {
                 ending: None,
             },
             confidential: expected.confidential.clone(),
-            max_event: config.max_event,
+            max_event: config.max_event_of(expected.provider),
             behind: 0,
             idle: 0,
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use tower_layer::Layer;
-use ziggurat_core::{Limits, Target};
+use ziggurat_core::{Dialect, Limits, Target};
 
 use crate::Translate;
 
@@ -18,7 +18,7 @@ pub(crate) struct Config {
     pub(crate) target: Option<Target>,
     pub(crate) request: Limits,
     pub(crate) max_response: usize,
-    pub(crate) max_event: usize,
+    pub(crate) max_event: Option<usize>,
     pub(crate) now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -33,7 +33,7 @@ impl TranslateLayer {
                 target: None,
                 request: Limits::default(),
                 max_response: 64 << 20,
-                max_event: 1 << 20,
+                max_event: None,
                 now: Arc::new(SystemTime::now),
             }),
         }
@@ -57,10 +57,10 @@ impl TranslateLayer {
         self.change(|config| config.max_response = bytes)
     }
 
-    /// Sets the longest event of a stream in bytes; 1 MiB unless set.
+    /// Sets the longest event of a stream in bytes; unless set, 1 MiB, and 16 MiB where events hold images or whole answers (Gemini, Responses).
     #[must_use]
     pub fn max_event(self, bytes: usize) -> Self {
-        self.change(|config| config.max_event = bytes)
+        self.change(|config| config.max_event = Some(bytes))
     }
 
     /// Sets the clock that dates answers of providers that do not.
@@ -99,6 +99,14 @@ impl fmt::Debug for TranslateLayer {
 
 impl Config {
     /// Seconds of the Unix epoch.
+    /// The longest event of a stream of a provider of some dialect, in bytes.
+    pub(crate) fn max_event_of(&self, dialect: Dialect) -> usize {
+        self.max_event.unwrap_or(match dialect {
+            Dialect::Gemini | Dialect::Responses => 16 << 20,
+            _ => 1 << 20,
+        })
+    }
+
     pub(crate) fn epoch_seconds(&self) -> u64 {
         (self.now)().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }

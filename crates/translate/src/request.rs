@@ -82,7 +82,7 @@ impl Outgoing {
             provider: way.dialect,
             operation: call.operation(),
             model: if call.dialect() == way.dialect { String::new() } else { target.model().to_owned() },
-            stream: call.stream(),
+            stream: call.stream() && call.operation().generates_text(),
             choices: call.n(),
             include_usage: asked,
             hide_usage: false,
@@ -96,7 +96,8 @@ impl Outgoing {
         let body = match expected.caller == expected.provider && !is_mistrals {
             true => {
                 let asks = wants_usage && !target.provider_quirks().no_stream_options;
-                let wanted = asks && expected.stream && expected.operation == Operation::Chat;
+                let streams = matches!(expected.operation, Operation::Chat | Operation::Completions);
+                let wanted = asks && expected.stream && streams;
                 expected.hide_usage = hidden || (wanted && !asked);
                 splice(call, target, expected.hide_usage && !hidden)
                     .or_else(|| body.as_bytes().cloned())
@@ -177,10 +178,43 @@ fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
 fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
     let defaults =
         target.default_params().iter().filter(|(name, _)| !quirks::is_given_otherwise(call, target, name));
+    let defaults = defaults.filter_map(|(name, json)| Some((in_words_of(call, name)?, json)));
     let edit = defaults.fold(edit, |edit, (name, json)| edit.add_missing(name, json));
     let dropped = target.params().additional_drop_params.iter();
     dropped.fold(edit, |edit, path| edit.remove(&path.split('.').collect::<Vec<_>>()))
 }
+
+/// What callers of an API call a parameter that an operator gives a default for, in the words of OpenAI's chats; `None` where theirs has no
+/// such parameter at the top of its body.
+fn in_words_of<'n>(call: &Call, name: &'n str) -> Option<&'n str> {
+    match (call.operation(), name) {
+        (Operation::Chat | Operation::Messages | Operation::Completions, name) => Some(name),
+        (Operation::Responses, "max_tokens" | "max_completion_tokens") => Some("max_output_tokens"),
+        (Operation::Responses, name) => (!CHATS_ONLY.contains(&name)).then_some(name),
+        (Operation::Embeddings, name) => {
+            ["dimensions", "encoding_format", "user"].contains(&name).then_some(name)
+        }
+        _ => None,
+    }
+}
+
+/// Parameters that Responses has in other places, or not at all.
+const CHATS_ONLY: [&str; 14] = [
+    "n",
+    "stop",
+    "seed",
+    "response_format",
+    "reasoning_effort",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "stream_options",
+];
 
 /// Another dialect: the conversation is read and written anew.
 fn translate(
@@ -240,7 +274,8 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
     parts.method = Method::POST;
     parts.uri = way.uri.clone();
     parts.extensions = caller.extensions;
-    let accept = match (way.dialect, call.stream()) {
+    let streams = call.stream() && call.operation().generates_text();
+    let accept = match (way.dialect, streams) {
         _ if call.operation() == Operation::Speech => "*/*",
         (_, false) => "application/json",
         (Dialect::Converse, true) => "application/vnd.amazon.eventstream",

@@ -118,6 +118,12 @@ async fn whole(
     if same {
         check_shape(&bytes, expected)?;
     }
+    // An answer of Responses that failed has the shape of one, and a status of success.
+    if expected.provider == Dialect::Responses
+        && let Some(problem) = expected.confidential.decode_answer_error(&bytes)
+    {
+        return Err(problem.into());
+    }
     let corrected = (same && expected.provider == Dialect::OpenAi).then(|| correct_usage(text)).flatten();
     let passed = corrected.map_or_else(|| bytes.clone(), Bytes::from);
     if same && handle.is_none() {
@@ -163,13 +169,16 @@ fn check_shape(bytes: &[u8], expected: &Expected) -> Result<(), Problem> {
         content: Option<Vec<serde::de::IgnoredAny>>,
         output: Option<Vec<serde::de::IgnoredAny>>,
         candidates: Option<Vec<serde::de::IgnoredAny>>,
+        /// What Gemini says of a prompt that it does not answer.
+        #[serde(rename = "promptFeedback")]
+        feedback: Option<serde::de::IgnoredAny>,
     }
     let shape: Shape =
         serde_json::from_slice(bytes).map_err(|_| undecodable(bytes, &expected.confidential))?;
     let holds = match expected.provider {
         Dialect::Anthropic => shape.content.is_some(),
         Dialect::Responses => shape.output.is_some(),
-        Dialect::Gemini => shape.candidates.is_some(),
+        Dialect::Gemini => shape.candidates.is_some() || shape.feedback.is_some(),
         _ => shape.choices.is_some(),
     };
     if holds { Ok(()) } else { Err(undecodable(bytes, &expected.confidential)) }
@@ -198,7 +207,7 @@ async fn stream(
     config: &Config,
 ) -> Result<Response<Body>, Broken> {
     if !Frames::are_events(expected.provider) {
-        let frames = Frames::new(expected.provider, config.max_event);
+        let frames = Frames::new(expected.provider, config.max_event_of(expected.provider));
         let body = TranslatedBody::new(body, frames, expected, config, handle.take());
         return Ok(respond(parts, Body::new(body), "text/event-stream", expected));
     }
@@ -207,8 +216,13 @@ async fn stream(
         Peeked::Events(body) => body,
         // Gemini's streams come as one array, too.
         Peeked::Other(body) if expected.provider == Dialect::Gemini && expected.caller != Dialect::Gemini => {
-            let body =
-                TranslatedBody::new(body, Frames::array(config.max_event), expected, config, handle.take());
+            let body = TranslatedBody::new(
+                body,
+                Frames::array(config.max_event_of(expected.provider)),
+                expected,
+                config,
+                handle.take(),
+            );
             return Ok(respond(parts, Body::new(body), "text/event-stream", expected));
         }
         Peeked::Neither(body) | Peeked::Other(body) => {
@@ -226,12 +240,12 @@ async fn stream(
             let mut options = Options::new(expected.provider);
             options.hide_usage = expected.hide_usage;
             options.choices = expected.choices;
-            options.max_event = config.max_event;
+            options.max_event = config.max_event_of(expected.provider);
             let confidential = expected.confidential.clone();
             Body::new(MeteredBody::new(body, options, handle.take()).withholds(confidential))
         }
         false => {
-            let frames = Frames::new(expected.provider, config.max_event);
+            let frames = Frames::new(expected.provider, config.max_event_of(expected.provider));
             Body::new(TranslatedBody::new(body, frames, expected, config, handle.take()))
         }
     };

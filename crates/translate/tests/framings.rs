@@ -184,3 +184,35 @@ async fn googles_callers_reach_another_provider() {
         streamed.body
     );
 }
+
+#[tokio::test]
+async fn a_prompt_that_google_does_not_answer_is_an_answer() {
+    let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}"#;
+    let request = |path: &str| {
+        let body = r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#;
+        http::Request::post(path).body(ziggurat_core::Body::from(body)).expect("is a request")
+    };
+    let whole =
+        exchange(target(Dialect::Gemini), request("/v1beta/models/alias:generateContent"), json(blocked))
+            .await;
+    assert_eq!((whole.status.as_u16(), &*whole.body), (200, blocked));
+    let recorder = std::sync::Arc::<Recorder>::default();
+    let mut asked = request("/v1beta/models/alias:streamGenerateContent");
+    let (_meter, end) = recorder.join(&mut asked);
+    let filtered = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"H"}]},"finishReason":"SAFETY","index":0}]}"#;
+    let stream = support::events([Step::data(format!("data: {filtered}\r\n\r\n"))]);
+    exchange(target(Dialect::Gemini), asked, stream).await;
+    drop(end);
+    assert_eq!(recorder.outcomes(), [[Some(ziggurat_core::Outcome::Refused)]]);
+}
+
+#[tokio::test]
+async fn an_image_within_an_event_is_not_too_long() {
+    let image = format!(
+        r#"{{"candidates":[{{"content":{{"role":"model","parts":[{{"inlineData":{{"mimeType":"image/png","data":"{}"}}}}]}},"finishReason":"STOP","index":0}}]}}"#,
+        "A".repeat(2 << 20)
+    );
+    let stream = format!("data: {image}\r\n\r\n");
+    let exchange = heard(Dialect::Gemini, "text/event-stream", stream.as_bytes(), 1 << 16).await;
+    assert!(exchange.body.ends_with(samples::DONE));
+}

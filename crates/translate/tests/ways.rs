@@ -148,3 +148,81 @@ async fn responses_that_end_early_or_fail_end_in_one_error() {
     let body = responses(&[RESPONSE, RESPONSE_TEXT, failed, twice].concat()).await.body;
     assert_eq!(body.matches("event: error\n").count() + body.matches("response.failed").count(), 1, "{body}");
 }
+
+async fn whole_response(answer: &'static str) -> Exchange {
+    let asked = request("/v1/responses", r#"{"model":"alias","input":"Hello"}"#);
+    exchange(serving(Operation::Responses, RESPONSES), asked, json(answer)).await
+}
+
+#[tokio::test]
+async fn a_whole_response_that_failed_is_a_failure() {
+    let failed = r#"{"id":"r","object":"response","status":"failed","output":[],"error":{"code":"rate_limit_exceeded","message":"slow down"},"usage":null}"#;
+    let exchange = whole_response(failed).await;
+    assert_eq!((exchange.status.as_u16(), &exchange.json()["error"]["message"]), (429, &json!("slow down")));
+    let whole =
+        r#"{"id":"r","object":"response","status":"completed","output":[],"error":null,"usage":null}"#;
+    assert_eq!(whole_response(whole).await.body, whole);
+}
+
+#[tokio::test]
+async fn a_response_that_fails_in_its_stream_keeps_its_words() {
+    for failed in [
+        r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"Slow down please"}}}"#,
+        r#"{"type":"error","code":"rate_limit_exceeded","message":"Slow down please","param":null}"#,
+    ] {
+        let body = responses(&format!("{RESPONSE}event: x\ndata: {failed}\n\n")).await.body;
+        let last = body.trim_end().rsplit("data: ").next().expect("there is an event");
+        let error: serde_json::Value = serde_json::from_str(last).expect("is JSON");
+        assert_eq!(
+            (&error["error"]["message"], &error["error"]["code"]),
+            (&json!("Slow down please"), &json!("rate_limit_exceeded")),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_asked_for_only_where_there_are_any() {
+    let asked = request("/v1/embeddings", r#"{"input":"a","model":"alias","stream":true}"#);
+    let answer = r#"{"object":"list","data":[]}"#;
+    let exchange = exchange(serving(Operation::Embeddings, EMBEDDINGS), asked, json(answer)).await;
+    assert_eq!((exchange.status.as_u16(), &*exchange.body), (200, answer));
+    assert_eq!(exchange.sent().header("accept"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn the_text_of_a_streamed_completion_is_content_and_its_usage_is_asked_for() {
+    let recorder: Arc<Recorder> = Arc::default();
+    let mut asked = request("/v1/completions", r#"{"prompt":"a","model":"alias","stream":true}"#);
+    let (_meter, end) = recorder.join(&mut asked);
+    let chunk = |text: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"text_completion\",\"choices\":[{{\"index\":0,\"text\":\"{text}\",\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let last = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let stream = [chunk("one"), chunk("three"), last.to_owned()].concat();
+    let target = serving(Operation::Completions, "https://o.example/v1/completions");
+    let exchange = exchange(target, asked, events([Step::data(stream.clone())])).await;
+    drop(end);
+    assert_eq!(exchange.body, stream);
+    assert_eq!(exchange.sent().json()["stream_options"], json!({"include_usage": true}));
+    assert_eq!(recorder.ends()[0][0].content_bytes, 8);
+}
+
+#[tokio::test]
+async fn what_an_operator_gives_is_said_in_the_callers_words_where_it_has_some() {
+    let defaults = ["temperature", "max_tokens", "stop"].map(|name| (name.to_owned(), "1".to_owned()));
+    let target = target(OPENAI).defaults(defaults).serves(Operation::Responses, RESPONSES).expect("is a URL");
+    let target = target.serves(Operation::Embeddings, EMBEDDINGS).expect("is a URL");
+    let responses = request("/v1/responses", r#"{"model":"alias","input":"Hello"}"#);
+    let sent = exchange(target.clone(), responses, json(r#"{"output":[]}"#)).await.sent().json();
+    assert_eq!(sent, json!({"model": "gpt", "input": "Hello", "temperature": 1, "max_output_tokens": 1}));
+    let embeddings = request("/v1/embeddings", r#"{"input":"a","model":"alias"}"#);
+    let sent = exchange(target.clone(), embeddings, json("{}")).await.sent().json();
+    assert_eq!(sent, json!({"input": "a", "model": "gpt"}));
+    let google =
+        request("/v1beta/models/alias:generateContent", r#"{"contents":[{"parts":[{"text":"a"}]}]}"#);
+    let sent = exchange(target, google, json(answer(OPENAI))).await.sent().json();
+    assert_eq!((&sent["temperature"], sent["messages"].as_array().map(Vec::len)), (&json!(null), Some(1)));
+}

@@ -1,5 +1,6 @@
 //! The request, read once.
 
+mod asked;
 mod edit;
 mod head;
 mod shape;
@@ -34,6 +35,8 @@ struct Inner {
     head: Head,
     /// Where the path, not the body, names the model.
     path_model: Option<String>,
+    /// How much is asked for, where that stands deeper than a field.
+    asked: OnceLock<asked::Asked>,
     /// The input tokens, and by whom they were counted.
     input: OnceLock<(&'static str, (u64, bool))>,
 }
@@ -209,7 +212,7 @@ impl Call {
     #[must_use]
     pub fn output_cap(&self) -> Option<u64> {
         if self.dialect() == Dialect::Gemini {
-            return self.generation("maxOutputTokens");
+            return self.asked().cap;
         }
         let fields: &[Field] = match (self.dialect(), self.operation()) {
             (Dialect::Anthropic, _) => &[Field::MaxTokens],
@@ -234,8 +237,15 @@ impl Call {
     pub fn n(&self) -> u64 {
         match self.dialect() {
             Dialect::Anthropic | Dialect::Responses => 1,
-            Dialect::Gemini => self.generation("candidateCount").unwrap_or(1),
-            _ => self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1),
+            Dialect::Gemini => self.asked().answers.unwrap_or(1),
+            _ => {
+                let n = self.field(Field::N).and_then(|n| n.parse().ok()).unwrap_or(1);
+                match self.operation() {
+                    // Each of several prompts is answered.
+                    Operation::Completions => self.asked().answers.unwrap_or(1).saturating_mul(n),
+                    _ => n,
+                }
+            }
         }
     }
 
@@ -311,24 +321,9 @@ impl Call {
         self.0.head.span(field)
     }
 
-    /// A number of Gemini's `generationConfig`.
-    fn generation(&self, name: &str) -> Option<u64> {
-        let mut found = None;
-        let mut cursor = crate::json::Cursor::new(self.text());
-        let _walked: Result<(), crate::json::Fault> = cursor.object(|key, cursor| {
-            let names = ["generationConfig", "generation_config"];
-            if !names.iter().any(|name| crate::json::key_is(key, name)) || cursor.peek() != b'{' {
-                return cursor.value().map(drop);
-            }
-            cursor.object(|key, cursor| {
-                let json = cursor.value()?;
-                if crate::json::key_is(key, name) {
-                    found = json.parse().ok();
-                }
-                Ok(())
-            })
-        });
-        found
+    /// What the body says beyond its top level of how much is asked for: walked once.
+    fn asked(&self) -> asked::Asked {
+        *self.0.asked.get_or_init(|| asked::Asked::of(self.operation(), self.text()))
     }
 
     fn metadata(&self, name: &str) -> Option<&str> {
@@ -365,7 +360,8 @@ impl Call {
             None => Head::default(),
         };
         let path_model = path_model.map(Cow::into_owned);
-        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model, input: OnceLock::new() })))
+        let (asked, input) = (OnceLock::new(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model, asked, input })))
     }
 }
 

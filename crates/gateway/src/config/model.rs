@@ -17,6 +17,9 @@ pub(super) struct Model {
 /// Prefixes that tell LiteLLM how to treat a deployment on Azure and are no part of its name.
 const AZURE_HINTS: [&str; 2] = ["o_series/", "gpt5_series/"];
 
+/// How models of other publishers on Vertex AI begin, where LiteLLM's users write them without the publisher.
+const OTHER_PUBLISHERS: [&str; 6] = ["mistral", "codestral", "jamba", "llama", "deepseek", "qwen"];
+
 /// Prefixes by which LiteLLM tells other APIs of Bedrock's.
 const BEDROCK_LATER: [&str; 6] =
     ["invoke/", "converse_like/", "agent/", "agentcore/", "async_invoke/", "mantle/"];
@@ -82,6 +85,12 @@ fn fault(provider: &Provider, id: &str, alias: Option<&str>) -> Option<&'static 
     } else if provider.api == Api::Bedrock && BEDROCK_LATER.iter().any(|prefix| id.starts_with(prefix)) {
         Some(
             "this way to ask Bedrock is known to LiteLLM, not supported yet: models are asked by its Converse API",
+        )
+    } else if provider.api == Api::Vertex
+        && (id.contains('/') || OTHER_PUBLISHERS.iter().any(|it| id.starts_with(it)))
+    {
+        Some(
+            "Vertex AI's models of other publishers than Google and Anthropic are known to LiteLLM, not supported yet",
         )
     } else if id.starts_with("responses/") {
         Some("`responses/` is known to LiteLLM, not supported yet")

@@ -288,11 +288,10 @@ const OPENAI_NAMES: &[&str] = &[
     "sora-",
 ];
 /// What stands beside chats, at the same root.
-const SAME_ROOT: [(Operation, &str); 4] = [
+const SAME_ROOT: [(Operation, &str); 3] = [
     (Operation::Completions, "/completions"),
     (Operation::Embeddings, "/embeddings"),
     (Operation::Moderation, "/moderations"),
-    (Operation::Rerank, "/rerank"),
 ];
 const CHAT: &str = "/chat/completions";
 const AZURE_V1: &str = "/openai/v1";

@@ -101,6 +101,18 @@ async fn tokens_are_counted_by_the_provider_where_it_counts_and_else_here() {
 }
 
 #[tokio::test]
+async fn counting_is_within_its_callers_limits() {
+    let scene = scene().await.section("ziggurat_settings: {rpm: 2}\n");
+    let gateway = scene.start(&[]).await;
+    let body = r#"{"model":"gpt","messages":[{"role":"user","content":"Hello there"}]}"#;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(ask(&gateway, "/v1/messages/count_tokens", body).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[tokio::test]
 async fn responses_pass_to_a_provider_that_serves_them() {
     let scene = scene().await;
     let gateway = scene.start(&[]).await;

@@ -90,7 +90,7 @@ async fn a_model_that_is_not_listed_is_refused_by_the_name_that_was_asked_for() 
     }
     assert_eq!(model.calls(), 2);
     let fast = model.last();
-    let body = r#"{"messages":[{"content":"Hello","role":"user"}],"model":"claude-haiku"}"#;
+    let body = r#"{"model":"claude-haiku","messages":[{"role":"user","content":"Hello"}]}"#;
     assert_eq!(fast.body().as_bytes().expect("is whole"), body);
     assert_eq!(Call::of(&fast).and_then(Call::model), Some("claude-haiku"));
     let long = ask(&layer, &model, keyed(call(&"x".repeat(5000)), KEY)).await;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ziggurat_core::{Dialect, ParamPolicy};
 
-use crate::{BlockKind, Request};
+use crate::{BlockKind, Request, read::Extra};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +164,19 @@ impl<'e> Verdicts<'e> {
     pub(crate) fn unheard(&self, name: &str) -> Verdict {
         let passes = self.policy.allowed_openai_params.iter().any(|allowed| allowed == name);
         if passes { Verdict::Pass } else { Verdict::Leave }
+    }
+
+    /// The members of a function that the target has no place for, but those that `passes` knows and those that change nothing of what the
+    /// model is asked: how its arguments stream, and what the function gives back.
+    pub(crate) fn tool_members(&mut self, index: usize, extra: &Extra<'_>, passes: impl Fn(&str) -> bool) {
+        const UNHEARD: &[&str] =
+            &["eager_input_streaming", "response", "responseJsonSchema", "response_json_schema"];
+        for (member, raw) in extra {
+            let member = &**member;
+            if raw.get() != "null" && !passes(member) && !UNHEARD.contains(&member) {
+                self.unsupported(&format!("tools[{index}].{member}"));
+            }
+        }
     }
 
     /// The target has no place for this, and leaving it out would change what is asked: no policy drops it.

@@ -67,17 +67,13 @@ pub(crate) fn write_unsupported(body: &mut Object<'_>, request: &Request<'_>, ve
     {
         body.text("user", user);
     }
-    let serial = request.parallel_tool_calls == Some(false);
+    let serial = request.parallel_tool_calls == Some(false) && !request.tools.is_empty();
     if serial && verdicts.unsupported("parallel_tool_calls") == Verdict::Pass {
         body.bool("parallel_tool_calls", false);
     }
     for (index, tool) in request.tools.iter().enumerate() {
         match tool {
-            Tool::Function { extra, .. } => {
-                for (member, _) in extra.iter().filter(|(_, raw)| raw.get() != "null") {
-                    verdicts.unsupported(&format!("tools[{index}].{member}"));
-                }
-            }
+            Tool::Function { extra, .. } => verdicts.tool_members(index, extra, |_| false),
             Tool::WebSearch { dialect: Dialect::OpenAi, raw } => {
                 if verdicts.unsupported("web_search_options") == Verdict::Pass {
                     body.json("web_search_options", raw.get());

@@ -73,7 +73,7 @@ async fn without_a_good_token_the_host_refuses_in_its_own_words() {
     ];
     for authorization in bad {
         let (status, refusal) = call(&app, authorization.as_deref()).await;
-        assert_eq!((status, &*refusal), (401, r#"{"at":"/sign-in","message":"sign in first"}"#));
+        assert_eq!((status, &*refusal), (401, r#"{"message":"sign in first","at":"/sign-in"}"#));
     }
     assert_eq!(call(&app, Some(&format!("Bearer {good}"))).await.0, 200);
 }

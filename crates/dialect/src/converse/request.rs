@@ -17,6 +17,7 @@ use crate::{
     Encoding, Format, Refused, Request,
     anthropic::{Thinking, facts},
     encode::{Verdict, Verdicts, check_results},
+    gemini::plain_schema,
     write::{Object, object},
 };
 
@@ -54,7 +55,7 @@ pub fn encode_request(
         write_conversation(body, request, family, &mut verdicts);
         write_inference(body, request, thinking.as_ref(), &mut verdicts);
         write_tools(body, request, family, &mut verdicts);
-        let has_format = write_format(body, request.format.as_ref(), &mut verdicts);
+        let has_format = write_format(body, request, &mut verdicts);
         let has_tier = write_tier(body, request);
         write_params(body, request, family, thinking.as_ref(), (has_format, has_tier), &mut verdicts);
     });
@@ -91,8 +92,8 @@ fn write_inference(
 }
 
 /// Writes the form of the answer; whether there is one. Here a schema is JSON in a string.
-fn write_format(body: &mut Object<'_>, format: Option<&Format<'_>>, verdicts: &mut Verdicts<'_>) -> bool {
-    match format {
+fn write_format(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verdicts<'_>) -> bool {
+    match &request.format {
         None | Some(Format::Text) => false,
         Some(Format::JsonSchema { name, description, schema: Some(schema), .. }) => {
             body.object("outputConfig", |config| {
@@ -100,7 +101,7 @@ fn write_format(body: &mut Object<'_>, format: Option<&Format<'_>>, verdicts: &m
                     format.str("type", "json_schema");
                     format.object("structure", |structure| {
                         structure.object("jsonSchema", |json| {
-                            json.str("schema", schema.get());
+                            json.str("schema", &plain_schema(request.dialect, schema));
                             json.text_if("name", name.as_ref());
                             json.text_if("description", description.as_ref());
                         });

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, value::RawValue};
 use ziggurat_core::Dialect;
 
+use super::request::camel;
+
 /// Whether a schema means the same to Google's `parameters` as it stands: members of the subset alone, one type each.
 pub(super) fn fits(schema: &RawValue) -> bool {
     serde_json::from_str(schema.get()).is_ok_and(|value: Value| fits_value(&value))
@@ -150,34 +152,64 @@ fn any_of(
     Some(())
 }
 
-/// A schema of a caller of `dialect` as the others know it: Google's callers write types in capitals.
+/// A schema of a caller of `dialect` as the others know it: Google's callers write types in capitals, and have words of OpenAPI's among
+/// those of JSON schemas.
 pub(crate) fn plain_schema(dialect: Dialect, schema: &RawValue) -> Cow<'_, str> {
     if dialect != Dialect::Gemini {
         return Cow::Borrowed(schema.get());
     }
     match serde_json::from_str(schema.get()) {
         Ok(mut value) => {
-            lower_types(&mut value);
+            plain(&mut value);
             Cow::Owned(Value::to_string(&value))
         }
         Err(_) => Cow::Borrowed(schema.get()),
     }
 }
 
-fn lower_types(schema: &mut Value) {
+fn plain(schema: &mut Value) {
     let Value::Object(members) = schema else { return };
-    for (name, value) in members {
-        match (&**name, value) {
+    for (name, mut value) in std::mem::take(members) {
+        let name = if name.starts_with('$') { name } else { camel(&name).into_owned() };
+        match (&*name, &mut value) {
+            // In which order properties are written is no part of a schema.
+            ("propertyOrdering", _) => continue,
             ("type", Value::String(kind)) => kind.make_ascii_lowercase(),
-            ("properties" | "$defs", Value::Object(schemas)) => schemas.values_mut().for_each(lower_types),
-            ("items" | "additionalProperties", schema) => lower_types(schema),
+            ("properties" | "$defs", Value::Object(schemas)) => schemas.values_mut().for_each(plain),
+            ("items" | "additionalProperties", schema) => plain(schema),
             ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
-                schemas.iter_mut().for_each(lower_types);
+                schemas.iter_mut().for_each(plain);
+            }
+            // Google writes 64-bit numbers as strings.
+            (name, Value::String(number)) if NUMBERS.contains(&name) => {
+                if let Ok(number) = number.parse::<u64>() {
+                    value = number.into();
+                }
             }
             _ => {}
         }
+        members.insert(name, value);
+    }
+    if members.shift_remove("nullable") == Some(Value::Bool(true)) {
+        match members.get_mut("type") {
+            Some(kind @ Value::String(_)) => *kind = Value::Array(vec![kind.take(), "null".into()]),
+            // A schema without a type of its own takes null as it stands, or one of its options does.
+            _ => {
+                if let Some(Value::Array(options)) = members.get_mut("anyOf") {
+                    options.push(serde_json::json!({ "type": "null" }));
+                }
+            }
+        }
+        if let Some(Value::Array(words)) = members.get_mut("enum")
+            && !words.contains(&Value::Null)
+        {
+            words.push(Value::Null);
+        }
     }
 }
+
+const NUMBERS: &[&str] =
+    &["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"];
 
 #[cfg(test)]
 mod tests {
@@ -232,5 +264,30 @@ mod tests {
         let plain: Value = serde_json::from_str(&plain_schema(Dialect::Gemini, &raw)).expect("is JSON");
         assert_eq!(plain, expected);
         assert_eq!(plain_schema(Dialect::OpenAi, &raw), raw.get());
+    }
+
+    #[test]
+    fn words_of_openapi_become_those_of_json_schemas() {
+        let schema = json!({
+            "type": "OBJECT", "propertyOrdering": ["min_items", "b"], "required": ["b"],
+            "properties": {
+                "min_items": { "type": "ARRAY", "min_items": "2", "items": { "type": "STRING" } },
+                "b": { "type": "STRING", "nullable": true, "enum": ["x"] },
+                "c": { "any_of": [{ "type": "STRING" }], "nullable": true },
+                "d": { "type": "STRING", "nullable": false },
+            },
+        });
+        let expected = json!({
+            "type": "object", "required": ["b"],
+            "properties": {
+                "min_items": { "type": "array", "minItems": 2, "items": { "type": "string" } },
+                "b": { "type": ["string", "null"], "enum": ["x", null] },
+                "c": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
+                "d": { "type": "string" },
+            },
+        });
+        let plain: Value =
+            serde_json::from_str(&plain_schema(Dialect::Gemini, &raw(&schema))).expect("is JSON");
+        assert_eq!(plain, expected);
     }
 }

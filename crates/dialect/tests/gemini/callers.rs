@@ -51,6 +51,11 @@ fn schemas_are_told_in_json_schemas_words_to_everybody() {
         (Dialect::Cohere, "/tools/0/function/parameters"),
     ] {
         assert_eq!(ask(to, &asked).pointer(at), Some(&schema), "{to:?}");
+        // What a function gives back, and that nothing is to be kept safe from, ask for nothing.
+        let mut saying = asked.clone();
+        saying["tools"][0]["function_declarations"][0]["response"] = json!({ "type": "STRING" });
+        saying["safetySettings"] = json!([]);
+        assert_eq!(ask(to, &saying), ask(to, &asked), "{to:?}");
         let own = json!({ "contents": asked["contents"], "safetySettings": [{}] });
         let refused = request(Dialect::Gemini, to, "m", &ParamPolicy::default(), &own);
         assert_eq!(refused, Err(Refused::Unsupported(vec!["safetySettings".to_owned()])), "{to:?}");
@@ -99,7 +104,7 @@ fn a_conversation_reaches_anthropic_with_its_thought() {
 #[test]
 fn what_only_google_knows_is_refused_by_name_or_dropped() {
     let asked = json!({
-        "contents": { "parts": { "text": "a" } }, "safetySettings": [], "cachedContent": "c",
+        "contents": { "parts": { "text": "a" } }, "safetySettings": [{}], "cachedContent": "c",
         "generationConfig": { "speechConfig": {}, "seed": 1 }, "toolConfig": { "retrievalConfig": {} },
     });
     for (to, model) in [(Dialect::OpenAi, "gpt-4o"), (Dialect::Anthropic, "claude-sonnet-4-5")] {

@@ -161,6 +161,13 @@ fn a_schema_for_the_answer_is_carried_and_just_any_json_is_not() {
         ask(&json!({ "response_format": format })),
         json!({ "max_tokens": 64_000, "output_config": { "format": { "type": "json_schema", "schema": schema } } })
     );
+    // Anthropic takes no object that is open, and the order of the properties is that in which a model writes.
+    let open = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{}},{"type":"null"}]},"o":{"type":"object","additionalProperties":true}}}"#;
+    let closed = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{},"additionalProperties":false},{"type":"null"}]},"o":{"type":"object","additionalProperties":true}},"additionalProperties":false}"#;
+    let parsed: Value = serde_json::from_str(open).expect("is JSON");
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": parsed } });
+    let body = ask(&json!({ "response_format": format }));
+    assert_eq!(body["output_config"]["format"]["schema"].to_string(), closed);
     assert_eq!(ask(&json!({ "response_format": { "type": "text" } })), json!({ "max_tokens": 64_000 }));
     let any = json!({ "response_format": { "type": "json_object" } });
     let without = json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "n" } } });
@@ -225,7 +232,7 @@ fn a_parameter_never_stands_twice() {
         "stop": "a", "stop_sequences": ["b"], "reasoning_effort": "low", "output_config": {}, "system": "s",
         "response_format": { "type": "json_schema", "json_schema": { "schema": {} } }, "user": "u",
     });
-    assert_eq!(ask_with(&ParamPolicy::default(), &parameters), refused(&["output_config", "stop_sequences"]));
+    assert_eq!(ask_with(&ParamPolicy::default(), &parameters), refused(&["stop_sequences", "output_config"]));
     let body = ask_with(&dropping(), &parameters).expect("is not refused");
     assert_eq!((&body["stop_sequences"], &body["system"]), (&json!(["a"]), &json!("s")));
     // Twice in the caller's own document: the last one counts.

@@ -184,3 +184,25 @@ fn signed_thoughts_go_back_as_they_came_and_unsigned_ones_do_not() {
         ])
     );
 }
+
+#[test]
+fn a_turn_that_called_a_tool_goes_on_without_thinking_where_its_thoughts_are_not_signed() {
+    let of = |model: &str, effort: Value, thoughts: Value| {
+        let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+        let mut turn = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+        turn.as_object_mut().expect("is an object").extend(thoughts.as_object().cloned().expect("is one"));
+        let mut messages = vec![json!({ "role": "user", "content": "a" }), turn];
+        messages.push(json!({ "role": "tool", "tool_call_id": "c", "content": "r" }));
+        let mut asked = json!({ "messages": messages, "max_tokens": 9_000 });
+        asked.as_object_mut().expect("is an object").extend(effort.as_object().cloned().expect("is one"));
+        ask(model, &asked).expect("is not refused")[1]["type"].clone()
+    };
+    let high = || json!({ "reasoning_effort": "high" });
+    let raw = || json!({ "thinking": { "type": "enabled", "budget_tokens": 2_000 } });
+    let signed = json!({ "thinking_blocks": [{ "type": "thinking", "thinking": "t", "signature": "s" }] });
+    assert_eq!(of(BUDGET, high(), json!({})), Value::Null);
+    assert_eq!(of(BUDGET, raw(), json!({ "reasoning_content": "t" })), Value::Null);
+    assert_eq!(of(BUDGET, high(), signed), "enabled");
+    // Where the model thinks as it likes, it need not have thought.
+    assert_eq!(of(ADAPTIVE, high(), json!({})), "adaptive");
+}

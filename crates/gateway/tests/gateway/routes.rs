@@ -42,8 +42,8 @@ async fn models_are_listed_in_both_shapes() {
         .section("router_settings:\n  model_group_alias: {short: gpt, secret: {model: gpt, hidden: true}}\n")
         .section(&guarded());
     let gateway = scene.start(&[]).await;
-    let openai = r#"{"data":[{"created":0,"id":"gpt","object":"model","owned_by":"ziggurat"},{"created":0,"id":"claude","object":"model","owned_by":"ziggurat"},{"created":0,"id":"short","object":"model","owned_by":"ziggurat"}],"object":"list"}"#;
-    let anthropic = r#"{"data":[{"created_at":"1970-01-01T00:00:00Z","display_name":"gpt","id":"gpt","type":"model"},{"created_at":"1970-01-01T00:00:00Z","display_name":"claude","id":"claude","type":"model"},{"created_at":"1970-01-01T00:00:00Z","display_name":"short","id":"short","type":"model"}],"first_id":"gpt","has_more":false,"last_id":"short"}"#;
+    let openai = r#"{"object":"list","data":[{"id":"gpt","object":"model","created":0,"owned_by":"ziggurat"},{"id":"claude","object":"model","created":0,"owned_by":"ziggurat"},{"id":"short","object":"model","created":0,"owned_by":"ziggurat"}]}"#;
+    let anthropic = r#"{"data":[{"type":"model","id":"gpt","display_name":"gpt","created_at":"1970-01-01T00:00:00Z"},{"type":"model","id":"claude","display_name":"claude","created_at":"1970-01-01T00:00:00Z"},{"type":"model","id":"short","display_name":"short","created_at":"1970-01-01T00:00:00Z"}],"first_id":"gpt","last_id":"short","has_more":false}"#;
     for path in ["/v1/models", "/models", "/v1/models?limit=1000"] {
         get(gateway.addr, path, &[BEARER]).await.is(200, openai);
         let headers = ["x-api-key: sk-master-canary", "anthropic-version: 2023-06-01"];

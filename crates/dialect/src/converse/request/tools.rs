@@ -104,12 +104,7 @@ fn write_tool(
     verdicts: &mut Verdicts<'_>,
 ) {
     let Tool::Function { name, description, schema, strict, cache, extra } = tool else { return };
-    for (member, _) in extra.iter().filter(|(_, raw)| raw.get() != "null") {
-        // It says how the arguments stream, which nobody here sees.
-        if !(dialect == Dialect::Anthropic && member == "eager_input_streaming") {
-            verdicts.unsupported(&format!("tools[{index}].{member}"));
-        }
-    }
+    verdicts.tool_members(index, extra, |_| false);
     let description = description.as_ref().filter(|description| !description.is_blank());
     write_spec(
         list,

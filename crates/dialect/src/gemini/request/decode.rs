@@ -88,6 +88,7 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
         let at = |error: Malformed| error.within(&name);
         match &*camel(&name) {
             _ if raw.get() == "null" => {}
+            "safetySettings" if raw.get() == "[]" => {}
             "model" => request.model = Some(read(raw).map_err(at)?),
             "contents" => contents = read(raw).map_err(at)?,
             "systemInstruction" => system(raw, &mut request).map_err(at)?,
@@ -116,7 +117,7 @@ fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Malformed
 }
 
 /// A name in camel case.
-fn camel(name: &str) -> Cow<'_, str> {
+pub(in crate::gemini) fn camel(name: &str) -> Cow<'_, str> {
     if !name.contains('_') {
         return Cow::Borrowed(name);
     }

@@ -138,9 +138,7 @@ impl<'r> Chat<'r> {
         for (index, (tool, search)) in request.tools.iter().zip(searches).enumerate() {
             let tool = match (tool, search) {
                 (Tool::Function { name, description, schema, strict, extra, .. }, _) => {
-                    for (member, _) in extra.iter().filter(|(_, raw)| raw.get() != "null") {
-                        verdicts.unsupported(&format!("tools[{index}].{member}"));
-                    }
+                    verdicts.tool_members(index, extra, |_| false);
                     let (name, description) = (name.clone(), description.clone());
                     let (schema, strict) = (*schema, *strict);
                     Tool::Function { name, description, schema, strict, cache: None, extra: Vec::new() }

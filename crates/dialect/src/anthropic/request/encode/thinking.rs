@@ -1,11 +1,13 @@
 //! How much a model is to think, and in which form it answers.
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use serde_json::{Value, value::RawValue};
 use ziggurat_core::Dialect;
 
 use super::super::super::models::{Facts, ThinkingForm};
 use crate::{
-    Format, Refused, Request, Text, ToolChoice,
+    BlockKind, Format, Message, Refused, Request, Role, Text, ToolChoice,
     encode::{Verdict, Verdicts},
     gemini::plain_schema,
     read::{Count, document, stated, wire_object},
@@ -31,6 +33,9 @@ enum ThinkingOut<'r> {
 }
 
 impl<'r, 'a> Thinking<'r, 'a> {
+    /// With a budget they take no last turn that calls a tool and does not start with its thoughts (the same guide, preserving thinking
+    /// blocks), which clients of OpenAI's do not give back: they finish such a turn without thinking.
+    ///
     /// Anthropic's models do not think where a tool is forced (its guide to extended thinking, tool choice): it is the thinking that loses,
     /// as the caller may rely on the call.
     pub(crate) fn of(
@@ -38,7 +43,10 @@ impl<'r, 'a> Thinking<'r, 'a> {
         facts: &Facts,
         verdicts: &mut Verdicts<'_>,
     ) -> Result<Self, Refused> {
-        let thinking = Self::asked(request, facts)?;
+        let mut thinking = Self::asked(request, facts)?;
+        if request.dialect != Dialect::Anthropic && thinking.is_budgeted() && calls_without_thought(request) {
+            thinking = Self::without(request, facts);
+        }
         let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
         if request.dialect == Dialect::Anthropic || !is_forced || !thinking.is_sent() {
             return Ok(thinking);
@@ -60,6 +68,18 @@ impl<'r, 'a> Thinking<'r, 'a> {
                 wire.kind.is_none_or(|kind| kind != *"disabled")
             }
             ThinkingOut::Budget(_) | ThinkingOut::Adaptive => true,
+        }
+    }
+
+    /// Whether the model is to think within a budget, rather than as it likes.
+    fn is_budgeted(&self) -> bool {
+        match &self.thinking {
+            ThinkingOut::None | ThinkingOut::Adaptive => false,
+            ThinkingOut::Budget(_) => true,
+            ThinkingOut::Raw(raw) => {
+                let wire: WireThinking<'_> = document(raw.get()).unwrap_or_default();
+                wire.kind.is_some_and(|kind| kind == *"enabled")
+            }
         }
     }
 
@@ -176,7 +196,7 @@ impl<'r, 'a> Thinking<'r, 'a> {
             if let Some(schema) = schema {
                 config.object("format", |format| {
                     format.str("type", "json_schema");
-                    format.json("schema", &plain_schema(request.dialect, schema));
+                    format.json("schema", &closed(&plain_schema(request.dialect, schema)));
                 });
             }
             config.raw_if("format", native);
@@ -184,6 +204,50 @@ impl<'r, 'a> Thinking<'r, 'a> {
         });
         true
     }
+}
+
+/// A schema in which no object is open: Anthropic takes no other for its answers. What says itself whether it is, stays.
+fn closed(schema: &str) -> Cow<'_, str> {
+    let Ok(mut value) = serde_json::from_str(schema) else { return Cow::Borrowed(schema) };
+    if close(&mut value) { Cow::Owned(Value::to_string(&value)) } else { Cow::Borrowed(schema) }
+}
+
+/// Whether there was something to close. Objects in `allOf` stay open: closed, they would shut each other out.
+fn close(schema: &mut Value) -> bool {
+    let Value::Object(members) = schema else { return false };
+    let is_open = (members.contains_key("properties")
+        || members.get("type").is_some_and(|kind| kind == "object"))
+        && !members.contains_key("additionalProperties");
+    let mut changed = is_open;
+    for (name, value) in members.iter_mut() {
+        match (&**name, value) {
+            ("properties" | "$defs" | "definitions", Value::Object(schemas)) => {
+                schemas.values_mut().for_each(|schema| changed |= close(schema));
+            }
+            ("items", schema) => changed |= close(schema),
+            ("anyOf" | "oneOf", Value::Array(schemas)) => {
+                schemas.iter_mut().for_each(|schema| changed |= close(schema));
+            }
+            _ => {}
+        }
+    }
+    if is_open {
+        members.insert("additionalProperties".into(), false.into());
+    }
+    changed
+}
+
+/// Whether the model's last turn calls a tool, and what it thought before is not there, or not signed.
+fn calls_without_thought(request: &Request<'_>) -> bool {
+    let is_turn = |message: &&Message<'_>| message.role == Role::Assistant;
+    let turn = request.messages.iter().rev().skip_while(|message| !is_turn(message)).take_while(is_turn);
+    let blocks: Vec<_> = turn.flat_map(|message| &message.content).collect();
+    let is_thought = |kind: &BlockKind<'_>| match kind {
+        BlockKind::Thinking { signature, .. } => signature.as_ref().is_some_and(|text| !text.is_empty()),
+        kind => matches!(kind, BlockKind::RedactedThinking { .. }),
+    };
+    blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolCall(_)))
+        && !blocks.iter().any(|block| is_thought(&block.kind))
 }
 
 /// OpenAI's word for Anthropic's thinking setting: by budget, as LiteLLM's users know it.

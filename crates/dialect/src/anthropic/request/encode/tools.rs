@@ -70,9 +70,7 @@ fn write_tool(
     match tool {
         Tool::Function { name, description, schema, strict, cache, extra } => {
             let passes = |name: &str| own || is_tool_member(name);
-            for (member, _) in extra.iter().filter(|(name, raw)| raw.get() != "null" && !passes(name)) {
-                verdicts.unsupported(&format!("tools[{index}].{member}"));
-            }
+            verdicts.tool_members(index, extra, passes);
             list.object(|out| {
                 out.str("type", "custom");
                 out.text("name", name);

@@ -109,9 +109,7 @@ fn write_function(
     // Whether the arguments must match (`strict`) has no word: Google holds its calls to what is declared, as well as it can.
     let Tool::Function { name, description, schema, extra, .. } = tool else { return };
     let own = dialect == Dialect::Gemini;
-    for (member, _) in extra.iter().filter(|(_, raw)| !own && raw.get() != "null") {
-        verdicts.unsupported(&format!("tools[{index}].{member}"));
-    }
+    verdicts.tool_members(index, extra, |_| own);
     list.object(|out| {
         out.text("name", name);
         out.text_if("description", description.as_ref());

@@ -86,9 +86,7 @@ fn write_tool(
     let own = dialect == Dialect::OpenAi;
     match tool {
         Tool::Function { name, description, schema, strict, cache, extra } => {
-            for (member, _) in extra.iter().filter(|(_, raw)| !own && raw.get() != "null") {
-                verdicts.unsupported(&format!("tools[{index}].{member}"));
-            }
+            verdicts.tool_members(index, extra, |_| own);
             list.object(|tool| {
                 tool.str("type", "function");
                 tool.object("function", |function| {

@@ -59,9 +59,7 @@ fn write_tool(
     let own = dialect == Dialect::Responses;
     match tool {
         Tool::Function { name, description, schema, strict, extra, .. } => {
-            for (member, _) in extra.iter().filter(|(_, raw)| !own && raw.get() != "null") {
-                verdicts.unsupported(&format!("tools[{index}].{member}"));
-            }
+            verdicts.tool_members(index, extra, |_| own);
             list.object(|tool| {
                 tool.str("type", "function");
                 tool.text("name", &shorten_tool_name(name));

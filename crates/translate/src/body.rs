@@ -15,6 +15,7 @@ use crate::{
     framing::{Fault, Frames},
     layer::Config,
     request::Expected,
+    response::fresh_id,
 };
 
 /// A provider's stream in its caller's dialect: one event in, its events out, nothing buffered but an event that is not whole yet.
@@ -285,10 +286,10 @@ impl Writer {
                 let opening = Opening::ToolCall { id: id.clone(), name };
                 self.encoder.encode(&Event::Open { choice: *choice, block: *block, opening }, &mut self.out);
             }
-            Event::Start { id, model: None, created } => {
+            Event::Start { id, model, created } if id.is_none() || model.is_none() => {
                 let start = Event::Start {
-                    id: id.clone(),
-                    model: Some(self.model.clone().into()),
+                    id: id.clone().or_else(|| Some(fresh_id(self.caller).into())),
+                    model: model.clone().or_else(|| Some(self.model.clone().into())),
                     created: *created,
                 };
                 self.encoder.encode(&start, &mut self.out);

@@ -38,6 +38,8 @@ pub(crate) struct Expected {
     /// The provider's.
     pub(crate) provider: Dialect,
     pub(crate) operation: Operation,
+    /// Whether the provider's answers are in the caller's words as they stand.
+    pub(crate) passes: bool,
     /// The model's name at the provider, for answers that name none.
     pub(crate) model: String,
     pub(crate) stream: bool,
@@ -77,11 +79,15 @@ impl Outgoing {
         // What an outer layer of ours asked for is for us, not for the caller.
         let hidden = request.extensions().get::<Meter>().is_some_and(Meter::withholds_usage);
         let asked = asks_for_usage(call) && !hidden;
+        // Mistral's chats have words of their own in OpenAI's shape.
+        let is_mistrals = target.provider_quirks().mistral && call.operation() == Operation::Chat;
+        let passes = call.dialect() == way.dialect && !is_mistrals;
         let mut expected = Expected {
             caller: call.dialect(),
             provider: way.dialect,
             operation: call.operation(),
-            model: if call.dialect() == way.dialect { String::new() } else { target.model().to_owned() },
+            passes,
+            model: if passes { String::new() } else { target.model().to_owned() },
             stream: call.stream() && call.operation().generates_text(),
             choices: call.n(),
             include_usage: asked,
@@ -92,8 +98,7 @@ impl Outgoing {
                 .model(target.model(), call.model().unwrap_or_default()),
         };
         let (parts, body) = request.into_parts();
-        let is_mistrals = target.provider_quirks().mistral && expected.operation == Operation::Chat;
-        let body = match expected.caller == expected.provider && !is_mistrals {
+        let body = match passes {
             true => {
                 let asks = wants_usage && !target.provider_quirks().no_stream_options;
                 let streams = matches!(expected.operation, Operation::Chat | Operation::Completions);

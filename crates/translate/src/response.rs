@@ -1,5 +1,7 @@
 //! The answer that goes back to the caller.
 
+use std::hash::{BuildHasher, RandomState};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
@@ -114,7 +116,7 @@ async fn whole(
 ) -> Result<Response<Body>, Broken> {
     let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| undecodable(&bytes, &expected.confidential))?;
-    let same = expected.caller == expected.provider;
+    let same = expected.passes;
     if same {
         check_shape(&bytes, expected)?;
     }
@@ -155,10 +157,22 @@ async fn whole(
     }
     let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
+    response.id.get_or_insert_with(|| fresh_id(expected.caller).into());
     response.model.get_or_insert_with(|| expected.model.clone().into());
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
     Ok(respond(parts, Body::from(out), "application/json", expected))
+}
+
+/// An id for an answer that came without one, as the caller's clients know them. What stands before those of Responses is the encoder's.
+pub(crate) fn fresh_id(caller: Dialect) -> String {
+    let prefix = match caller {
+        Dialect::OpenAi => "chatcmpl-",
+        Dialect::Anthropic => "msg_",
+        _ => "",
+    };
+    let chance = || RandomState::new().hash_one(());
+    format!("{prefix}{:016x}{:016x}", chance(), chance())
 }
 
 /// The least that makes a body an answer of the dialect: JSON, with the list that holds what was said.
@@ -235,7 +249,7 @@ async fn stream(
             }));
         }
     };
-    let body = match expected.caller == expected.provider {
+    let body = match expected.passes {
         true => {
             let mut options = Options::new(expected.provider);
             options.hide_usage = expected.hide_usage;

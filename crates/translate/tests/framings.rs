@@ -102,6 +102,11 @@ async fn binary_messages_become_events_and_name_the_model_that_they_leave_out() 
         let exchange = heard(Dialect::Converse, AWS, &events().concat(), piece).await;
         assert_eq!(exchange.sent().header("accept"), Some(AWS));
         assert_eq!(text(&exchange), ("Hi".to_owned(), "model-1".to_owned()));
+        // As nobody named the answer, it has an id of ours, in every chunk the same.
+        let (_, id) = exchange.body.split_once(r#""id":"chatcmpl-"#).expect("has an id");
+        let id = &id[..32];
+        assert!(id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        assert_eq!(exchange.body.matches(id).count(), exchange.body.matches(r#""id":"#).count());
     }
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use ziggurat_core::{ParamPolicy, Quirks, Target};
 
 use crate::support::*;
@@ -193,4 +193,43 @@ async fn usage_is_not_asked_for_where_it_comes_unasked() {
     let request = post(OPENAI, chat(r#""stream":true,"stream_options":{"include_usage":true},"#));
     let exchange = exchange(asked, request, events([Step::data(stream(OPENAI))])).await;
     assert!(exchange.sent().body.contains("stream_options"));
+}
+
+#[tokio::test]
+async fn mistrals_answers_are_told_in_openais_words() {
+    let mut quirks = Quirks::default();
+    quirks.mistral = true;
+    let target = || target(OPENAI).quirks(quirks.clone());
+    let content = json!([
+        { "type": "thinking", "thinking": [{ "type": "text", "text": "so" }] },
+        { "type": "text", "text": "Hi" },
+    ]);
+    let usage = json!({ "prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8 });
+    let whole = json!({
+        "id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": content }, "finish_reason": "stop" }],
+    });
+    let told = exchange(target(), post(OPENAI, hello(OPENAI, false)), support::json(whole.to_string())).await;
+    let message = &told.json()["choices"][0]["message"];
+    assert_eq!((&message["content"], &message["reasoning_content"]), (&json!("Hi"), &json!("so")));
+
+    let call = json!({ "id": "c", "function": { "name": "f", "arguments": "{}" }, "index": 0 });
+    let chunk = json!({
+        "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "usage": usage,
+        "choices": [{ "index": 0, "delta": { "content": content, "tool_calls": [call] }, "finish_reason": "tool_calls" }],
+    });
+    let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+    let told = exchange(target(), post(OPENAI, hello(OPENAI, true)), events([Step::data(stream)])).await;
+    let body = told.body.strip_suffix("data: [DONE]\n\n").expect("ends well");
+    let chunks =
+        body.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").expect("is an event"));
+    let chunks: Vec<Value> = chunks.map(|chunk| serde_json::from_str(chunk).expect("is JSON")).collect();
+    let of = |name: &str| {
+        chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"][name].as_str()).collect::<String>()
+    };
+    assert_eq!((&*of("content"), &*of("reasoning_content")), ("Hi", "so"));
+    let mut calls = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].get("tool_calls"));
+    assert_eq!(calls.next().expect("is told")[0]["type"], "function");
+    // Nobody asked for usage.
+    assert!(!told.body.contains("usage"), "{}", told.body);
 }

@@ -278,3 +278,7 @@ def test_the_async_client(gateway: harness.Process) -> None:
 
 def test_the_models_are_the_aliases(oai: openai.OpenAI) -> None:
     assert {model.id for model in oai.models.list()} == set(harness.ALIASES)
+    alias = sorted(harness.ALIASES)[0]
+    assert oai.models.retrieve(alias).id == alias
+    with pytest.raises(openai.NotFoundError, match="no model answers to the name"):
+        oai.models.retrieve("nobody")

@@ -84,13 +84,18 @@ impl Operation {
     ///
     /// Known paths count with and without `/v1`, behind any prefix that ends in it (OpenRouter's `/api/v1`), and under Azure's
     /// `/openai/deployments/{model}` and the older `/engines/{model}` (both name the model in the path, as Gemini's do behind
-    /// `/models/`; it is given as it stands there, not percent-decoded).
+    /// `/models/`; it is given as it stands there, not percent-decoded). What stands under `/v1beta` is Google's.
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
         let path = path.strip_suffix('/').unwrap_or(path);
         if let Some((model, operation)) = Self::generating(path) {
             let operation = if *method == Method::POST { operation } else { Self::Other };
             return (operation, Dialect::Gemini, Some(model));
+        }
+        if let Some(rest) = path.strip_prefix("/v1beta/") {
+            let model = rest.strip_prefix("models/").filter(|model| !model.is_empty());
+            let is_models = *method == Method::GET && (rest == "models" || model.is_some());
+            return (if is_models { Self::Models } else { Self::Other }, Dialect::Gemini, model);
         }
         let (path, model) = match Self::model_in_path(path) {
             Some((model, rest)) => (rest, Some(model)),
@@ -100,6 +105,11 @@ impl Operation {
                 (at.map_or(path, |at| &path[at + 3..]), None)
             }
         };
+        if *method == Method::GET
+            && let Some(named) = path.strip_prefix("/models/").filter(|named| !named.is_empty())
+        {
+            return (Self::Models, Dialect::OpenAi, Some(named));
+        }
         let operation = match (method, path) {
             (&Method::GET, "/models") => Self::Models,
             (&Method::POST, "/chat/completions") => Self::Chat,
@@ -205,6 +215,12 @@ mod tests {
         assert_eq!(of("/v1/messagesx"), (Operation::Other, Dialect::OpenAi, None));
         let get = |path| Operation::of_path(&Method::GET, path);
         assert_eq!(get("/v1/models"), (Operation::Models, Dialect::OpenAi, None));
+        assert_eq!(get("/v1/models/a/b"), (Operation::Models, Dialect::OpenAi, Some("a/b")));
+        assert_eq!(get("/v1/models/"), (Operation::Models, Dialect::OpenAi, None));
+        assert_eq!(get("/v1beta/models"), (Operation::Models, Dialect::Gemini, None));
+        assert_eq!(get("/v1beta/models/m"), gemini(Operation::Models, "m"));
+        assert_eq!(of("/v1beta/models/m:countTokens"), gemini(Operation::Other, "m:countTokens"));
+        assert_eq!(get("/v1beta/files"), (Operation::Other, Dialect::Gemini, None));
         assert_eq!(get("/v1/messages"), (Operation::Other, Dialect::Anthropic, None));
         assert_eq!(get("/v1beta/models/m:generateContent"), gemini(Operation::Other, "m"));
     }

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -232,12 +232,7 @@ impl Inner {
                 let principal = request.extensions().get::<Principal>();
                 json(StatusCode::OK, health::report(&self.config, &self.groups, principal))
             }
-            Route::Models => {
-                let principal = request.extensions().get::<Principal>();
-                let may_use = |name: &&str| principal.is_none_or(|principal| principal.may_use(name));
-                let names: Vec<&str> = self.config.model_names().into_iter().filter(may_use).collect();
-                models::list(&names, request.headers())
-            }
+            Route::Models => self.models(dialect, request).await,
             // The bytes are awaited here: aside, each wait would wander to another thread, with buffers of its own.
             Route::Call => match Call::collect(request, &self.limits).await {
                 Ok(mut request) => {
@@ -270,6 +265,25 @@ impl Inner {
                     format!("nothing answers at {} {}", request.method(), beginning(request.uri().path()));
                 Rejection::new(Cause::NotFound, message).into_response(dialect)
             }
+        }
+    }
+
+    /// The models that the caller may use, or the one that the path names.
+    async fn models(&self, dialect: Dialect, request: Request<Body>) -> Response<Body> {
+        let (request, call) = match Call::read(request, &self.limits).await {
+            Ok(read) => read,
+            Err(rejection) => return rejection.into_response(dialect),
+        };
+        let principal = request.extensions().get::<Principal>();
+        let may_use = |name: &str| principal.is_none_or(|principal| principal.may_use(name));
+        let shape = models::shape(dialect, request.headers());
+        let Some(name) = Operation::of_path(&Method::GET, request.uri().path()).2.and(call.model()) else {
+            let names = self.config.model_names().into_iter().filter(|name| may_use(name));
+            return models::list(&names.collect::<Vec<_>>(), shape);
+        };
+        match self.config.resolve(name).filter(|_| may_use(name)) {
+            Some(_) => models::one(name, shape),
+            None => Rejection::from(Problem::unknown_model(name)).into_response(shape),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) enum Route {
     Readiness,
     /// How the deployments do.
     Health,
-    /// The list of models.
+    /// The list of models, or one of them.
     Models,
     /// A model.
     Call,
@@ -41,7 +41,7 @@ impl Route {
             "/health/liveliness" | "/health/liveness" => Some(Self::Liveness),
             "/health/readiness" => Some(Self::Readiness),
             "/health" => Some(Self::Health),
-            path => (Operation::of_path(&Method::GET, path).0 == Operation::Models).then_some(Self::Models),
+            _ => None,
         };
         if let Some(action) = Action::of(method, path) {
             return (
@@ -54,6 +54,15 @@ impl Route {
                 if gets { route } else { Self::WrongMethod { allow: "GET, HEAD", admin: false } },
                 Dialect::OpenAi,
             );
+        }
+        let (got, dialect, named) = Operation::of_path(&Method::GET, path);
+        if got == Operation::Models {
+            let route = match named {
+                _ if gets => Self::Models,
+                None => Self::WrongMethod { allow: "GET, HEAD", admin: false },
+                Some(_) => Self::Nothing,
+            };
+            return (route, dialect);
         }
         let (posted, dialect, _) = Operation::of_path(&Method::POST, path);
         let route = match posted {
@@ -99,6 +108,11 @@ mod tests {
             (Method::GET, "/health", Route::Health, Dialect::OpenAi),
             (Method::GET, "/v1/models", Route::Models, Dialect::OpenAi),
             (Method::GET, "/models", Route::Models, Dialect::OpenAi),
+            (Method::HEAD, "/v1/models/a/b", Route::Models, Dialect::OpenAi),
+            (Method::DELETE, "/v1/models/m", Route::Nothing, Dialect::OpenAi),
+            (Method::GET, "/v1beta/models", Route::Models, Dialect::Gemini),
+            (Method::GET, "/v1beta/models/m", Route::Models, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:countTokens", Route::Nothing, Dialect::Gemini),
             (
                 Method::DELETE,
                 "/v1/models",

@@ -50,6 +50,40 @@ async fn models_are_listed_in_both_shapes() {
         get(gateway.addr, path, &headers).await.is(200, anthropic);
         assert_eq!(get(gateway.addr, path, &[]).await.status, 401);
     }
+    let google = r#"{"models":[{"name":"models/gpt","displayName":"gpt"},{"name":"models/claude","displayName":"claude"},{"name":"models/short","displayName":"short"}]}"#;
+    get(gateway.addr, "/v1beta/models?pageSize=50", &["x-goog-api-key: sk-master-canary"])
+        .await
+        .is(200, google);
+    assert_eq!(scene.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_model_is_told_of_where_something_answers_to_its_name() {
+    let scene = Scene::new()
+        .await
+        .model("a b", Api::OpenAi.model(), "openai", &[])
+        .model("any/*", "openai/*", "openai", &[])
+        .section(&guarded());
+    let gateway = scene.start(&[]).await;
+    let anthropic = ["x-api-key: sk-master-canary", "anthropic-version: 2023-06-01"];
+    let named = r#"{"id":"a b","object":"model","created":0,"owned_by":"ziggurat"}"#;
+    get(gateway.addr, "/v1/models/a%20b", &[BEARER]).await.is(200, named);
+    let any = r#"{"id":"any/x","object":"model","created":0,"owned_by":"ziggurat"}"#;
+    get(gateway.addr, "/models/any/x", &[BEARER]).await.is(200, any);
+    let any = r#"{"type":"model","id":"any/x","display_name":"any/x","created_at":"1970-01-01T00:00:00Z"}"#;
+    get(gateway.addr, "/v1/models/any%2Fx", &anthropic).await.is(200, any);
+    let google = r#"{"name":"models/a b","displayName":"a b"}"#;
+    get(gateway.addr, "/v1beta/models/a%20b", &[BEARER]).await.is(200, google);
+    let missing = get(gateway.addr, "/v1/models/nobody", &[BEARER]).await;
+    let error = r#"{"error":{"message":"no model answers to the name \"nobody\"","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
+    missing.is(404, error);
+    let missing = get(gateway.addr, "/v1/models/nobody", &anthropic).await;
+    assert_eq!((missing.status, missing.body.contains("not_found_error")), (404, true), "{}", missing.body);
+    let missing = get(gateway.addr, "/v1beta/models/nobody", &[BEARER]).await;
+    assert_eq!((missing.status, missing.body.contains("NOT_FOUND")), (404, true), "{}", missing.body);
+    // What Google's paths do not have here is told in Google's shape.
+    let missing = post(gateway.addr, "/v1beta/models/a:countTokens", &[BEARER], "{}").await;
+    assert_eq!((missing.status, missing.body.contains("NOT_FOUND")), (404, true), "{}", missing.body);
     assert_eq!(scene.asked(), 0);
 }
 

@@ -34,7 +34,11 @@ impl<'p> Route<'p> {
 
     /// Whether the path of an entry asks for the same: an operation has several paths.
     fn does_what(&self, entry: &str) -> bool {
-        let of = |method| Operation::of_path(&method, entry).0;
+        let of = |method| match Operation::of_path(&method, entry) {
+            // One model is not all of them.
+            (Operation::Models, _, Some(_)) => Operation::Other,
+            (operation, ..) => operation,
+        };
         self.operation != Operation::Other
             && (of(Method::POST) == self.operation || of(Method::GET) == self.operation)
     }
@@ -124,6 +128,8 @@ mod tests {
             assert!(!post(path, &["info_routes", "management_routes"]), "{path}");
         }
         assert!(allowed(&Method::GET, "/v1/models", &["llm_api_routes"], false));
+        assert!(allowed(&Method::GET, "/v1/models/m", &["/v1/models"], false));
+        assert!(!allowed(&Method::GET, "/v1/models", &["/v1/models/m"], false));
         assert!(!post("/v1/files", &["llm_api_routes"]) && !post("/key/generate", &["llm_api_routes"]));
         assert!(post("/key/info", &["info_routes"]) && post("/team/list/", &["info_routes"]));
         assert!(!post("/key/generate", &["info_routes"]) && !post("/key/info/x", &["info_routes"]));

@@ -88,13 +88,14 @@ impl Operation {
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
         let path = path.strip_suffix('/').unwrap_or(path);
+        let gets = matches!(*method, Method::GET | Method::HEAD);
         if let Some((model, operation)) = Self::generating(path) {
             let operation = if *method == Method::POST { operation } else { Self::Other };
             return (operation, Dialect::Gemini, Some(model));
         }
         if let Some(rest) = path.strip_prefix("/v1beta/") {
             let model = rest.strip_prefix("models/").filter(|model| !model.is_empty());
-            let is_models = *method == Method::GET && (rest == "models" || model.is_some());
+            let is_models = gets && (rest == "models" || model.is_some());
             return (if is_models { Self::Models } else { Self::Other }, Dialect::Gemini, model);
         }
         let (path, model) = match Self::model_in_path(path) {
@@ -105,13 +106,11 @@ impl Operation {
                 (at.map_or(path, |at| &path[at + 3..]), None)
             }
         };
-        if *method == Method::GET
-            && let Some(named) = path.strip_prefix("/models/").filter(|named| !named.is_empty())
-        {
+        if gets && let Some(named) = path.strip_prefix("/models/").filter(|named| !named.is_empty()) {
             return (Self::Models, Dialect::OpenAi, Some(named));
         }
         let operation = match (method, path) {
-            (&Method::GET, "/models") => Self::Models,
+            (&Method::GET | &Method::HEAD, "/models") => Self::Models,
             (&Method::POST, "/chat/completions") => Self::Chat,
             (&Method::POST, "/messages") => Self::Messages,
             (&Method::POST, "/messages/count_tokens") => Self::CountTokens,
@@ -216,6 +215,8 @@ mod tests {
         let get = |path| Operation::of_path(&Method::GET, path);
         assert_eq!(get("/v1/models"), (Operation::Models, Dialect::OpenAi, None));
         assert_eq!(get("/v1/models/a/b"), (Operation::Models, Dialect::OpenAi, Some("a/b")));
+        let head = Operation::of_path(&Method::HEAD, "/v1/models/m");
+        assert_eq!(head, (Operation::Models, Dialect::OpenAi, Some("m")));
         assert_eq!(get("/v1/models/"), (Operation::Models, Dialect::OpenAi, None));
         assert_eq!(get("/v1beta/models"), (Operation::Models, Dialect::Gemini, None));
         assert_eq!(get("/v1beta/models/m"), gemini(Operation::Models, "m"));

@@ -15,7 +15,7 @@ use crate::{
     framing::{Fault, Frames},
     layer::Config,
     request::Expected,
-    response::fresh_id,
+    response::{fresh_id, is_missing, stated},
 };
 
 /// A provider's stream in its caller's dialect: one event in, its events out, nothing buffered but an event that is not whole yet.
@@ -39,6 +39,8 @@ pub struct TranslatedBody {
 struct Writer {
     encoder: StreamEncoder,
     caller: Dialect,
+    /// Whether it is the provider's dialect too.
+    same: bool,
     /// For answers that name none.
     model: String,
     names: ToolNames,
@@ -77,6 +79,7 @@ impl TranslatedBody {
             writer: Writer {
                 encoder,
                 caller: expected.caller,
+                same: expected.caller == expected.provider,
                 model: expected.model.clone(),
                 names: expected.names.clone(),
                 out: Vec::new(),
@@ -286,16 +289,16 @@ impl Writer {
                 let opening = Opening::ToolCall { id: id.clone(), name };
                 self.encoder.encode(&Event::Open { choice: *choice, block: *block, opening }, &mut self.out);
             }
-            Event::Start { id, model, created } if id.is_none() || model.is_none() => {
+            Event::Start { id, model, created } if is_missing(id) || is_missing(model) => {
                 let start = Event::Start {
-                    id: id.clone().or_else(|| Some(fresh_id(self.caller).into())),
-                    model: model.clone().or_else(|| Some(self.model.clone().into())),
+                    id: Some(stated(id).unwrap_or_else(|| fresh_id(self.caller).into())),
+                    model: Some(stated(model).unwrap_or_else(|| self.model.clone().into())),
                     created: *created,
                 };
                 self.encoder.encode(&start, &mut self.out);
             }
             // Members that only the provider's dialect has.
-            Event::Extra { .. } => {}
+            Event::Extra { .. } if !self.same => {}
             event => {
                 let before = self.out.len();
                 self.encoder.encode(event, &mut self.out);

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{add_hints, decode_response, encode_response, openai::correct_usage};
+use ziggurat_dialect::{Text, add_hints, decode_response, encode_response, openai::correct_usage};
 use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
 use crate::{body::TranslatedBody, framing::Frames, layer::Config, passed::pass, request::Expected};
@@ -157,11 +157,21 @@ async fn whole(
     }
     let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
-    response.id.get_or_insert_with(|| fresh_id(expected.caller).into());
-    response.model.get_or_insert_with(|| expected.model.clone().into());
+    response.id = Some(stated(&response.id).unwrap_or_else(|| fresh_id(expected.caller).into()));
+    response.model = Some(stated(&response.model).unwrap_or_else(|| expected.model.clone().into()));
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
     Ok(respond(parts, Body::from(out), "application/json", expected))
+}
+
+/// What an answer says of itself, unless it is empty.
+pub(crate) fn stated<'a>(text: &Option<Text<'a>>) -> Option<Text<'a>> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+/// Whether an answer does not say this of itself.
+pub(crate) fn is_missing(text: &Option<Text<'_>>) -> bool {
+    text.as_ref().is_none_or(Text::is_empty)
 }
 
 /// An id for an answer that came without one, as the caller's clients know them. What stands before those of Responses is the encoder's.

@@ -216,7 +216,7 @@ async fn mistrals_answers_are_told_in_openais_words() {
     let call = json!({ "id": "c", "function": { "name": "f", "arguments": "{}" }, "index": 0 });
     let chunk = json!({
         "id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "usage": usage,
-        "choices": [{ "index": 0, "delta": { "content": content, "tool_calls": [call] }, "finish_reason": "tool_calls" }],
+        "choices": [{ "index": 0, "delta": { "content": content, "tool_calls": [call], "new": 1 }, "finish_reason": "tool_calls" }],
     });
     let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
     let told = exchange(target(), post(OPENAI, hello(OPENAI, true)), events([Step::data(stream)])).await;
@@ -230,6 +230,7 @@ async fn mistrals_answers_are_told_in_openais_words() {
     assert_eq!((&*of("content"), &*of("reasoning_content")), ("Hi", "so"));
     let mut calls = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].get("tool_calls"));
     assert_eq!(calls.next().expect("is told")[0]["type"], "function");
+    assert!(chunks.iter().any(|chunk| chunk["choices"][0]["delta"]["new"] == 1), "{}", told.body);
     // Nobody asked for usage.
     assert!(!told.body.contains("usage"), "{}", told.body);
 }

@@ -15,7 +15,7 @@ use self::{
 };
 use crate::{
     Encoding, Format, Refused, Request,
-    anthropic::{Thinking, facts},
+    anthropic::{Thinking, closed, facts},
     encode::{Verdict, Verdicts, check_results},
     gemini::plain_schema,
     write::{Object, object},
@@ -55,7 +55,7 @@ pub fn encode_request(
         write_conversation(body, request, family, &mut verdicts);
         write_inference(body, request, thinking.as_ref(), &mut verdicts);
         write_tools(body, request, family, &mut verdicts);
-        let has_format = write_format(body, request, &mut verdicts);
+        let has_format = write_format(body, request, family, &mut verdicts);
         let has_tier = write_tier(body, request);
         write_params(body, request, family, thinking.as_ref(), (has_format, has_tier), &mut verdicts);
     });
@@ -92,16 +92,23 @@ fn write_inference(
 }
 
 /// Writes the form of the answer; whether there is one. Here a schema is JSON in a string.
-fn write_format(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Verdicts<'_>) -> bool {
+fn write_format(
+    body: &mut Object<'_>,
+    request: &Request<'_>,
+    family: Family,
+    verdicts: &mut Verdicts<'_>,
+) -> bool {
     match &request.format {
         None | Some(Format::Text) => false,
         Some(Format::JsonSchema { name, description, schema: Some(schema), .. }) => {
+            let schema = plain_schema(request.dialect, schema);
+            let schema = if family == Family::Claude { closed(&schema) } else { schema };
             body.object("outputConfig", |config| {
                 config.object("textFormat", |format| {
                     format.str("type", "json_schema");
                     format.object("structure", |structure| {
                         structure.object("jsonSchema", |json| {
-                            json.str("schema", &plain_schema(request.dialect, schema));
+                            json.str("schema", &schema);
                             json.text_if("name", name.as_ref());
                             json.text_if("description", description.as_ref());
                         });

@@ -160,6 +160,10 @@ pub(crate) fn plain_schema(dialect: Dialect, schema: &RawValue) -> Cow<'_, str> 
     }
     match serde_json::from_str(schema.get()) {
         Ok(mut value) => {
+            if let Value::Object(members) = &mut value {
+                // A tool's input and a whole answer are there.
+                members.shift_remove("nullable");
+            }
             plain(&mut value);
             Cow::Owned(Value::to_string(&value))
         }
@@ -190,21 +194,36 @@ fn plain(schema: &mut Value) {
         }
         members.insert(name, value);
     }
+    // An `object` of nothing beside options is how Google's SDK writes a union.
+    if members.contains_key("anyOf") && !members.contains_key("properties") {
+        members.shift_remove("type");
+    }
     if members.shift_remove("nullable") == Some(Value::Bool(true)) {
-        match members.get_mut("type") {
-            Some(kind @ Value::String(_)) => *kind = Value::Array(vec![kind.take(), "null".into()]),
-            // A schema without a type of its own takes null as it stands, or one of its options does.
-            _ => {
-                if let Some(Value::Array(options)) = members.get_mut("anyOf") {
-                    options.push(serde_json::json!({ "type": "null" }));
-                }
-            }
-        }
-        if let Some(Value::Array(words)) = members.get_mut("enum")
-            && !words.contains(&Value::Null)
-        {
-            words.push(Value::Null);
-        }
+        allow_null(members);
+    }
+}
+
+fn allow_null(members: &mut Map<String, Value>) {
+    let null = || serde_json::json!({ "type": "null" });
+    if let Some(Value::Array(options)) = members.get_mut("anyOf") {
+        options.push(null());
+        return;
+    }
+    if ["$ref", "oneOf", "allOf"].iter().any(|name| members.contains_key(*name)) {
+        let schema = Value::Object(std::mem::take(members));
+        members.insert("anyOf".into(), Value::Array(vec![schema, null()]));
+        return;
+    }
+    match members.get_mut("type") {
+        Some(kind @ Value::String(_)) => *kind = Value::Array(vec![kind.take(), "null".into()]),
+        Some(Value::Array(kinds)) if !kinds.iter().any(|kind| kind == "null") => kinds.push("null".into()),
+        // What is of any type may be null.
+        _ => {}
+    }
+    if let Some(Value::Array(words)) = members.get_mut("enum")
+        && !words.contains(&Value::Null)
+    {
+        words.push(Value::Null);
     }
 }
 
@@ -275,7 +294,11 @@ mod tests {
                 "b": { "type": "STRING", "nullable": true, "enum": ["x"] },
                 "c": { "any_of": [{ "type": "STRING" }], "nullable": true },
                 "d": { "type": "STRING", "nullable": false },
+                "e": { "type": "OBJECT", "anyOf": [{ "type": "INTEGER" }, { "type": "STRING" }], "nullable": true },
+                "f": { "$ref": "#/$defs/X", "nullable": true },
+                "g": { "type": ["string", "number"], "nullable": true },
             },
+            "nullable": true,
         });
         let expected = json!({
             "type": "object", "required": ["b"],
@@ -284,6 +307,9 @@ mod tests {
                 "b": { "type": ["string", "null"], "enum": ["x", null] },
                 "c": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
                 "d": { "type": "string" },
+                "e": { "anyOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
+                "f": { "anyOf": [{ "$ref": "#/$defs/X" }, { "type": "null" }] },
+                "g": { "type": ["string", "number", "null"] },
             },
         });
         let plain: Value =

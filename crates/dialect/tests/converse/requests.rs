@@ -336,7 +336,7 @@ fn a_schema_is_json_in_a_string() {
     let schema = json!({ "name": "n", "description": "d", "schema": { "type": "object" } });
     let format = json!({ "type": "json_schema", "json_schema": schema });
     let body = ask(&json!({ "response_format": format }));
-    let inner = json!({ "schema": r#"{"type":"object"}"#, "name": "n", "description": "d" });
+    let inner = json!({ "schema": r#"{"type":"object","additionalProperties":false}"#, "name": "n", "description": "d" });
     assert_eq!(
         body["outputConfig"],
         json!({ "textFormat": { "type": "json_schema", "structure": { "jsonSchema": inner } } })

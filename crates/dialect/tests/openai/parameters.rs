@@ -162,8 +162,8 @@ fn a_schema_for_the_answer_is_carried_and_just_any_json_is_not() {
         json!({ "max_tokens": 64_000, "output_config": { "format": { "type": "json_schema", "schema": schema } } })
     );
     // Anthropic takes no object that is open, and the order of the properties is that in which a model writes.
-    let open = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{}},{"type":"null"}]},"o":{"type":"object","additionalProperties":true}}}"#;
-    let closed = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{},"additionalProperties":false},{"type":"null"}]},"o":{"type":"object","additionalProperties":true}},"additionalProperties":false}"#;
+    let open = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{}},{"type":"null"}]},"o":{"type":"object","additionalProperties":true},"p":{"properties":{"k":{}},"oneOf":[{"properties":{}}]}}}"#;
+    let closed = r#"{"type":"object","properties":{"why":{"type":"string"},"a":{"anyOf":[{"properties":{},"additionalProperties":false},{"type":"null"}]},"o":{"type":"object","additionalProperties":true},"p":{"properties":{"k":{}},"oneOf":[{"properties":{}}]}},"additionalProperties":false}"#;
     let parsed: Value = serde_json::from_str(open).expect("is JSON");
     let format = json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": parsed } });
     let body = ask(&json!({ "response_format": format }));

@@ -203,6 +203,19 @@ fn a_turn_that_called_a_tool_goes_on_without_thinking_where_its_thoughts_are_not
     assert_eq!(of(BUDGET, high(), json!({})), Value::Null);
     assert_eq!(of(BUDGET, raw(), json!({ "reasoning_content": "t" })), Value::Null);
     assert_eq!(of(BUDGET, high(), signed), "enabled");
+    // A turn that thought at its start need not think again behind each tool.
+    let call =
+        |id: &str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let thought = json!([{ "type": "thinking", "thinking": "t", "signature": "s" }]);
+    let history = json!([
+        { "role": "user", "content": "a" },
+        { "role": "assistant", "content": null, "tool_calls": [call("c")], "thinking_blocks": thought },
+        { "role": "tool", "tool_call_id": "c", "content": "r" },
+        { "role": "assistant", "content": null, "tool_calls": [call("d")] },
+        { "role": "tool", "tool_call_id": "d", "content": "r" },
+    ]);
+    let body = ask(BUDGET, &json!({ "messages": history, "reasoning_effort": "high" }));
+    assert_eq!(body.expect("is not refused")[1]["type"], "enabled");
     // Where the model thinks as it likes, it need not have thought.
     assert_eq!(of(ADAPTIVE, high(), json!({})), "adaptive");
 }

@@ -77,6 +77,8 @@ async fn a_model_is_told_of_where_something_answers_to_its_name() {
     let missing = get(gateway.addr, "/v1/models/nobody", &[BEARER]).await;
     let error = r#"{"error":{"message":"no model answers to the name \"nobody\"","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
     missing.is(404, error);
+    let head = call(&gateway, Method::HEAD, "/v1/models/nobody", &format!("{BEARER}\r\n")).await;
+    assert_eq!(head.status, 404);
     let missing = get(gateway.addr, "/v1/models/nobody", &anthropic).await;
     assert_eq!((missing.status, missing.body.contains("not_found_error")), (404, true), "{}", missing.body);
     let missing = get(gateway.addr, "/v1beta/models/nobody", &[BEARER]).await;

@@ -206,18 +206,27 @@ impl<'r, 'a> Thinking<'r, 'a> {
     }
 }
 
-/// A schema in which no object is open: Anthropic takes no other for its answers. What says itself whether it is, stays.
-fn closed(schema: &str) -> Cow<'_, str> {
-    let Ok(mut value) = serde_json::from_str(schema) else { return Cow::Borrowed(schema) };
+/// A schema in which no object is open: Anthropic takes no other for its answers. What says itself whether it is stays, and what is put
+/// together of parts too: closed, they would shut each other out.
+pub(crate) fn closed(schema: &str) -> Cow<'_, str> {
+    let whole = !schema.contains(r#""allOf""#);
+    let Some(mut value) = whole.then(|| serde_json::from_str(schema).ok()).flatten() else {
+        return Cow::Borrowed(schema);
+    };
     if close(&mut value) { Cow::Owned(Value::to_string(&value)) } else { Cow::Borrowed(schema) }
 }
 
-/// Whether there was something to close. Objects in `allOf` stay open: closed, they would shut each other out.
+/// Whether there was something to close.
 fn close(schema: &mut Value) -> bool {
     let Value::Object(members) = schema else { return false };
-    let is_open = (members.contains_key("properties")
-        || members.get("type").is_some_and(|kind| kind == "object"))
-        && !members.contains_key("additionalProperties");
+    let has_properties = members.contains_key("properties");
+    let is_object = has_properties
+        || match members.get("type") {
+            Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+            kind => kind.is_some_and(|kind| kind == "object"),
+        };
+    let is_open = is_object
+        && !["additionalProperties", "anyOf", "oneOf"].iter().any(|name| members.contains_key(*name));
     let mut changed = is_open;
     for (name, value) in members.iter_mut() {
         match (&**name, value) {
@@ -225,7 +234,7 @@ fn close(schema: &mut Value) -> bool {
                 schemas.values_mut().for_each(|schema| changed |= close(schema));
             }
             ("items", schema) => changed |= close(schema),
-            ("anyOf" | "oneOf", Value::Array(schemas)) => {
+            ("anyOf" | "oneOf", Value::Array(schemas)) if !has_properties => {
                 schemas.iter_mut().for_each(|schema| changed |= close(schema));
             }
             _ => {}
@@ -237,17 +246,23 @@ fn close(schema: &mut Value) -> bool {
     changed
 }
 
-/// Whether the model's last turn calls a tool, and what it thought before is not there, or not signed.
+/// Whether the model's last turn ends in a call, and what it thought in it is not there, or not signed. A turn goes on behind the answers of
+/// its tools, and need not think again.
 fn calls_without_thought(request: &Request<'_>) -> bool {
-    let is_turn = |message: &&Message<'_>| message.role == Role::Assistant;
-    let turn = request.messages.iter().rev().skip_while(|message| !is_turn(message)).take_while(is_turn);
-    let blocks: Vec<_> = turn.flat_map(|message| &message.content).collect();
+    let is_own = |message: &&Message<'_>| message.role == Role::Assistant;
+    let has = |message: &Message<'_>, what: fn(&BlockKind<'_>) -> bool| {
+        message.content.iter().any(|block| what(&block.kind))
+    };
+    let is_call = |kind: &BlockKind<'_>| matches!(kind, BlockKind::ToolCall(_));
+    let is_result = |kind: &BlockKind<'_>| matches!(kind, BlockKind::ToolResult { .. });
     let is_thought = |kind: &BlockKind<'_>| match kind {
         BlockKind::Thinking { signature, .. } => signature.as_ref().is_some_and(|text| !text.is_empty()),
         kind => matches!(kind, BlockKind::RedactedThinking { .. }),
     };
-    blocks.iter().any(|block| matches!(block.kind, BlockKind::ToolCall(_)))
-        && !blocks.iter().any(|block| is_thought(&block.kind))
+    let behind = || request.messages.iter().rev().skip_while(|message| !is_own(message));
+    let mut turn = behind().take_while(|message| is_own(message) || has(message, is_result));
+    behind().take_while(is_own).any(|message| has(message, is_call))
+        && !turn.any(|message| is_own(&message) && has(message, is_thought))
 }
 
 /// OpenAI's word for Anthropic's thinking setting: by budget, as LiteLLM's users know it.

@@ -19,6 +19,7 @@ pub mod openai;
 mod read;
 pub mod responses;
 mod scrub;
+mod seen;
 pub mod sse;
 mod text;
 mod write;

@@ -14,6 +14,7 @@ use crate::{
     Arguments, Block, BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     openai::truncated,
     read::{document, stated},
+    seen::SeenMembers,
 };
 
 /// Turns the chunks of a stream into [`Event`]s, one at a time: a server-sent event's data, or an element of the array that Google streams
@@ -26,7 +27,7 @@ pub struct StreamDecoder {
     blocked: Option<Text<'static>>,
     searches: Option<u64>,
     /// Members of chunks and candidates as they were given out last.
-    extras: Vec<(Option<u64>, String, String)>,
+    extras: SeenMembers,
     over: bool,
 }
 
@@ -112,7 +113,7 @@ impl StreamDecoder {
         let restated = [("promptFeedback", chunk.feedback), ("createTime", chunk.created)];
         let restated = restated.into_iter().filter_map(|(name, raw)| Some((name.into(), raw?)));
         for (name, raw) in chunk.extra.into_iter().chain(restated) {
-            if self.changed(None, &name, raw) {
+            if self.extras.changed(None, &name, raw) {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: None, scope: Scope::Answer, name, raw });
             }
@@ -138,7 +139,7 @@ impl StreamDecoder {
         let index = stated(wire.index).unwrap_or(position as u64);
         let grounding = wire.grounding.map(|raw| (GROUNDING.into(), raw));
         for (name, raw) in wire.extra.into_iter().chain(grounding) {
-            if self.changed(Some(index), &name, raw) {
+            if self.extras.changed(Some(index), &name, raw) {
                 if name == GROUNDING {
                     count_searches(&mut self.searches, Some(raw));
                 }
@@ -166,28 +167,7 @@ impl StreamDecoder {
         }
         Ok(())
     }
-
-    fn changed(&mut self, choice: Option<u64>, name: &str, raw: &RawValue) -> bool {
-        if raw.get() == "null" {
-            return false;
-        }
-        if let Some((_, _, value)) = self.extras.iter_mut().find(|(c, n, _)| *c == choice && n == name) {
-            let changed = value != raw.get();
-            if changed {
-                raw.get().clone_into(value);
-            }
-            return changed;
-        }
-        // A provider that invents names is not remembered for ever.
-        if self.extras.len() < MAX_EXTRAS {
-            self.extras.push((choice, name.to_owned(), raw.get().to_owned()));
-        }
-        true
-    }
 }
-
-/// How many unknown members are remembered.
-const MAX_EXTRAS: usize = 64;
 
 // ===== impl ChoiceState =====
 

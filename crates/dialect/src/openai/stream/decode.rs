@@ -9,6 +9,7 @@ use crate::{
     anthropic::decode_thinking_block,
     decode_error,
     read::{Count, StringOr, TIER, document, served_tier, stated, wire_object},
+    seen::SeenMembers,
 };
 
 wire_object! {
@@ -59,7 +60,7 @@ pub struct StreamDecoder {
     started: bool,
     choices: Vec<ChoiceState>,
     /// Members of chunks and choices that stay the same from chunk to chunk, with the value they were given out with.
-    extras: Vec<(Option<u64>, String, String)>,
+    extras: SeenMembers,
     over: bool,
 }
 
@@ -153,7 +154,7 @@ impl StreamDecoder {
         }
         let groq = chunk.x_groq.map(|raw| ("x_groq".into(), raw));
         for (name, raw) in chunk.extra.into_iter().chain(groq) {
-            if self.changed(None, &name, raw) {
+            if self.extras.changed(None, &name, raw) {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: None, scope: Scope::Answer, name, raw });
             }
@@ -169,8 +170,7 @@ impl StreamDecoder {
     /// Gives out usage, with the service tier that a chunk has named.
     fn usage<'a>(&self, raw: Option<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
         let Some(spent) = raw.and_then(read_usage) else { return };
-        let named = self.extras.iter().find(|(choice, name, _)| choice.is_none() && name == TIER);
-        sink(Event::Usage(spent.served_at(named.and_then(|(_, _, value)| served_tier(value)))));
+        sink(Event::Usage(spent.served_at(self.extras.of_answer(TIER).and_then(served_tier))));
     }
 
     fn choice<'a>(
@@ -181,7 +181,7 @@ impl StreamDecoder {
     ) {
         let index = stated(wire.index).unwrap_or(0);
         for (name, raw) in wire.extra {
-            if self.changed(Some(index), &name, raw) {
+            if self.extras.changed(Some(index), &name, raw) {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: Some(index), scope: Scope::Choice, name, raw });
             }
@@ -212,33 +212,12 @@ impl StreamDecoder {
         }
     }
 
-    fn changed(&mut self, choice: Option<u64>, name: &str, raw: &RawValue) -> bool {
-        if raw.get() == "null" {
-            return false;
-        }
-        if let Some((_, _, value)) = self.extras.iter_mut().find(|(c, n, _)| *c == choice && n == name) {
-            let changed = value != raw.get();
-            if changed {
-                raw.get().clone_into(value);
-            }
-            return changed;
-        }
-        // A provider that invents names is not remembered for ever.
-        if self.extras.len() < MAX_EXTRAS {
-            self.extras.push((choice, name.to_owned(), raw.get().to_owned()));
-        }
-        true
-    }
-
     fn close_all<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
         for choice in &mut self.choices {
             choice.close(sink);
         }
     }
 }
-
-/// How many unknown members are remembered.
-const MAX_EXTRAS: usize = 64;
 
 /// The name under which a tool call that is no function's is handed on: an element of that list.
 pub(super) const OTHER_CALL: &str = "tool_calls[]";

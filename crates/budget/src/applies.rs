@@ -14,23 +14,54 @@ use crate::layer::{Cap, Config};
 pub(crate) type Budgets = SmallVec<[Budget; 5]>;
 
 /// The budgets of one call.
+#[derive(Default)]
 pub(crate) struct Applying {
     /// Those of the call, whichever target answers it; the most specific first.
     pub(crate) call: Budgets,
+    /// Those for the model that the call names, where another may answer in its place, which they are not for.
+    pub(crate) named: Vec<Budget>,
     /// Those that depend on the target: of the principal's, by deployment, by provider, or for another model than the call names.
     pub(crate) targets: Vec<Budget>,
 }
 
 impl Applying {
+    /// Adds a budget, if it applies wherever such a call may go.
+    fn add(&mut self, budget: &Budget, model: Option<&str>, plan: Option<&Plan>) {
+        let account = &budget.account;
+        let may_be_for = |target: &Target| account.is_for(target.model_group());
+        let leaves = |plan: &Plan| {
+            plan.candidates.iter().any(|target| plan.is_stand_in(target) && !may_be_for(target))
+        };
+        let budget = || budget.clone();
+        match (by_target(account.scope.kind), account.is_for(model)) {
+            (true, true) => self.targets.push(budget()),
+            (false, true) if account.models.is_some() && plan.is_some_and(leaves) => {
+                self.named.push(budget())
+            }
+            (false, true) => self.call.push(budget()),
+            // For another model, which may answer in the place of this one.
+            (_, false) if plan.is_some_and(|plan| plan.candidates.iter().any(may_be_for)) => {
+                self.targets.push(budget());
+            }
+            (_, false) => {}
+        }
+    }
+
+    /// Those that apply to the call as it is named.
+    pub(crate) fn of_call(&self) -> impl Iterator<Item = &Budget> {
+        self.named.iter().chain(&self.call)
+    }
+
     /// Whether something that applies, wherever the call goes, is there to refuse or to alert, and not to count alone.
     pub(crate) fn is_bounded(&self, config: &Config) -> bool {
         let bounds = |budget: &Budget| budget.is_capped() || budget.soft.is_some();
-        self.call.iter().chain(&self.targets).any(bounds) || config.caps.iter().any(|cap| by_target(cap.kind))
+        self.of_call().chain(&self.targets).any(bounds) || config.caps.iter().any(|cap| by_target(cap.kind))
     }
 
     /// Whether no budget applies, wherever the call goes.
     pub(crate) fn is_empty(&self, config: &Config) -> bool {
-        self.call.is_empty() && self.targets.is_empty() && !config.caps.iter().any(|cap| by_target(cap.kind))
+        let by_target = config.caps.iter().any(|cap| by_target(cap.kind));
+        self.call.is_empty() && self.named.is_empty() && self.targets.is_empty() && !by_target
     }
 }
 
@@ -55,22 +86,12 @@ impl Config {
         plan: Option<&Plan>,
         call: &Call,
     ) -> Result<Applying, Rejection> {
-        let mut budgets = Budgets::new();
-        let mut targets = Vec::new();
         let model = call.model();
+        let mut applying = Applying::default();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
-            let account = &budget.account;
-            let may_be_for = |target: &Target| account.is_for(target.model_group());
-            match (by_target(account.scope.kind), account.is_for(model)) {
-                (false, true) => budgets.push(budget.clone()),
-                (true, true) => targets.push(budget.clone()),
-                // For another model, which may answer in the place of this one.
-                (_, false) if plan.is_some_and(|plan| plan.candidates.iter().any(may_be_for)) => {
-                    targets.push(budget.clone());
-                }
-                (_, false) => {}
-            }
+            applying.add(budget, model, plan);
         }
+        let Applying { call: budgets, named: of_model, .. } = &mut applying;
         if !self.caps.is_empty() {
             match named {
                 Some(scopes) => {
@@ -90,7 +111,7 @@ impl Config {
             // Nobody escapes the caps of those who call by being nobody.
             let callers = |kind| !matches!(kind, ScopeKind::EndUser) && !by_call(kind);
             if self.caps.iter().any(|cap| callers(cap.kind))
-                && !budgets.iter().any(|budget| callers(budget.account.scope.kind))
+                && !budgets.iter().chain(&*of_model).any(|budget| callers(budget.account.scope.kind))
             {
                 return Err(unnamed());
             }
@@ -108,10 +129,11 @@ impl Config {
             }
             budgets.extend(self.caps_of(ScopeKind::Gateway, || "".into()));
         }
-        budgets.extend(self.fixed.iter().cloned());
-        budgets.retain(|budget| budget.account.is_for(model));
-        budgets.sort_by_key(|budget| budget.account.scope.kind);
-        Ok(Applying { call: budgets, targets })
+        for budget in &*self.fixed {
+            applying.add(budget, model, plan);
+        }
+        applying.call.sort_by_key(|budget| budget.account.scope.kind);
+        Ok(applying)
     }
 
     /// What a scope may spend by the caps of its kind; its id is made only where there is one.

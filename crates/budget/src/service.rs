@@ -17,14 +17,14 @@ use ziggurat_core::{Body, BoxError, Budget, Call, Patience, Plan, Rejection, Tar
 use ziggurat_meter::Reading;
 
 use crate::{
-    CLAMPED, Charge, Disconnect, Held, HoldId, Refused, Reply,
+    CLAMPED, Charge, Claim, Disconnect, Held, HoldId, Refused, Reply,
     applies::Applying,
     drain::DrainedBody,
     estimate::{Estimate, Output},
     layer::Config,
     refusal::rejection,
     store::Balance,
-    tab::Tab,
+    tab::{Of, Part, Parts, Tab},
 };
 
 /// The service of [`BudgetLayer`](crate::BudgetLayer).
@@ -123,19 +123,19 @@ where
         if applying.is_empty(&config) && !config.report {
             return Ok(inner.call(request).await?.map(Body::new));
         }
-        let reported = config.report.then(|| applying.call.to_vec());
-        let (opening, reply) = match Opening::new(&config, &mut request, &call, applying) {
+        let reported = config.report.then(|| applying.of_call().cloned().collect::<Vec<_>>());
+        let (opening, mut applying) = match Opening::new(&config, &mut request, &call, applying) {
             Ok(opening) => opening,
             Err(rejection) => return Ok(rejection.into_response(call.dialect())),
         };
-        let held = match reply {
-            Some(reply) => match reply.wait().await {
-                Ok(held) => Some(held),
+        let mut reserved = Reserved::default();
+        while let Some((of, reply)) = opening.next_claim(&config, &mut applying) {
+            match reply.wait().await {
+                Ok(held) => reserved.0.push(Part::new(of, held)),
                 Err(refused) => return Ok(rejection(&refused, config.refusal).into_response(call.dialect())),
-            },
-            None => None,
-        };
-        let (tab, clamped) = match opening.open(held, &config, &mut request, &call) {
+            }
+        }
+        let (tab, clamped) = match opening.open(reserved, &config, &mut request, &call) {
             Ok(opened) => opened,
             Err(rejection) => return Ok(rejection.into_response(call.dialect())),
         };
@@ -170,65 +170,92 @@ struct Opening {
     bounded: bool,
     /// The budgets that depend on the target, where that is not known before.
     by_target: Option<Vec<Budget>>,
+    plan: Option<Plan>,
 }
 
 // ===== impl Opening =====
 
 impl Opening {
-    /// Sets aside what a call may cost: gives the ledger's answer, or none where there is nothing to set aside.
-    #[expect(clippy::type_complexity, reason = "a pair and what may go wrong, taken apart at once")]
+    /// Finds out what a call may cost. Gives back the budgets for which that is to be set aside.
     fn new(
         config: &Config,
         request: &mut Request<Body>,
         call: &Call,
         mut applying: Applying,
-    ) -> Result<(Self, Option<Reply<Result<Held, Refused>>>), Rejection> {
+    ) -> Result<(Self, Applying), Rejection> {
         let bounded = applying.is_bounded(config);
         let mut by_target = Some(mem::take(&mut applying.targets));
         let extensions = request.extensions();
-        if let (None, Some(target)) = (extensions.get::<Plan>(), extensions.get::<Target>()) {
+        let plan = extensions.get::<Plan>().cloned();
+        if let (None, Some(target)) = (&plan, extensions.get::<Target>()) {
             // There is one to go to, whether an inner layer says so or not: what depends on it is the call's.
             let own = by_target.take().unwrap_or_default();
             applying.call.extend(config.by_target(&own, target));
         }
         let estimate = Estimate::new(config, request, call, bounded)?;
         let id = HoldId::unique(config.ledger.now());
-        let (least, most) = estimate.first_claim();
         let patience = config.ledger.may_wait().then(|| Patience::of(request.extensions_mut()));
-        let reply = match applying.call.is_empty() || most.is_zero() {
-            true => None,
-            false => {
-                let patience = patience.clone();
-                Some(config.ledger.reserve_call(id, applying.call, (least, most), patience))
-            }
-        };
-        Ok((Self { estimate, id, patience, bounded, by_target }, reply))
+        Ok((Self { estimate, id, patience, bounded, by_target, plan }, applying))
+    }
+
+    /// Sets aside what a call may cost, the most specific budgets first: gives the ledger's answer for some, and none once there is
+    /// nothing more to set aside.
+    fn next_claim(
+        &self,
+        config: &Config,
+        applying: &mut Applying,
+    ) -> Option<(Of, Reply<Result<Held, Refused>>)> {
+        let (least, most) = self.estimate.first_claim();
+        if most.is_zero() {
+            return None;
+        }
+        if let Some(budget) = applying.named.pop() {
+            let (id, of) = (HoldId::unique(config.ledger.now()), Of::Named(budget.account.clone()));
+            let claim = Claim::new(id, self.id, [budget].into(), least, most);
+            return Some((of, config.ledger.reserve(claim.patience(self.patience.clone()))));
+        }
+        let budgets = mem::take(&mut applying.call);
+        let patience = self.patience.clone();
+        (!budgets.is_empty())
+            .then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, (least, most), patience)))
     }
 
     /// Opens the tab, and clamps the output where policy says so: then gives the cap in tokens.
     fn open(
         self,
-        held: Option<Held>,
+        mut reserved: Reserved,
         config: &Arc<Config>,
         request: &mut Request<Body>,
         call: &Call,
     ) -> Result<(Arc<Tab>, Option<u64>), Rejection> {
-        let Self { mut estimate, id, patience, bounded, by_target } = self;
+        let Self { mut estimate, id, patience, bounded, by_target, plan } = self;
         let clamped = match estimate.output {
             Output::Clamp(most) => {
-                let cap = held.as_ref().map_or(most, |held| estimate.affordable(held.amount, most));
+                let granted = reserved.0.iter().map(|part| part.held.amount).min();
+                let cap = granted.map_or(most, |granted| estimate.affordable(granted, most));
                 estimate.output = Output::AtMost(cap);
                 bounded.then_some(cap)
             }
             _ => None,
         };
-        if let Some(cap) = clamped
-            && let Err(rejection) = clamp(request, call, cap)
-        {
-            release(held);
-            return Err(rejection);
+        if let Some(cap) = clamped {
+            clamp(request, call, cap)?;
         }
-        Ok((Tab::new(Arc::clone(config), estimate, (id, patience), held, bounded, by_target), clamped))
+        let parts = mem::take(&mut reserved.0);
+        let depending = (by_target, plan);
+        Ok((Tab::new(Arc::clone(config), estimate, (id, patience), parts, bounded, depending), clamped))
+    }
+}
+
+/// What is set aside for a call that is not made yet: dropped, it is free again.
+#[derive(Default)]
+struct Reserved(Parts);
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        for part in mem::take(&mut self.0) {
+            part.held.hold.settle(Charge::new(Usd::ZERO));
+        }
     }
 }
 
@@ -237,12 +264,6 @@ fn clamp(request: &mut Request<Body>, call: &Call, cap: u64) -> Result<(), Rejec
     let field = call.output_cap_field();
     let bytes = call.edit().set(field, cap.to_string().into_bytes()).finish();
     Call::replace(request, bytes).map(drop)
-}
-
-fn release(held: Option<Held>) {
-    if let Some(held) = held {
-        held.hold.settle(Charge::new(Usd::ZERO));
-    }
 }
 
 // ===== impl Config =====

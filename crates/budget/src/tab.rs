@@ -7,8 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use smallvec::SmallVec;
 use ziggurat_core::{
-    Attempt, Budget, Cause, Decision, Outcome, Patience, Rejection, Subscriber, Target, Usd,
+    Account, Attempt, Budget, Cause, Decision, Outcome, Patience, Plan, Rejection, Subscriber, Target, Usd,
 };
 
 use crate::{
@@ -30,15 +31,14 @@ pub(crate) struct Tab {
     bounded: bool,
     /// The principal's budgets that depend on the target; `None` when the target was known before, and they are the call's.
     by_target: Option<Vec<Budget>>,
+    plan: Option<Plan>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What is set aside for the call, unless no budget applies.
-    call: Option<Held>,
-    /// What is set aside for attempts because of where they went, by deployment.
-    attempts: Vec<(String, Held)>,
+    /// What is set aside, and for which of the attempts.
+    parts: Parts,
     /// What earlier attempts of the call came to.
     earlier: Usd,
     /// What the attempt that runs had produced when it was last looked at, in bytes of content.
@@ -49,26 +49,52 @@ struct State {
     last: Option<Attempt>,
 }
 
+/// In place for as many as most calls have.
+pub(crate) type Parts = SmallVec<[Part; 1]>;
+
+/// What is set aside for some attempts of a call.
+pub(crate) struct Part {
+    /// For which.
+    of: Of,
+    pub(crate) held: Held,
+    /// What those of them that are over came to.
+    earlier: Usd,
+}
+
+/// Attempts of a call.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Of {
+    /// All.
+    Call,
+    /// Those at the model that the call names, and at others that this account is for.
+    Named(Account),
+    /// One at a deployment.
+    Deployment(String),
+}
+
 /// What is to be set aside beside what is: the least that helps, and the most that is of use.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Growth {
     least: Usd,
     most: Usd,
 }
 
+/// By the place of the part.
+type Growths = SmallVec<[(usize, Growth); 1]>;
+
 // ===== impl Tab =====
 
 impl Tab {
-    /// The tab of a call for which `held` is set aside, nothing when no budget applies to it.
+    /// The tab of a call for which `parts` are set aside, none when no budget applies to it.
     pub(crate) fn new(
         config: Arc<Config>,
         estimate: Estimate,
         (call, patience): (HoldId, Option<Patience>),
-        held: Option<Held>,
+        parts: Parts,
         bounded: bool,
-        by_target: Option<Vec<Budget>>,
+        (by_target, plan): (Option<Vec<Budget>>, Option<Plan>),
     ) -> Arc<Self> {
-        let state = Mutex::new(State { call: held, ..State::default() });
+        let state = Mutex::new(State { parts, ..State::default() });
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             config,
@@ -77,6 +103,7 @@ impl Tab {
             patience,
             bounded,
             by_target,
+            plan,
             state,
         })
     }
@@ -121,14 +148,26 @@ impl Tab {
         })
     }
 
-    /// Sets more aside: for the call, or for the attempt at this place.
-    async fn grow(&self, at: Option<usize>, growth: Option<Growth>) -> Result<(), Rejection> {
-        let Some(growth) = growth else { return Ok(()) };
-        let reply = self.state().part(at).map(|held| held.hold.extend(growth.least, growth.most));
+    /// Whether an attempt at this target is one of these.
+    fn counts(&self, of: &Of, target: Option<&Target>) -> bool {
+        match (of, target) {
+            (Of::Call, _) => true,
+            (Of::Named(account), Some(target)) => {
+                let stands_in = self.plan.as_ref().is_some_and(|plan| plan.is_stand_in(target));
+                !stands_in || account.is_for(target.model_group())
+            }
+            (Of::Named(_), None) => true,
+            (Of::Deployment(id), target) => target.is_some_and(|target| target.deployment() == id),
+        }
+    }
+
+    /// Sets more aside for the part at this place.
+    async fn grow(&self, at: usize, growth: Growth) -> Result<(), Rejection> {
+        let reply = self.state().parts.get(at).map(|part| part.held.hold.extend(growth.least, growth.most));
         let Some(reply) = reply else { return Ok(()) };
         let more = reply.wait().await.map_err(|refused| self.refuse(&refused))?;
-        if let Some(held) = self.state().part(at) {
-            held.amount += more;
+        if let Some(part) = self.state().parts.get_mut(at) {
+            part.held.amount += more;
         }
         Ok(())
     }
@@ -145,7 +184,7 @@ impl Tab {
             Claim::new(id, self.call, budgets.into(), need.least, need.most).patience(self.patience.clone());
         let reserved = self.config.ledger.reserve(claim).wait().await;
         let held = reserved.map_err(|refused| self.refuse(&refused))?;
-        self.state().attempts.push((deployment, held));
+        self.state().parts.push(Part::new(Of::Deployment(deployment), held));
         Ok(())
     }
 
@@ -166,23 +205,35 @@ impl Subscriber for Tab {
         };
         let worst = |output| self.estimate.worst_at(&self.config, target, output);
         let need = Growth { least: worst(output.0), most: worst(output.1) };
-        let more = {
+        let more: Growths = {
             let mut state = self.state();
             state.seen = 0;
-            state.earlier = earlier.iter().map(|attempt| self.charge_so_far(attempt, output.0)).sum();
-            let spent = state.earlier;
-            let need = Growth { least: spent + need.least, most: spent + need.most };
-            state.call.as_ref().and_then(|held| need.beyond(held.amount))
+            let spent = |of: &Of| -> Usd {
+                let theirs = earlier.iter().filter(|attempt| self.counts(of, attempt.target.as_deref()));
+                theirs.map(|attempt| self.charge_so_far(attempt, output.0)).sum()
+            };
+            state.earlier = spent(&Of::Call);
+            // What is set aside for an attempt elsewhere is none of this one's.
+            let own = state.parts.iter_mut().enumerate();
+            let own = own.filter(|(_, part)| !matches!(part.of, Of::Deployment(_)));
+            let own = own.filter(|(_, part)| self.counts(&part.of, target));
+            own.filter_map(|(at, part)| {
+                part.earlier = spent(&part.of);
+                Some((at, need.behind(part.earlier).beyond(part.held.amount)?))
+            })
+            .collect()
         };
         let known = target.zip(self.by_target.as_deref());
         let budgets = known.map(|(target, own)| self.config.by_target(own, target)).unwrap_or_default();
-        if more.is_none() && budgets.is_empty() {
+        if more.is_empty() && budgets.is_empty() {
             return Decision::Go;
         }
         let this = self.shared();
         let deployment = target.map(|target| target.deployment().to_owned());
         decide(async move {
-            this.grow(None, more).await?;
+            for (at, growth) in more {
+                this.grow(at, growth).await?;
+            }
             match deployment {
                 Some(deployment) if !budgets.is_empty() => this.reserve_at(deployment, budgets, need).await,
                 _ => Ok(()),
@@ -195,7 +246,7 @@ impl Subscriber for Tab {
         if !self.estimate.streamed {
             state.last = Some(attempt.clone());
         }
-        if self.estimate.output != Output::Extend || (state.call.is_none() && state.attempts.is_empty()) {
+        if self.estimate.output != Output::Extend || state.parts.is_empty() {
             return Decision::Go;
         }
         if attempt.content_bytes == state.seen {
@@ -211,24 +262,32 @@ impl Subscriber for Tab {
             let worst = |output| self.estimate.worst_at(&self.config, target, output);
             worst(STEP).saturating_sub(worst(0))
         };
-        let beyond = |held: &Held, need| {
-            Growth { least: need, most: need }.beyond(held.amount).map(|growth| growth.and(step()))
-        };
-        let deployment = target.map(Target::deployment);
-        let at = state.attempts.iter().rposition(|(known, _)| Some(known.as_str()) == deployment);
-        let at_target = at.and_then(|at| Some((at, beyond(&state.attempts[at].1, need)?)));
-        let of_call = state.call.as_ref().and_then(|held| beyond(held, state.earlier + need));
+        // Of several attempts at a deployment, the last is the one that runs.
+        let last = state
+            .parts
+            .iter()
+            .rposition(|part| matches!(part.of, Of::Deployment(_)) && self.counts(&part.of, target));
+        let own = state.parts.iter().enumerate().filter(|(at, part)| match part.of {
+            Of::Deployment(_) => Some(*at) == last,
+            _ => self.counts(&part.of, target),
+        });
+        let need = Growth { least: need, most: need };
+        let more: Growths = own
+            .filter_map(|(at, part)| {
+                let growth = need.behind(part.earlier).beyond(part.held.amount)?;
+                Some((at, growth.and(step())))
+            })
+            .collect();
         drop(state);
-        if at_target.is_none() && of_call.is_none() {
+        if more.is_empty() {
             return Decision::Go;
         }
         let this = self.shared();
         decide(async move {
-            this.grow(None, of_call).await?;
-            match at_target {
-                Some((at, growth)) => this.grow(Some(at), Some(growth)).await,
-                None => Ok(()),
+            for (at, growth) in more {
+                this.grow(at, growth).await?;
             }
+            Ok(())
         })
     }
 
@@ -240,44 +299,38 @@ impl Subscriber for Tab {
     }
 
     fn on_end(&self, attempts: &[Attempt]) {
-        let (call, at_targets) = {
-            let mut state = self.state();
-            (state.call.take(), std::mem::take(&mut state.attempts))
-        };
-        let sum = |wanted: &dyn Fn(&Attempt) -> bool| {
-            let charges =
-                attempts.iter().filter(|attempt| wanted(attempt)).map(|attempt| self.charge(attempt));
-            charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge)
-        };
-        if let Some(held) = call {
-            held.settle(sum(&|_| true));
-        }
-        let mut settled: Vec<String> = Vec::new();
-        for (deployment, held) in at_targets {
+        let parts = std::mem::take(&mut self.state().parts);
+        let mut settled: Vec<Of> = Vec::new();
+        for Part { of, held, .. } in parts {
             // One of a deployment's holds posts what its attempts came to, the others are freed.
-            let first = !settled.contains(&deployment);
-            held.settle(sum(&|attempt| {
-                first && attempt.target.as_ref().is_some_and(|target| target.deployment() == deployment)
-            }));
-            settled.push(deployment);
+            let first = !settled.contains(&of);
+            let theirs =
+                attempts.iter().filter(|attempt| first && self.counts(&of, attempt.target.as_deref()));
+            let charges = theirs.map(|attempt| self.charge(attempt));
+            held.settle(charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge));
+            if matches!(of, Of::Deployment(_)) {
+                settled.push(of);
+            }
         }
     }
 }
 
-// ===== impl State =====
+// ===== impl Part =====
 
-impl State {
-    fn part(&mut self, at: Option<usize>) -> Option<&mut Held> {
-        match at {
-            None => self.call.as_mut(),
-            Some(at) => self.attempts.get_mut(at).map(|(_, held)| held),
-        }
+impl Part {
+    pub(crate) fn new(of: Of, held: Held) -> Self {
+        Self { of, held, earlier: Usd::ZERO }
     }
 }
 
 // ===== impl Growth =====
 
 impl Growth {
+    /// As much beside what was spent before.
+    fn behind(self, spent: Usd) -> Self {
+        Self { least: spent + self.least, most: spent + self.most }
+    }
+
     /// What of these is not set aside yet, unless the least is.
     fn beyond(self, held: Usd) -> Option<Self> {
         let (least, most) = (self.least.saturating_sub(held), self.most.saturating_sub(held));

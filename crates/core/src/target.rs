@@ -58,9 +58,13 @@ pub struct Quirks {
 /// The ordered candidates for a call, the caller's rights already checked: a request extension written ahead of the layers that
 /// reserve for the dearest of them. Absent: the model that the call names.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Plan {
     /// First choice first.
     pub candidates: Arc<[Target]>,
+    /// The group ([`Target::model_group`]) that the model's name in the call stands for, where that is known: candidates of others stand in
+    /// for it.
+    pub group: Option<Arc<str>>,
 }
 
 /// Why a target cannot be made.
@@ -71,6 +75,29 @@ pub enum TargetError {
     Url(String),
     /// The key has bytes that no header can hold.
     Key,
+}
+
+// ===== impl Plan =====
+
+impl Plan {
+    /// A plan of these candidates, all of which answer to the model's name in the call.
+    #[must_use]
+    pub fn new(candidates: impl Into<Arc<[Target]>>) -> Self {
+        Self { candidates: candidates.into(), group: None }
+    }
+
+    /// Says which group the model's name in the call stands for.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Whether a target would answer in the place of the model that the call names.
+    #[must_use]
+    pub fn is_stand_in(&self, target: &Target) -> bool {
+        self.group.as_deref().is_some_and(|group| target.model_group() != Some(group))
+    }
 }
 
 // ===== impl Target =====

@@ -108,9 +108,10 @@ impl Estimate {
         Ok(Self { models, input, choices, asked, output, streamed, writes })
     }
 
-    /// The most that so many output tokens a choice can cost, at the dearest candidate.
-    pub(crate) fn worst(&self, output: u64) -> Usd {
-        let models = self.models.iter().filter_map(|candidate| candidate.model.as_deref());
+    /// The most that so many output tokens a choice can cost, at the dearest of these candidates.
+    fn worst(&self, of: &dyn Fn(Option<&Target>) -> bool, output: u64) -> Usd {
+        let models = self.models.iter().filter(|candidate| of(candidate.target.as_ref()));
+        let models = models.filter_map(|candidate| candidate.model.as_deref());
         models.map(|model| self.worst_of(model, output)).max().unwrap_or_default()
     }
 
@@ -132,24 +133,25 @@ impl Estimate {
         }
     }
 
-    /// The least and the most that is worth setting aside before the first attempt.
-    pub(crate) fn first_claim(&self) -> (Usd, Usd) {
+    /// The least and the most that is worth setting aside before the first attempt, for attempts at these candidates.
+    pub(crate) fn first_claim(&self, of: &dyn Fn(Option<&Target>) -> bool) -> (Usd, Usd) {
+        let worst = |output| self.worst(of, output);
         match self.output {
             Output::AtMost(cap) => {
-                let worst = self.worst(cap);
+                let worst = worst(cap);
                 (worst, worst)
             }
-            Output::Clamp(most) => (self.worst(1), self.worst(most)),
-            Output::Extend => (self.worst(1), self.worst(STEP)),
+            Output::Clamp(most) => (worst(1), worst(most)),
+            Output::Extend => (worst(1), worst(STEP)),
         }
     }
 
-    /// The most tokens a choice, from 1 to `most`, that `granted` pays for.
-    pub(crate) fn affordable(&self, granted: Usd, most: u64) -> u64 {
+    /// The most tokens a choice, from 1 to `most`, that `granted` pays for at any of these candidates.
+    pub(crate) fn affordable(&self, of: &dyn Fn(Option<&Target>) -> bool, granted: Usd, most: u64) -> u64 {
         let (mut fits, mut over) = (1, most.saturating_add(1));
         while over - fits > 1 {
             let middle = fits + (over - fits) / 2;
-            match self.worst(middle) <= granted {
+            match self.worst(of, middle) <= granted {
                 true => fits = middle,
                 false => over = middle,
             }

@@ -205,19 +205,21 @@ impl Opening {
         config: &Config,
         applying: &mut Applying,
     ) -> Option<(Of, Reply<Result<Held, Refused>>)> {
-        let (least, most) = self.estimate.first_claim();
-        if most.is_zero() {
-            return None;
-        }
-        if let Some(budget) = applying.named.pop() {
-            let (id, of) = (HoldId::unique(config.ledger.now()), Of::Named(budget.account.clone()));
-            let claim = Claim::new(id, self.id, [budget].into(), least, most);
-            return Some((of, config.ledger.reserve(claim.patience(self.patience.clone()))));
+        let first = |of: &Of| self.estimate.first_claim(&|target| of.counts(self.plan.as_ref(), target));
+        let patience = self.patience.clone();
+        while let Some(budget) = applying.named.pop() {
+            let of = Of::Named(budget.account.clone());
+            let (least, most) = first(&of);
+            if !most.is_zero() {
+                let id = HoldId::unique(config.ledger.now());
+                let claim = Claim::new(id, self.id, [budget].into(), least, most).patience(patience);
+                return Some((of, config.ledger.reserve(claim)));
+            }
         }
         let budgets = mem::take(&mut applying.call);
-        let patience = self.patience.clone();
-        (!budgets.is_empty())
-            .then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, (least, most), patience)))
+        let claim = first(&Of::Call);
+        (!budgets.is_empty() && !claim.1.is_zero())
+            .then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, claim, patience)))
     }
 
     /// Opens the tab, and clamps the output where policy says so: then gives the cap in tokens.
@@ -231,8 +233,11 @@ impl Opening {
         let Self { mut estimate, id, patience, bounded, by_target, plan } = self;
         let clamped = match estimate.output {
             Output::Clamp(most) => {
-                let granted = reserved.0.iter().map(|part| part.held.amount).min();
-                let cap = granted.map_or(most, |granted| estimate.affordable(granted, most));
+                let affordable = |part: &Part| {
+                    let of = |target: Option<&Target>| part.of.counts(plan.as_ref(), target);
+                    estimate.affordable(&of, part.held.amount, most)
+                };
+                let cap = reserved.0.iter().map(affordable).min().unwrap_or(most);
                 estimate.output = Output::AtMost(cap);
                 bounded.then_some(cap)
             }

@@ -55,7 +55,7 @@ pub(crate) type Parts = SmallVec<[Part; 1]>;
 /// What is set aside for some attempts of a call.
 pub(crate) struct Part {
     /// For which.
-    of: Of,
+    pub(crate) of: Of,
     pub(crate) held: Held,
     /// What those of them that are over came to.
     earlier: Usd,
@@ -148,17 +148,8 @@ impl Tab {
         })
     }
 
-    /// Whether an attempt at this target is one of these.
     fn counts(&self, of: &Of, target: Option<&Target>) -> bool {
-        match (of, target) {
-            (Of::Call, _) => true,
-            (Of::Named(account), Some(target)) => {
-                let stands_in = self.plan.as_ref().is_some_and(|plan| plan.is_stand_in(target));
-                !stands_in || account.is_for(target.model_group())
-            }
-            (Of::Named(_), None) => true,
-            (Of::Deployment(id), target) => target.is_some_and(|target| target.deployment() == id),
-        }
+        of.counts(self.plan.as_ref(), target)
     }
 
     /// Sets more aside for the part at this place.
@@ -311,6 +302,21 @@ impl Subscriber for Tab {
             if matches!(of, Of::Deployment(_)) {
                 settled.push(of);
             }
+        }
+    }
+}
+
+// ===== impl Of =====
+
+impl Of {
+    /// Whether an attempt at this target is one of these.
+    pub(crate) fn counts(&self, plan: Option<&Plan>, target: Option<&Target>) -> bool {
+        match (self, target) {
+            (Self::Call, _) | (Self::Named(_), None) => true,
+            (Self::Named(account), Some(target)) => {
+                !plan.is_some_and(|plan| plan.is_stand_in(target)) || account.is_for(target.model_group())
+            }
+            (Self::Deployment(id), target) => target.is_some_and(|target| target.deployment() == id),
         }
     }
 }

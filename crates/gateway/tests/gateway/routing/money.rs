@@ -95,6 +95,25 @@ async fn the_dearest_that_may_answer_has_to_fit_and_nothing_is_set_aside_twice()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_budget_for_one_model_pays_for_that_model_alone() {
+    let mut paying = Paying::start(100.0).await;
+    // One call of a dollar, though what may stand in for it is dearer; and two at what stands in.
+    let budgets = json!({"model_max_budget": {"m": 1.0, "m2": 4.0}});
+    paying.secret = new_key(paying.gateway.addr, budgets).await;
+    paying.one.fails();
+    assert_eq!(paying.ask(false).await.says(), paying.two.hello());
+    assert_eq!(paying.ask(true).await.says(), paying.two.hello());
+    // Nothing is left for the second, and the third has no budget of its own.
+    assert_eq!(paying.ask(false).await.says(), paying.three.hello());
+    paying.one.says(Says::Hello);
+    assert_eq!(paying.ask(false).await.says(), paying.one.hello());
+    let refused = paying.ask(false).await;
+    assert_eq!((refused.status, &*refused.says()), (429, "budget_exceeded"));
+    let asked = [paying.one.asked(), paying.two.asked(), paying.three.asked()];
+    assert_eq!((asked, paying.spent().await), ([4, 2, 1], 6.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_been_billed_is_charged_with_what_answers() {
     let paying = Paying::start(100.0).await;
     // A thinking model, say: tokens that are no content, and are billed.

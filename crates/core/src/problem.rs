@@ -162,6 +162,19 @@ impl Cause {
             _ => RetryClass::Fatal,
         }
     }
+
+    /// Whether the request itself is wrong, to whomever it goes.
+    #[must_use]
+    pub const fn is_the_callers(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequest
+                | Self::Unprocessable
+                | Self::TooLarge
+                | Self::UnsupportedMediaType
+                | Self::MethodNotAllowed
+        )
+    }
 }
 
 /// Characters of a model's name that are told.

@@ -52,7 +52,7 @@ pub struct Figures {
     pub tokens: u64,
     /// Calls that succeeded, ever.
     pub successes: u64,
-    /// Calls that failed, ever, whatever the cause.
+    /// Calls that failed, ever: those whose request was wrong, too long or against a content policy are none of its failures.
     pub failures: u64,
     /// The last failure.
     pub last_failure: Option<Failed>,
@@ -138,6 +138,9 @@ impl Live {
     }
 
     pub(crate) fn failed(&self, cause: Cause, at: Instant) {
+        if cause.is_the_callers() || matches!(cause, Cause::ContextLength | Cause::ContentPolicy) {
+            return;
+        }
         self.failures.fetch_add(1, Ordering::Relaxed);
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failed { cause, at });
     }

@@ -497,14 +497,7 @@ impl Failure {
             Kind::Final => false,
             Kind::Refused | Kind::Cooling => true,
             // What is wrong with the request is wrong everywhere.
-            Kind::Provider => !matches!(
-                self.problem.cause,
-                Cause::InvalidRequest
-                    | Cause::Unprocessable
-                    | Cause::TooLarge
-                    | Cause::UnsupportedMediaType
-                    | Cause::MethodNotAllowed
-            ),
+            Kind::Provider => !self.problem.cause.is_the_callers(),
         }
     }
 }

@@ -169,6 +169,22 @@ fn the_first_content_of_a_trial_lets_others_through() {
 }
 
 #[test]
+fn what_is_wrong_with_a_request_is_no_failure_of_the_deployment() {
+    let caller = Caller::new(group(1));
+    for (cause, failures) in [
+        (Cause::InvalidRequest, 0),
+        (Cause::ContextLength, 0),
+        (Cause::ContentPolicy, 0),
+        (Cause::InvalidKey, 1),
+        (Cause::Upstream, 2),
+    ] {
+        let (_, permit, _) = one(caller.group.pick(&Ask::new(caller.now, 0)));
+        permit.failed(cause, None, caller.now);
+        assert_eq!(caller.group.deployments()[0].figures(caller.now).failures, failures, "{cause:?}");
+    }
+}
+
+#[test]
 fn no_more_run_at_once_than_may() {
     let deployments = [deployment(0).max_parallel(3), deployment(1).max_parallel(5)];
     let group = Group::new("g").deployments(deployments).build().expect("is a group");

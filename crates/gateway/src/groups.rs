@@ -152,6 +152,9 @@ fn routes(made: Made, timeouts: upstream::Timeouts) -> Result<Routes, Unusable> 
     if let Some(most) = fallbacks.most {
         builder = builder.max_fallbacks(most as usize);
     }
+    for wildcard in config.deployments.iter().filter(|deployment| deployment.is_wildcard()) {
+        builder = builder.deployment(members[&wildcard.id].clone());
+    }
     let wildcards = Wildcards { of: made, made: Mutex::default() };
     Ok(builder.otherwise(move |model| wildcards.group(model)).build()?)
 }

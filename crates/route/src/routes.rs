@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 use ziggurat_core::{Clock, Plan, Principal, Target};
 
-use crate::{Group, TagRules, Timeouts};
+use crate::{Deployment, Group, TagRules, Timeouts};
 
 /// The groups of deployments by the names that callers know them by, and the fallbacks between them. Cheap to clone; made by
 /// [`Routes::builder`].
@@ -22,6 +22,7 @@ pub struct Routes(Arc<Table>);
 #[must_use]
 pub struct RoutesBuilder {
     groups: Vec<Arc<Group>>,
+    others: Vec<Deployment>,
     aliases: Vec<(String, String)>,
     lists: HashMap<List, Vec<(String, Vec<String>)>>,
     default: HashMap<List, Vec<String>>,
@@ -84,6 +85,8 @@ type Lists = [Vec<Arc<Group>>; 3];
 struct Table {
     courses: HashMap<Arc<str>, Course>,
     groups: Vec<Arc<Group>>,
+    /// Deployments of groups that are made when they are asked for.
+    others: Vec<Deployment>,
     /// What the names fall back to that only a wildcard finds, and wildcards.
     listed: HashMap<String, Lists>,
     /// What a group falls back to that has no list of its own.
@@ -155,13 +158,13 @@ impl Routes {
         }
     }
 
-    /// Leaves the deployments of this id alone until then, by this clock: what another node found out. Says whether there are any;
-    /// those of wildcards are not known.
+    /// Leaves the deployments of this id alone until then, by this clock: what another node found out. Says whether there are any.
     pub fn cool(&self, deployment: &str, until: SystemTime, clock: &Clock) -> bool {
         let time = until.duration_since(clock.now()).unwrap_or_default();
         let now = Instant::now();
         let mut known = false;
-        for own in self.0.groups.iter().flat_map(|group| group.deployments()) {
+        let listed = self.0.groups.iter().flat_map(|group| group.deployments());
+        for own in listed.chain(&self.0.others) {
             if own.id() == deployment {
                 own.cool_until(now + time, now);
                 known = true;
@@ -261,6 +264,12 @@ impl RoutesBuilder {
         self
     }
 
+    /// Makes known a deployment whose state groups share that are found otherwise ([`Deployment::sharing`]).
+    pub fn deployment(mut self, deployment: Deployment) -> Self {
+        self.others.push(deployment);
+        self
+    }
+
     /// Finds the groups of names that are not listed.
     pub fn otherwise(mut self, find: impl Fn(&str) -> Option<Arc<Group>> + Send + Sync + 'static) -> Self {
         self.otherwise = Some(Arc::new(find));
@@ -315,8 +324,18 @@ impl RoutesBuilder {
         }
         let general = self.lists.get(&List::General).into_iter().flatten();
         let stay = general.map(|(from, _)| from).filter(|from| self.stays(from)).cloned().collect();
-        let Self { groups, timeouts, otherwise, .. } = self;
-        Ok(Routes(Arc::new(Table { courses, groups, listed, default, stay, most, timeouts, otherwise })))
+        let Self { groups, others, timeouts, otherwise, .. } = self;
+        Ok(Routes(Arc::new(Table {
+            courses,
+            groups,
+            others,
+            listed,
+            default,
+            stay,
+            most,
+            timeouts,
+            otherwise,
+        })))
     }
 
     /// What a name falls back to, by list, `most` each.

@@ -22,12 +22,22 @@ async fn state(gateway: &Gateway) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_gateways_share_a_cooldown() {
+    share_a_cooldown("m", "openai/gpt-4o", "m").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_share_a_wildcards_cooldown() {
+    share_a_cooldown("w/*", "openai/*", "w/gpt-4o").await;
+}
+
+/// Of the first of two deployments of this name and model, by calls for `asked`.
+async fn share_a_cooldown(name: &str, model: &str, asked: &str) {
     let Some(server) = RedisServer::start() else { return };
     let [one, two] = Vendor::several(["one", "two"]).await;
     let config = [
         "model_list:\n",
-        &one.entry("m", "openai/gpt-4o", &["order: 1"], &[]),
-        &two.entry("m", "openai/gpt-4o", &["order: 2"], &[]),
+        &one.entry(name, model, &["order: 1"], &[]),
+        &two.entry(name, model, &["order: 2"], &[]),
         &guarded(),
         "router_settings: {num_retries: 0}\n",
         &format!("ziggurat_settings: {{store_deadline: 10, redis: '{}'}}\n", server.url()),
@@ -35,7 +45,7 @@ async fn two_gateways_share_a_cooldown() {
     .concat();
     let all = [Gateway::start(&config, &[], &[]).await, Gateway::start(&config, &[], &[]).await];
     let call =
-        async |gateway: &Gateway| post(gateway.addr, CHAT, &[&key()], &body("m", false, Some(1))).await;
+        async |gateway: &Gateway| post(gateway.addr, CHAT, &[&key()], &body(asked, false, Some(1))).await;
     // Both are connected and know of nothing.
     for gateway in &all {
         assert!(call(gateway).await.body.contains(&one.hello()));
@@ -54,7 +64,7 @@ async fn two_gateways_share_a_cooldown() {
         assert!(Instant::now() < deadline, "never told: {told}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert_eq!(told["model_id"], "m@one");
+    assert_eq!(told["model_id"], format!("{name}@one"));
     let seconds = told["cooldown_seconds"].as_f64().unwrap();
     assert!((20.0..=51.0).contains(&seconds), "{told}");
     let before = one.asked();

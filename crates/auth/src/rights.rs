@@ -21,7 +21,7 @@ pub(crate) fn alias(
     let bytes = match in_path(request.uri(), model) {
         Some(uri) => {
             *request.uri_mut() = uri?;
-            request.body().as_bytes().cloned().unwrap_or_default()
+            request.body().held().cloned().unwrap_or_default()
         }
         None => call.edit().set_string(Field::Model, model).finish(),
     };

@@ -124,13 +124,38 @@ async fn models_in_paths_count_and_those_that_cannot_be_read_do_not_pass() {
     assert_eq!(reached.body().as_bytes().expect("is whole"), body);
     for key in [KEY, "sk-all-of-them-0123"] {
         let status = if key == KEY { 403 } else { 200 };
-        let form =
-            Request::post("/v1/audio/transcriptions").body(Body::from("a form")).expect("is a request");
-        assert_eq!(ask(&layer, &model, keyed(form, key)).await.status(), status);
         let nameless = r#"{"input":"x"}"#;
         let nameless = Request::post("/v1/moderations").body(Body::from(nameless)).expect("is a request");
         assert_eq!(ask(&layer, &model, keyed(nameless, key)).await.status(), status);
     }
+}
+
+#[tokio::test]
+async fn the_model_of_a_form_is_the_one_that_counts() {
+    let model = Model::default();
+    let store = Store::with(
+        KEY,
+        record(|record| {
+            record.principal.models = models(&["whisper-1"]);
+            record.aliases = aliases(&[("ear", "whisper-1")]);
+        }),
+    );
+    let layer = layer(&store);
+    let form = |model: &str| {
+        let body =
+            format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b--\r\n");
+        let request = Request::post("/v1/audio/transcriptions")
+            .header("content-type", "multipart/form-data; boundary=b");
+        keyed(request.body(Body::from(body)).expect("is a request"), KEY)
+    };
+    assert_eq!(ask(&layer, &model, form("gpt-4o-transcribe")).await.status(), 403);
+    assert_eq!(ask(&layer, &model, form("ear")).await.status(), 200);
+    let reached = model.last();
+    assert_eq!(Call::of(&reached).and_then(Call::model), Some("whisper-1"));
+    let (_, expected) = form("whisper-1").into_parts();
+    assert_eq!(reached.body().as_bytes(), expected.as_bytes());
+    let no_form = Request::post("/v1/audio/transcriptions").body(Body::from("a form")).expect("is a request");
+    assert_eq!(ask(&layer, &model, keyed(no_form, KEY)).await.status(), 415);
 }
 
 #[tokio::test]

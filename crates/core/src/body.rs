@@ -1,5 +1,7 @@
 //! One concrete body for both directions.
 
+mod resend;
+
 use std::{
     any::Any,
     fmt,
@@ -13,7 +15,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::BoxError;
 
-/// A request or response body: empty, whole bytes, or a boxed stream.
+pub use self::resend::Resend;
+
+/// A request or response body: empty, whole bytes, a boxed stream, or one whose beginning is held.
 ///
 /// Every layer hands on this type, so a stack of them boxes a stream once: [`Body::new`] of a `Body` is free. `size_hint`,
 /// `is_end_stream`, trailers and unknown frames of the wrapped stream are kept.
@@ -22,12 +26,16 @@ pub struct Body(Kind);
 enum Kind {
     Empty,
     Full(Bytes),
-    Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>),
+    Stream(Stream),
+    /// Bytes that are held, and what comes behind them.
+    Begun(Bytes, Stream),
 }
+
+type Stream = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
 
 /// What is collected of a body: pieces that are filled and never grown, as a buffer that doubles costs several times its bytes.
 #[derive(Default)]
-struct Segments {
+pub(crate) struct Segments {
     list: Vec<Vec<u8>>,
     /// Bytes in all of them.
     len: usize,
@@ -81,6 +89,34 @@ impl Body {
         Self(Kind::Stream(Box::pin(Guarded { body: self, guard: Some(guard) })))
     }
 
+    /// A body of which `held` is in memory, and `rest` comes behind that.
+    #[must_use]
+    pub(crate) fn begun(held: Bytes, rest: Self) -> Self {
+        match rest.0 {
+            Kind::Empty => held.into(),
+            Kind::Stream(rest) => Self(Kind::Begun(held, rest)),
+            rest => Self(Kind::Begun(held, Box::pin(Self(rest)))),
+        }
+    }
+
+    /// The beginning of the body that is in memory: all of one that is whole, and of a form that is passed on as it comes, what stands in
+    /// front of its file's content. `None` where nothing is known of it.
+    #[must_use]
+    pub fn held(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kind::Begun(held, _) => Some(held),
+            _ => self.as_bytes(),
+        }
+    }
+
+    /// Has other bytes in the place of what is [held](Self::held); what comes behind it stays.
+    pub(crate) fn replace_held(&mut self, bytes: Bytes) {
+        match &mut self.0 {
+            Kind::Begun(held, _) => *held = bytes,
+            kind => *kind = Self::from(bytes).0,
+        }
+    }
+
     /// A body without a byte.
     #[must_use]
     pub const fn empty() -> Self {
@@ -94,7 +130,7 @@ impl Body {
         match &self.0 {
             Kind::Empty => Some(&EMPTY),
             Kind::Full(bytes) => Some(bytes),
-            Kind::Stream(_) => None,
+            Kind::Stream(_) | Kind::Begun(..) => None,
         }
     }
 
@@ -112,6 +148,7 @@ impl Body {
             Kind::Full(bytes) if bytes.len() > limit => return Err(CollectError::TooLarge { limit }),
             Kind::Full(bytes) => return Ok(bytes),
             Kind::Stream(stream) => stream,
+            begun @ Kind::Begun(..) => Box::pin(Self(begun)),
         };
         let hint = stream.size_hint();
         if hint.lower() > limit as u64 {
@@ -158,6 +195,7 @@ impl fmt::Debug for Body {
             Kind::Empty => f.write_str("Body::Empty"),
             Kind::Full(bytes) => write!(f, "Body::Full({} bytes)", bytes.len()),
             Kind::Stream(_) => f.write_str("Body::Stream"),
+            Kind::Begun(held, _) => write!(f, "Body::Begun({} bytes)", held.len()),
         }
     }
 }
@@ -185,13 +223,20 @@ impl HttpBody for Body {
                 self.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Kind::Begun(..) => {
+                let Kind::Begun(held, rest) = std::mem::replace(&mut self.0, Kind::Empty) else {
+                    return Poll::Ready(None);
+                };
+                self.0 = Kind::Stream(rest);
+                Poll::Ready(Some(Ok(Frame::data(held))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Full(_) => false,
+            Kind::Full(_) | Kind::Begun(..) => false,
             Kind::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -201,6 +246,15 @@ impl HttpBody for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.size_hint(),
+            Kind::Begun(held, rest) => {
+                let (held, rest) = (held.len() as u64, rest.size_hint());
+                let mut hint = SizeHint::new();
+                hint.set_lower(held.saturating_add(rest.lower()));
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(held.saturating_add(upper));
+                }
+                hint
+            }
         }
     }
 }
@@ -274,7 +328,17 @@ impl<G> HttpBody for Guarded<G> {
 // ===== impl Segments =====
 
 impl Segments {
-    fn push(&mut self, mut data: &[u8]) {
+    /// With room for a body that says it is so long: a hint of the sender's, of which never more than a little is reserved.
+    pub(crate) fn expecting(announced: usize) -> Self {
+        Self { expected: announced.min(MAX_RESERVE), ..Self::default() }
+    }
+
+    /// Bytes in all of them.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let room = self.list.last().map_or(0, |open| open.capacity() - open.len());
             if room == 0 {
@@ -293,7 +357,7 @@ impl Segments {
     }
 
     /// All bytes in one piece, behind those of `first`; what is copied is freed on the way.
-    fn join(mut self, first: Bytes) -> Bytes {
+    pub(crate) fn join(mut self, first: Bytes) -> Bytes {
         if first.is_empty() && self.list.len() == 1 {
             return self.list.pop().unwrap_or_default().into();
         }

@@ -49,8 +49,14 @@ pub enum Operation {
     Images,
     /// `POST /v1/audio/speech`.
     Speech,
-    /// `POST /v1/audio/transcriptions`: a multipart form.
+    /// `POST /v1/audio/transcriptions`: a form.
     Transcription,
+    /// `POST /v1/audio/translations`: a form.
+    Translation,
+    /// `POST /v1/images/edits`: a form.
+    ImageEdit,
+    /// `POST /v1/images/variations`: a form.
+    ImageVariation,
     /// `POST /v1/rerank`.
     Rerank,
     /// `POST /v1/moderations`.
@@ -120,6 +126,9 @@ impl Operation {
             (&Method::POST, "/images/generations") => Self::Images,
             (&Method::POST, "/audio/speech") => Self::Speech,
             (&Method::POST, "/audio/transcriptions") => Self::Transcription,
+            (&Method::POST, "/audio/translations") => Self::Translation,
+            (&Method::POST, "/images/edits") => Self::ImageEdit,
+            (&Method::POST, "/images/variations") => Self::ImageVariation,
             (&Method::POST, "/rerank") => Self::Rerank,
             (&Method::POST, "/moderations") => Self::Moderation,
             _ => Self::Other,
@@ -147,6 +156,9 @@ impl Operation {
             Self::Images => "images",
             Self::Speech => "speech",
             Self::Transcription => "transcriptions",
+            Self::Translation => "translations of speech",
+            Self::ImageEdit => "edits of images",
+            Self::ImageVariation => "variations of images",
             Self::Rerank => "rerankings",
             Self::Moderation => "moderations",
             Self::Models => "lists of models",
@@ -157,13 +169,32 @@ impl Operation {
     /// Whether its body is one JSON object that names a model.
     #[must_use]
     pub const fn takes_json(self) -> bool {
-        !matches!(self, Self::Transcription | Self::Models | Self::Other)
+        !(self.takes_form() || matches!(self, Self::Models | Self::Other))
+    }
+
+    /// Whether its body is a form (`multipart/form-data`) with a file.
+    #[must_use]
+    pub const fn takes_form(self) -> bool {
+        self.is_heard() || matches!(self, Self::ImageEdit | Self::ImageVariation)
+    }
+
+    /// Whether it is sound made into text: a form that is passed on as it comes.
+    #[must_use]
+    pub const fn is_heard(self) -> bool {
+        matches!(self, Self::Transcription | Self::Translation)
+    }
+
+    /// Whether it is images made.
+    #[must_use]
+    pub const fn is_drawn(self) -> bool {
+        matches!(self, Self::Images | Self::ImageEdit | Self::ImageVariation)
     }
 
     /// Whether its body, or its path, must name a model: the others have defaults of the provider's.
     #[must_use]
     pub const fn needs_model(self) -> bool {
-        self.takes_json() && !matches!(self, Self::Moderation | Self::Images | Self::Responses)
+        self.is_heard()
+            || (self.takes_json() && !matches!(self, Self::Moderation | Self::Images | Self::Responses))
     }
 
     /// Whether its body must hold `messages`.

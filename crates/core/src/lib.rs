@@ -9,6 +9,7 @@ mod decimal;
 mod dialect;
 mod error;
 mod fingerprint;
+mod form;
 pub mod json;
 mod meter;
 mod patience;
@@ -26,8 +27,8 @@ mod usd;
 pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 #[cfg(feature = "remote")]
 pub use away::{Link, Slot, Work};
-pub use body::{Body, CollectError};
-pub use call::{Call, Edit, Field, Limits};
+pub use body::{Body, CollectError, Resend};
+pub use call::{Call, Edit, Field, JudgePart, Limits};
 pub use clock::Clock;
 pub use credential::{Credential, CredentialError, HeaderKey, NoCredential};
 pub use decimal::Decimal;

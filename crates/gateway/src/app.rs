@@ -432,7 +432,7 @@ fn renamed(request: &mut Request<Body>, call: &Call, model: &str) -> Result<Call
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = path.parse().ok();
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    let bytes = request.body().as_bytes().cloned().unwrap_or_default();
+    let bytes = request.body().held().cloned().unwrap_or_default();
     Call::replace(request, bytes)
 }
 

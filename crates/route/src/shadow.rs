@@ -388,7 +388,7 @@ impl Config {
     /// What the shadow is asked, if this call is one to mirror.
     fn request_of(&self, request: &Request<Body>, call: &Call) -> Option<Request<Body>> {
         let is_other = call.model().is_some_and(|model| *model != *self.to);
-        if !is_other || !call.operation().is_billed() || !(self.when)(call) {
+        if !is_other || call.is_form() || !call.operation().is_billed() || !(self.when)(call) {
             return None;
         }
         let mut shadow = Request::new(Body::empty());

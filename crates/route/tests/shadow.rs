@@ -276,7 +276,10 @@ async fn what_is_refused_or_is_no_such_call_is_not_mirrored() {
         request("not this", false),
         request("h", false),
         Request::get("/v1/models").body(Body::empty()).unwrap(),
-        Request::post("/v1/audio/transcriptions").body(Body::from("form")).unwrap(),
+        Request::post("/v1/audio/transcriptions")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(Body::from("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--"))
+            .unwrap(),
         Request::post("/openai/deployments/g/chat/completions").body(Body::from(azure)).unwrap(),
         Request::post("/elsewhere").body(Body::from("?")).unwrap(),
     ] {

@@ -1,5 +1,7 @@
 //! Changes of single fields as byte splices.
 
+mod parts;
+
 use std::{borrow::Cow, cmp::Reverse, ops::Range};
 
 use bytes::Bytes;
@@ -9,7 +11,8 @@ use crate::json::{Member, cuts, find_member, find_members, write_string};
 
 /// A change of a body that leaves every byte it does not name as it is.
 ///
-/// Fields are set and removed in the order of the calls: the later one counts. For a call whose body is not JSON nothing happens.
+/// Fields are set and removed in the order of the calls: the later one counts. Of a form, parts of text are set and removed by their
+/// names; for a call whose body was not read nothing happens.
 #[derive(Debug)]
 #[must_use = "an edit does nothing until `finish`"]
 pub struct Edit<'a> {
@@ -20,6 +23,8 @@ pub struct Edit<'a> {
     replaced: Vec<(Range<usize>, Cow<'a, [u8]>)>,
     /// Members that are no [`Field`], by name.
     added: Vec<(String, String)>,
+    /// Parts of a form that go, by name.
+    cut: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -32,14 +37,22 @@ struct Removed {
 
 impl<'a> Edit<'a> {
     pub(super) const fn new(call: &'a Call) -> Self {
-        Self { call, set: Vec::new(), removed: Vec::new(), replaced: Vec::new(), added: Vec::new() }
+        Self {
+            call,
+            set: Vec::new(),
+            removed: Vec::new(),
+            replaced: Vec::new(),
+            added: Vec::new(),
+            cut: Vec::new(),
+        }
     }
 
     /// Sets a top-level field to a JSON value: replaces the one that is there, else adds it behind the last.
     pub fn set(mut self, field: Field, json: impl Into<Cow<'a, [u8]>>) -> Self {
-        if !self.call.is_json() {
+        if !self.call.is_json() && !self.call.is_form() {
             return self;
         }
+        self.cut.retain(|name| name != field.name());
         if let Some(span) = self.call.span(field) {
             self.removed.retain(|removed| !(removed.top_level && removed.member.end == span.end));
         }
@@ -68,7 +81,11 @@ impl<'a> Edit<'a> {
     pub fn add_missing(mut self, name: &str, json: &str) -> Self {
         let known = self.set.iter().any(|(field, _)| field.name() == name)
             || self.added.iter().any(|(n, _)| n == name);
-        if self.call.is_json() && !known && find_member(self.call.text(), &[name]).is_none() {
+        let is_there = match &self.call.0.form {
+            Some(form) => form.has(name),
+            None => !self.call.is_json() || find_member(self.call.text(), &[name]).is_some(),
+        };
+        if !known && !is_there {
             self.added.push((name.to_owned(), json.to_owned()));
         }
         self
@@ -85,6 +102,12 @@ impl<'a> Edit<'a> {
             }
             self.set.remove(set);
         }
+        if self.call.is_form() {
+            if inner.is_empty() {
+                self.cut.push((*name).to_owned());
+            }
+            return self;
+        }
         let found = find_members(self.call.text(), path).into_iter();
         self.removed.extend(found.map(|member| Removed { member, top_level: inner.is_empty() }));
         self
@@ -93,15 +116,25 @@ impl<'a> Edit<'a> {
     /// Whether nothing is to be changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.removed.is_empty() && self.replaced.is_empty() && self.added.is_empty()
+        let cuts = |name: &String| self.call.0.form.as_ref().is_some_and(|form| form.has(name));
+        self.set.is_empty()
+            && self.removed.is_empty()
+            && self.replaced.is_empty()
+            && self.added.is_empty()
+            && !self.cut.iter().any(cuts)
     }
 
-    /// The new body.
+    /// The new body; of a form that is passed on as it comes, its beginning.
     ///
     /// # Panics
     /// When a range given to [`Edit::replace`] does not lie in the body.
     #[must_use]
     pub fn finish(self) -> Bytes {
+        if let (Some(form), Some(held)) = (&self.call.0.form, &self.call.0.body) {
+            let set = self.set.iter().map(|(field, json)| (field.name(), &**json));
+            let added = self.added.iter().map(|(name, json)| (name.as_str(), json.as_bytes()));
+            return parts::rewrite(form, held, &set.chain(added).collect::<Vec<_>>(), &self.cut);
+        }
         let body = self.call.body();
         let splices = self.splices();
         let grown: usize = splices.iter().map(|(_, json)| json.len()).sum();

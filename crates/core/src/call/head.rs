@@ -142,6 +142,11 @@ impl Head {
         Ok(head)
     }
 
+    /// Of a form, whose fields stand elsewhere: only the model's name, given as JSON.
+    pub(super) fn of_form(model: Option<&str>) -> Self {
+        Self { escaped_model: model.and_then(|json| serde_json::from_str(json).ok()), ..Self::default() }
+    }
+
     pub(super) fn span(&self, field: Field) -> Option<Range<usize>> {
         match self.spans[field as usize] {
             (0, 0) => None,

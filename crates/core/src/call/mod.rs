@@ -2,7 +2,11 @@
 
 mod asked;
 mod edit;
+mod form;
 mod head;
+mod headers;
+mod passing;
+mod read;
 mod shape;
 
 use std::{
@@ -13,12 +17,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, header, request::Parts};
-use http_body::Body as HttpBody;
+use http::{Method, Request, header, request::Parts};
 
-use self::head::Head;
 pub use self::{edit::Edit, head::Field};
-use crate::{Body, BoxError, Cause, CollectError, Dialect, Operation, Problem, Rejection};
+use self::{form::Form, head::Head};
+use crate::{Body, Cause, CollectError, Dialect, Operation, Problem, Rejection};
 
 /// What a request asks for, read once and carried as a request extension: cheap to clone, strings stay in the body's bytes.
 ///
@@ -30,9 +33,13 @@ pub struct Call(Arc<Inner>);
 struct Inner {
     operation: Operation,
     dialect: Dialect,
-    /// Absent when the body was not read, for an operation without a JSON body.
+    /// Absent when the body was not read, as that of an unknown path; of a form that is passed on as it comes, its beginning.
     body: Option<Bytes>,
     head: Head,
+    /// Where the body is a form.
+    form: Option<Form>,
+    /// The length of the body, where that is known.
+    length: Option<u64>,
     /// Where the path, not the body, names the model.
     path_model: Option<String>,
     /// How much is asked for, where that stands deeper than a field.
@@ -44,17 +51,26 @@ struct Inner {
 /// What method, path and extensions say of a request; the model is the path's, decoded.
 type Class<'p> = (Operation, Dialect, Option<Cow<'p, str>>);
 
+/// Refuses a part of a form by its name.
+pub type JudgePart = fn(&str) -> Result<(), Rejection>;
+
 /// Bounds for reading a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Longest request body in bytes; bodies of 4 GiB and above are refused whatever this says.
+    /// Longest request body that is held, in bytes; bodies of 4 GiB and above are refused whatever this says.
     pub body: usize,
+    /// Longest form in bytes that is held though it could be passed on as it comes: what is held can be sent again.
+    pub form: usize,
+    /// Longest form in bytes that is passed on as it comes.
+    pub upload: u64,
+    /// Judges each part of a form by its name: also those that are not held.
+    pub part: Option<JudgePart>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 32 << 20 }
+        Self { body: 32 << 20, form: 1 << 20, upload: 1 << 30, part: None }
     }
 }
 
@@ -67,66 +83,32 @@ impl Limits {
         self.body = bytes;
         self
     }
+
+    /// Sets the longest form in bytes that is held whole where it need not be.
+    #[must_use]
+    pub const fn form(mut self, bytes: usize) -> Self {
+        self.form = bytes;
+        self
+    }
+
+    /// Sets the longest form in bytes that is passed on as it comes.
+    #[must_use]
+    pub const fn upload(mut self, bytes: u64) -> Self {
+        self.upload = bytes;
+        self
+    }
+
+    /// Sets who judges the parts of forms by their names.
+    #[must_use]
+    pub const fn part(mut self, judge: JudgePart) -> Self {
+        self.part = Some(judge);
+        self
+    }
 }
 
 // ===== impl Call =====
 
 impl Call {
-    /// Reads the request: classifies it, collects a JSON body under the limit, checks it and attaches the `Call`. A call that is
-    /// attached and still counts is taken as it is.
-    ///
-    /// The bodies of operations without JSON (uploads, unknown paths) are neither read nor bounded.
-    ///
-    /// # Errors
-    /// A [`Rejection`] that says what is wrong with the request: its content type, its length, its JSON, its shape.
-    pub async fn read<B>(request: Request<B>, limits: &Limits) -> Result<(Request<Body>, Self), Rejection>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let mut request = request.map(Body::new);
-        let call = Self::attach(&mut request, limits).await?;
-        Ok((request, call))
-    }
-
-    /// As [`Call::read`], in place: what there is of the request stays where it is, as its head does for an answer to one that is refused
-    /// ([`Call::dialect_of_request`]).
-    ///
-    /// # Errors
-    /// As [`Call::read`]; the request is then left without a `Call`, and may be without its body.
-    pub async fn attach(request: &mut Request<Body>, limits: &Limits) -> Result<Self, Rejection> {
-        if let Some(call) = Self::of(request) {
-            return Ok(call.clone());
-        }
-        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
-        if !operation.takes_json() {
-            let call = Self::assemble(request, None)?;
-            request.extensions_mut().insert(call.clone());
-            return Ok(call);
-        }
-        let bytes = Self::bytes(request, limits).await?;
-        Self::replace(request, bytes)
-    }
-
-    /// The part of [`Call::read`] that waits: checks the headers and collects a JSON body under the limit, and looks at none of it yet. For
-    /// hosts that read large bodies on another thread.
-    ///
-    /// # Errors
-    /// A [`Rejection`] for its content type, its length, or its early end.
-    pub async fn collect(mut request: Request<Body>, limits: &Limits) -> Result<Request<Body>, Rejection> {
-        let (operation, _, _) = classify(request.method(), request.uri().path(), request.extensions());
-        if operation.takes_json() && Self::of(&request).is_none() {
-            *request.body_mut() = Self::bytes(&mut request, limits).await?.into();
-        }
-        Ok(request)
-    }
-
-    /// Takes the body out of the request, all of it.
-    async fn bytes(request: &mut Request<Body>, limits: &Limits) -> Result<Bytes, Rejection> {
-        check_headers(request.headers(), limits)?;
-        std::mem::take(request.body_mut()).collect_within(limits.body).await.map_err(refuse_body)
-    }
-
     /// The attached call, when it still counts: when its bytes are the body's own and the request still means the same (a router
     /// that strips a prefix, or a host that says what its path means, may have changed that).
     #[must_use]
@@ -136,7 +118,7 @@ impl Call {
         if classify(request.method(), request.uri().path(), request.extensions()) != read_as {
             return None;
         }
-        let same = match (&call.0.body, request.body().as_bytes()) {
+        let same = match (&call.0.body, request.body().held()) {
             (Some(read), Some(now)) => read.as_ptr() == now.as_ptr() && read.len() == now.len(),
             (None, _) => true,
             (Some(_), None) => false,
@@ -144,17 +126,32 @@ impl Call {
         same.then_some(call)
     }
 
-    /// Makes `bytes` the body of the request and reads it anew; the only way in which a layer changes a body.
+    /// Makes `bytes` the body of the request and reads it anew; the only way in which a layer changes a body. Of a form that is passed on as
+    /// it comes they are its beginning, in the place of what is held of it.
     ///
     /// # Errors
     /// As [`Call::read`]; the request is then left with the old body and without a `Call`.
     pub fn replace(request: &mut Request<Body>, bytes: Bytes) -> Result<Self, Rejection> {
+        let known = Self::of(request).and_then(Self::length);
         request.extensions_mut().remove::<Self>();
-        let call = Self::assemble(request, Some(bytes.clone()))?;
+        let held = request.body().held().map_or(0, Bytes::len) as u64;
+        let is_beginning = request.body().as_bytes().is_none() && request.body().held().is_some();
+        let form = Self::operation_of_request(request).takes_form().then(|| {
+            let boundary = form::boundary(request.headers())?;
+            form::Reading::new(&boundary, &Limits::default()).all(&bytes, is_beginning)
+        });
+        let length = match is_beginning {
+            true => known.map(|all| all.saturating_sub(held) + bytes.len() as u64),
+            false => Some(bytes.len() as u64),
+        };
+        let call = Self::assemble(request, Some(bytes.clone()), form.transpose()?, length)?;
         if request.headers().contains_key(header::CONTENT_LENGTH) {
-            request.headers_mut().insert(header::CONTENT_LENGTH, bytes.len().into());
+            match length {
+                Some(length) => request.headers_mut().insert(header::CONTENT_LENGTH, length.into()),
+                None => request.headers_mut().remove(header::CONTENT_LENGTH),
+            };
         }
-        *request.body_mut() = Body::from(bytes);
+        request.body_mut().replace_held(bytes);
         request.extensions_mut().insert(call.clone());
         Ok(call)
     }
@@ -249,9 +246,13 @@ impl Call {
         }
     }
 
-    /// The raw JSON of a top-level field; `None` when it is absent or `null`.
+    /// The raw JSON of a top-level field; `None` when it is absent or `null`. Of a form: `model`, `stream`, `n` and `user`, as the JSON that
+    /// they would be.
     #[must_use]
     pub fn field(&self, field: Field) -> Option<&str> {
+        if let Some(form) = &self.0.form {
+            return form.field(field);
+        }
         // Only these few bytes are checked again, not the whole body.
         let json = std::str::from_utf8(self.body().get(self.span(field)?)?).ok()?;
         (json != "null").then_some(json)
@@ -282,10 +283,34 @@ impl Call {
         self.metadata("session_id").and_then(|json| serde_json::from_str(json).ok())
     }
 
+    /// What a field of a form says, where it is one of text that is held; of JSON, nothing.
+    #[must_use]
+    pub fn form_field(&self, name: &str) -> Option<&str> {
+        self.0.form.as_ref()?.text(name, self.0.body.as_deref()?)
+    }
+
+    /// How many files of a form have begun in what is held of it.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.0.form.as_ref().map_or(0, Form::files)
+    }
+
+    /// Whether the body is a form.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.0.form.is_some()
+    }
+
+    /// The length of the body in bytes, where it was read or announced: that of a form which is passed on as it comes may not be known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.0.length
+    }
+
     /// The body as it was read; empty for an operation whose body is not JSON.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        self.0.body.as_deref().unwrap_or_default()
+        self.0.body.as_deref().filter(|_| self.is_json()).unwrap_or_default()
     }
 
     /// The body as text; empty for an operation whose body is not JSON. Walks the body once: keep the result.
@@ -314,7 +339,7 @@ impl Call {
     }
 
     fn is_json(&self) -> bool {
-        self.0.body.is_some()
+        self.0.body.is_some() && !self.is_form()
     }
 
     fn span(&self, field: Field) -> Option<Range<usize>> {
@@ -338,30 +363,43 @@ impl Call {
         found
     }
 
-    fn assemble(request: &Request<Body>, body: Option<Bytes>) -> Result<Self, Rejection> {
+    fn assemble(
+        request: &Request<Body>,
+        body: Option<Bytes>,
+        form: Option<Form>,
+        length: Option<u64>,
+    ) -> Result<Self, Rejection> {
         let (operation, dialect, path_model) =
             classify(request.method(), request.uri().path(), request.extensions());
-        let body = body.filter(|_| operation.takes_json());
-        let head = match &body {
-            Some(bytes) if bytes.len() > head::MAX_BODY => {
-                return Err(refuse_body(CollectError::TooLarge { limit: head::MAX_BODY }));
+        let body = body.filter(|_| operation.takes_json() || form.is_some());
+        let head = match (&body, &form) {
+            (Some(_), Some(form)) => {
+                form.check(operation, path_model.is_some())?;
+                Head::of_form(form.field(Field::Model))
             }
-            Some(bytes) => {
-                let text = std::str::from_utf8(bytes).map_err(|error| {
-                    Rejection::new(
-                        Cause::InvalidRequest,
-                        format!("the request body is not valid UTF-8 at byte {}", error.valid_up_to()),
-                    )
-                })?;
-                let head = Head::read(text)?;
-                shape::check(operation, text, &head, path_model.is_some())?;
-                head
-            }
-            None => Head::default(),
+            (Some(bytes), None) => Self::head_of(operation, bytes, path_model.is_some())?,
+            (None, _) => Head::default(),
         };
         let path_model = path_model.map(Cow::into_owned);
         let (asked, input) = (OnceLock::new(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { operation, dialect, body, head, path_model, asked, input })))
+        let inner = Inner { operation, dialect, body, head, form, length, path_model, asked, input };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Where the fields of a body of JSON are, once it is checked.
+    fn head_of(operation: Operation, bytes: &Bytes, model_in_path: bool) -> Result<Head, Rejection> {
+        if bytes.len() > head::MAX_BODY {
+            return Err(refuse_body(CollectError::TooLarge { limit: head::MAX_BODY }));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            Rejection::new(
+                Cause::InvalidRequest,
+                format!("the request body is not valid UTF-8 at byte {}", error.valid_up_to()),
+            )
+        })?;
+        let head = Head::read(text)?;
+        shape::check(operation, text, &head, model_in_path)?;
+        Ok(head)
     }
 }
 
@@ -401,50 +439,6 @@ fn percent_decoded(raw: &str) -> Cow<'_, str> {
         rest = behind;
     }
     String::from_utf8(decoded).map_or(Cow::Borrowed(raw), Cow::Owned)
-}
-
-fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), Rejection> {
-    let unsupported = |message: String| Err(Rejection::new(Cause::UnsupportedMediaType, message));
-    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-    if let Some(kind) = kinds.next() {
-        let mut parts = kind.to_str().unwrap_or_default().split(';');
-        let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-        if essence != "application/json" && !essence.ends_with("+json") {
-            return unsupported(format!("content-type must be application/json, not {essence:?}"));
-        }
-        if let Some(charset) = parts.filter_map(charset).find(|charset| !is_utf8(charset)) {
-            return unsupported(format!("the charset of content-type must be utf-8, not {charset:?}"));
-        }
-    }
-    // One layer would read the first and a provider the last.
-    if kinds.next().is_some() {
-        return unsupported("content-type stands twice in the request's headers".to_owned());
-    }
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return unsupported(
-            "content-encoding is not supported in requests: send the body uncompressed".to_owned(),
-        );
-    }
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits.body as u64) {
-        return Err(refuse_body(CollectError::TooLarge { limit: limits.body }));
-    }
-    Ok(())
-}
-
-/// The charset that a parameter of a content type names, in lower case; empty when it names none.
-fn charset(parameter: &str) -> Option<String> {
-    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-    let value = value.trim();
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    name.trim().eq_ignore_ascii_case("charset").then(|| value.to_ascii_lowercase())
-}
-
-/// Both labels are in use (<https://encoding.spec.whatwg.org/#names-and-labels>).
-fn is_utf8(charset: &str) -> bool {
-    matches!(charset, "utf-8" | "utf8")
 }
 
 fn refuse_body(error: CollectError) -> Rejection {

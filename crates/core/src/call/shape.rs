@@ -64,7 +64,8 @@ pub(super) fn check(
     })
 }
 
-fn check_type(operation: Operation, field: Field, json: &str) -> Result<(), Rejection> {
+/// Checks the type of a field's value.
+pub(super) fn check_type(operation: Operation, field: Field, json: &str) -> Result<(), Rejection> {
     let expect = match field {
         Field::Model => Expect::String,
         Field::Stream | Field::ParallelToolCalls => Expect::Bool,

@@ -3,10 +3,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use http_body::Frame;
+use http_body::{Body as HttpBody, Frame};
 
 use super::*;
+use crate::BoxError;
 
+mod forms;
 mod refusals;
 
 const CHAT: &str = "/v1/chat/completions";

@@ -18,7 +18,7 @@ use ziggurat_route::{
 
 use crate::{
     config::{
-        Auth, Config, Deployment,
+        Auth, Config, Deployment, Resolved,
         routing::{ByCause, DeploymentRouting, Fallback, FallbackLists, Routing, Strategy},
     },
     credentials::Credentials,
@@ -379,9 +379,10 @@ impl Wildcards {
             return Some(Arc::clone(made));
         }
         let Made { config, members, .. } = &self.of;
-        let candidates = config.resolve(model)?.candidates;
+        let Resolved { name, candidates } = config.resolve(model)?;
         let alias = candidates.first()?.deployment.alias.as_str();
-        let mut group = self.of.group(model, alias).family(alias);
+        // A name without its prefix is no other allowance.
+        let mut group = self.of.group(model, alias).family(alias).part_of(&*name);
         for candidate in &candidates {
             let target =
                 target(candidate.deployment, &candidate.model, config.drop_params, &self.of.credentials)

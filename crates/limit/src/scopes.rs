@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use http::{Extensions, Request, request::Parts};
 use smallvec::SmallVec;
-use ziggurat_core::{Body, Call, Limit, Principal, Scope, ScopeKind, Target};
+use ziggurat_core::{Body, Call, Limit, Plan, Principal, Scope, ScopeKind, Target};
 
 use crate::{Ask, layer::Config};
 
@@ -23,6 +23,8 @@ struct Gathered<'a> {
     /// Whose own limits stand in place of the rules'.
     principal: Option<&'a Principal>,
     model: Option<&'a str>,
+    /// The group that this name stands for, where that is known: another name of it is no other allowance.
+    group: Option<&'a str>,
     asks: &'a mut Asks,
 }
 
@@ -45,7 +47,8 @@ impl Config {
     /// What a call asks for: limits of the scopes that closures name, those of the principal, those of all calls, those of its target.
     pub(crate) fn asks(&self, extensions: &Extensions, call: &Call, named: &[Scope], asks: &mut Asks) {
         let principal = extensions.get::<Principal>().filter(|_| !self.per_attempt);
-        let mut gathered = Gathered { config: self, principal, model: call.model(), asks };
+        let group = extensions.get::<Plan>().and_then(|plan| plan.group.as_deref());
+        let mut gathered = Gathered { config: self, principal, model: call.model(), group, asks };
         let owner = if self.knows_clients() { owner(principal, named) } else { String::new() };
         for scope in named {
             gathered.rules(scope.kind, &scope.id);
@@ -158,7 +161,8 @@ impl Gathered<'_> {
 
     /// Adds a limit if it is for this model; an account that is there already counts once, under the smaller limit.
     fn push(&mut self, limit: Limit) {
-        if !limit.account.is_for(self.model) {
+        // Without a name it is for all models, so that a group that is not known is none of its own.
+        if ![self.model, self.group].into_iter().any(|model| limit.account.is_for(model)) {
             return;
         }
         let same = |ask: &&mut Ask| {

@@ -476,10 +476,11 @@ impl Course {
     /// The same course, without the fallbacks that may not be used.
     fn for_those_who(self, may_use: impl Fn(&str) -> bool) -> Self {
         let lists = [&self.0.general, &self.0.context_window, &self.0.content_policy];
-        if lists.iter().all(|list| list.iter().all(|group| may_use(group.model()))) {
+        let may_use = |group: &Arc<Group>| may_use(group.model()) || may_use(group.name());
+        if lists.iter().all(|list| list.iter().all(may_use)) {
             return self;
         }
-        let allowed = lists.map(|list| list.iter().filter(|group| may_use(group.model())).cloned().collect());
+        let allowed = lists.map(|list| list.iter().filter(|group| may_use(group)).cloned().collect());
         Self::new(Arc::clone(&self.0.first), allowed)
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use self::aws::{Aws, Keys};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::provider::{Auth, encode};
-pub(crate) use self::resolve::Alias;
+pub(crate) use self::resolve::{Alias, Resolved};
 pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
 pub(crate) use self::tokens::Tokens;

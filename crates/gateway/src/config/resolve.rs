@@ -28,6 +28,8 @@ pub(crate) struct Alias {
 /// The deployments for a model.
 #[derive(Debug)]
 pub(crate) struct Resolved<'a> {
+    /// The name in full, with the provider's prefix where it was found by that.
+    pub(crate) name: Cow<'a, str>,
     /// The deployments in the order of the file; at least one.
     pub(crate) candidates: Vec<Candidate<'a>>,
 }
@@ -47,7 +49,7 @@ impl Config {
     /// The deployments for the model that a caller names: an exact name before a pattern, the longest pattern first.
     ///
     /// A well-known name without prefix (`gpt-4o`) also finds its provider's pattern (`openai/*`), as in LiteLLM.
-    pub(crate) fn resolve(&self, model: &str) -> Option<Resolved<'_>> {
+    pub(crate) fn resolve<'a>(&'a self, model: &'a str) -> Option<Resolved<'a>> {
         self.find(self.aliased(model).unwrap_or(model))
     }
 
@@ -57,7 +59,7 @@ impl Config {
         alias.map(|alias| alias.target.as_str())
     }
 
-    fn find(&self, model: &str) -> Option<Resolved<'_>> {
+    fn find<'a>(&'a self, model: &'a str) -> Option<Resolved<'a>> {
         if model.contains('*') {
             return None;
         }
@@ -66,12 +68,16 @@ impl Config {
                 let deployment = &self.deployments[*index];
                 Candidate { deployment, model: Cow::Borrowed(&deployment.model) }
             };
-            return Some(Resolved { candidates: members.iter().map(candidate).collect() });
+            let candidates = members.iter().map(candidate).collect();
+            return Some(Resolved { name: model.into(), candidates });
         }
-        self.match_patterns(model).or_else(|| {
-            let provider = Provider::of_bare_model(model).filter(|_| !model.contains('/'))?;
-            self.match_patterns(&format!("{}/{model}", provider.id))
-        })
+        if let Some(candidates) = self.match_patterns(model) {
+            return Some(Resolved { name: model.into(), candidates });
+        }
+        let provider = Provider::of_bare_model(model).filter(|_| !model.contains('/'))?;
+        let name = format!("{}/{model}", provider.id);
+        let candidates = self.match_patterns(&name)?;
+        Some(Resolved { name: name.into(), candidates })
     }
 
     /// The names to list: those of groups without `*`, then the aliases that are not hidden; each once.
@@ -87,7 +93,7 @@ impl Config {
         names
     }
 
-    fn match_patterns(&self, model: &str) -> Option<Resolved<'_>> {
+    fn match_patterns(&self, model: &str) -> Option<Vec<Candidate<'_>>> {
         let mut patterns = self.patterns.iter();
         let (group, captures) =
             patterns.find_map(|group| Some((group, Pattern::new(group).captures(model)?)))?;
@@ -96,7 +102,7 @@ impl Config {
             deployment,
             model: Cow::Owned(fill(&deployment.model, &captures)),
         });
-        Some(Resolved { candidates: candidates.collect() })
+        Some(candidates.collect())
     }
 
     /// Groups the deployments, orders the patterns, tells equal ids apart, and checks that aliases lead somewhere.

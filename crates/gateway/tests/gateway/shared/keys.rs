@@ -161,3 +161,25 @@ async fn another_name_of_a_model_is_no_other_allowance() {
         assert_eq!(seen, [200, 200, 429, 429, 429]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_without_its_prefix_is_no_other_allowance() {
+    let upstream = Paid::start(Gate::Open).await;
+    let config = upstream.config(&[], "ziggurat_settings: {store_deadline: 10}\n");
+    let config = config
+        .replace("model_name: paid", "model_name: openai/*")
+        .replace("openai/my-paid", "openai/*")
+        .replace("general_settings:\n", "general_settings:\n  database_url: 'sqlite:keys.db'\n");
+    let gateway = crate::harness::Gateway::start(&config, &[], &[]).await;
+    for limits in [
+        json!({"model_rpm_limit": {"openai/gpt-4o": 2}}),
+        json!({"model_max_budget": {"openai/gpt-4o": 0.04}}),
+    ] {
+        let secret = new_key(gateway.addr, limits).await;
+        let mut seen = Vec::new();
+        for name in ["openai/gpt-4o", "gpt-4o", "openai/gpt-4o", "gpt-4o"] {
+            seen.push(call_as(gateway.addr, &secret, &body(name, false, Some(100))).await.status);
+        }
+        assert_eq!(seen, [200, 200, 429, 429]);
+    }
+}

@@ -53,5 +53,18 @@ impl ToolNames {
 
 /// Eight hexadecimal digits that keep two names apart.
 pub(crate) fn short_hash(name: &str) -> String {
-    Sha256::digest(name.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    short(Sha256::new_with_prefix(name.as_bytes()))
 }
+
+/// The first eight digits of a hash.
+pub(crate) fn short(hash: Sha256) -> String {
+    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An answer's id or model as it stands in every chunk of a stream: one that is longer than any that was seen is told by its hash, so that no
+/// provider makes much out of little.
+pub(crate) fn repeated<'t>(name: &Text<'t>) -> Text<'t> {
+    if name.len() > LONGEST { short_hash(&name.decode()).into() } else { name.clone() }
+}
+
+const LONGEST: usize = 256;

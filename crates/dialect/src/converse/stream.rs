@@ -143,7 +143,8 @@ impl StreamDecoder {
 
     /// Ends the stream where the provider's bytes end: without `messageStop` the answer was cut.
     pub fn finish<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
-        if !self.end(sink) && !std::mem::replace(&mut self.over, true) {
+        if !self.over && !self.end(sink) {
+            self.over = true;
             sink(Event::Error(truncated()));
         }
     }

@@ -2,16 +2,18 @@
 
 use std::{
     borrow::Cow,
+    cell::OnceCell,
     collections::{HashMap, VecDeque},
 };
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use ziggurat_core::Dialect;
 
 use crate::{
     Arguments, Block, BlockKind, Malformed, Source, Text, ToolCall,
-    names::short_hash,
+    names::short,
     read::{Extra, document, is_http_url, wire_object},
 };
 
@@ -70,14 +72,20 @@ impl<'de> Deserialize<'de> for OneOrMany<'de> {
 }
 
 /// Ids for calls that have none, and the calls that results without an id may answer.
-pub(super) struct Ids<'a> {
-    /// What the ids of one answer or conversation begin with.
-    prefix: String,
+pub(super) struct Ids<'s, 'a> {
+    /// The answer whose calls they are, and its choice; absent in a conversation.
+    answer: Option<(&'s Seed<'s>, u64)>,
     made: usize,
     /// The calls that no result has answered yet, by id, with their numbers.
     by_id: HashMap<String, usize>,
     /// The same by name, with those that were answered by id; the first is the oldest.
     by_name: HashMap<String, VecDeque<(usize, Text<'a>)>>,
+}
+
+/// What tells an answer from the others of a conversation: its id, or all of it. It is hashed once, and only for calls without an id.
+pub(super) struct Seed<'s> {
+    text: Cow<'s, str>,
+    hashed: OnceCell<Sha256>,
 }
 
 /// The name under which a signature stands among the members of the block that it signs. As `null` beside a thought it says that the thought
@@ -87,27 +95,47 @@ pub(super) const SIGNATURE: &str = "thoughtSignature";
 /// Stands before the media type of a file at a URI, for which the model has no place; its value is `null`, which nobody takes for a member.
 pub(super) const FILE_TYPE: &str = "fileData.mimeType:";
 
+// ===== impl Seed =====
+
+impl<'s> Seed<'s> {
+    /// Of an answer with this id, or without one all of it.
+    pub(super) fn new(id: Option<&Text<'s>>, answer: &'s str) -> Self {
+        Self { text: id.map_or(answer.into(), Text::decode), hashed: OnceCell::new() }
+    }
+
+    /// The id of a choice's so-many-th call.
+    fn id(&self, choice: u64, call: usize) -> String {
+        let hashed = self.hashed.get_or_init(|| Sha256::new_with_prefix(self.text.as_bytes()));
+        let hash = short(hashed.clone().chain_update(format!("/{choice}")));
+        format!("call_{hash}_{call}")
+    }
+}
+
 // ===== impl Ids =====
 
-impl<'a> Ids<'a> {
-    fn new(prefix: String, made: usize) -> Self {
-        Self { prefix, made, by_id: HashMap::new(), by_name: HashMap::new() }
+impl<'s, 'a> Ids<'s, 'a> {
+    fn new(answer: Option<(&'s Seed<'s>, u64)>, made: usize) -> Self {
+        Self { answer, made, by_id: HashMap::new(), by_name: HashMap::new() }
     }
 
     /// For a conversation: the same call has the same id in each of its requests, so that prompt caches hold.
     pub(super) fn of_request() -> Self {
-        Self::new("call_g".to_owned(), 0)
+        Self::new(None, 0)
     }
 
-    /// For an answer: the same whenever it is read, and others than those of the other answers of the conversation. `seed` is what tells the
-    /// answer from them: its id, or all of it. So many calls of it have been read already.
-    pub(super) fn of_answer(seed: &str, choice: u64, calls: usize) -> Self {
-        Self::new(format!("call_{}_", short_hash(&format!("{seed}/{choice}"))), calls)
+    /// For an answer: the same whenever it is read, and others than those of the other answers of the conversation. So many calls of it have
+    /// been read already.
+    pub(super) fn of_answer(seed: &'s Seed<'s>, choice: u64, calls: usize) -> Self {
+        Self::new(Some((seed, choice)), calls)
     }
 
     fn call(&mut self, id: Option<Text<'a>>, name: &Text<'a>) -> Text<'a> {
         self.made += 1;
-        let id = id.unwrap_or_else(|| format!("{}{}", self.prefix, self.made).into());
+        let made = || match self.answer {
+            Some((seed, choice)) => seed.id(choice, self.made),
+            None => format!("call_g{}", self.made),
+        };
+        let id = id.unwrap_or_else(|| made().into());
         self.by_id.insert(id.decode().into_owned(), self.made);
         self.by_name.entry(name.decode().into_owned()).or_default().push_back((self.made, id.clone()));
         id
@@ -133,7 +161,7 @@ impl<'a> Ids<'a> {
 /// Reads the parts of a turn. `is_request` is whether its caller may send it again as it is.
 pub(super) fn decode_parts<'a>(
     parts: Vec<&'a RawValue>,
-    ids: &mut Ids<'a>,
+    ids: &mut Ids<'_, 'a>,
     is_request: bool,
 ) -> Result<Vec<Block<'a>>, Malformed> {
     let mut content = Vec::with_capacity(parts.len());
@@ -148,7 +176,7 @@ pub(super) fn decode_parts<'a>(
 /// call has it among its members too.
 pub(super) fn decode_part<'a>(
     raw: &'a RawValue,
-    ids: &mut Ids<'a>,
+    ids: &mut Ids<'_, 'a>,
     is_request: bool,
     content: &mut Vec<Block<'a>>,
 ) -> Result<(), Malformed> {
@@ -222,7 +250,7 @@ fn native<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) -> Result<(), Mal
 
 fn decode_result<'a>(
     wire: WireResult<'a>,
-    ids: &mut Ids<'a>,
+    ids: &mut Ids<'_, 'a>,
     extra: &mut Extra<'a>,
 ) -> Result<BlockKind<'a>, Malformed> {
     let missing = || Malformed::new("missing required field", "functionResponse.name");

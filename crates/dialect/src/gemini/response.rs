@@ -1,7 +1,5 @@
 //! Answers of `generateContent`, read and written.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
@@ -9,7 +7,7 @@ use ziggurat_core::Dialect;
 use super::{
     blocked, finish, finish_word,
     grounding::GROUNDING,
-    part::{Ids, WireContent, decode_parts},
+    part::{Ids, Seed, WireContent, decode_parts},
     read_usage,
     usage::write_usage,
     write::{Manner, write_model_parts},
@@ -46,7 +44,7 @@ wire_object! {
 /// [`Malformed`], when it is not one.
 pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
     let wire: WireResponse<'_> = document(json)?;
-    let seed = wire.id.as_ref().map_or(Cow::Borrowed(json), Text::decode);
+    let seed = Seed::new(wire.id.as_ref(), json);
     let feedback = wire.feedback.and_then(block_reason);
     let is_known = wire.candidates.is_some() || wire.feedback.is_some() || wire.usage.is_some();
     if !is_known {
@@ -115,7 +113,7 @@ pub(super) const fn searched<'a>(mut spent: Spent<'a>, searches: Option<u64>) ->
 fn decode_candidate<'a>(
     wire: WireCandidate<'a>,
     position: usize,
-    seed: &str,
+    seed: &Seed<'_>,
 ) -> Result<Choice<'a>, Malformed> {
     let index = stated(wire.index).unwrap_or(position as u64);
     let content = wire.content.unwrap_or_default();

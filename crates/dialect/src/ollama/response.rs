@@ -72,7 +72,9 @@ pub(super) fn decode_call<'a>(wire: WireCall<'a>, created_at: Option<&Text<'_>>,
     let name = function.name.unwrap_or_else(|| "".into());
     let made = || {
         let (time, arguments) = (created_at.map(Text::decode), function.arguments.map(RawValue::get));
-        let (time, arguments) = (time.unwrap_or_default(), arguments.unwrap_or_default());
+        // A time is short, and one that is not is not to be told with every call.
+        let time: String = time.unwrap_or_default().chars().take(64).collect();
+        let arguments = arguments.unwrap_or_default();
         made_id("call_", &format!("{time}/{number}/{}/{arguments}", name.decode()))
     };
     let id = wire.id.filter(|id| !id.is_empty()).unwrap_or_else(made);

@@ -19,7 +19,7 @@ pub use self::{
 
 pub(crate) use self::{
     request::{media, write_url},
-    stream::truncated,
+    stream::{MAX_CHOICES, truncated},
 };
 
 use crate::{FinishReason, Text};

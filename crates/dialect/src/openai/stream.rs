@@ -3,5 +3,5 @@
 mod decode;
 mod encode;
 
-pub(crate) use self::decode::truncated;
+pub(crate) use self::decode::{MAX_CHOICES, truncated};
 pub use self::{decode::StreamDecoder, encode::StreamEncoder};

@@ -162,6 +162,15 @@ fn the_providers_own_tools_make_no_calls_and_what_is_new_is_passed_over() {
 }
 
 #[test]
+fn an_exception_behind_the_stop_is_the_one_end() {
+    let exception = ("throttlingException", json!({ "message": "slow down" }));
+    let events = said(&[start(), delta(0, &json!({ "text": "a" })), end("end_turn"), exception]);
+    let kinds: Vec<_> =
+        events.iter().map(|event| event.split([' ', '(']).next().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["Start", "Open", "Delta", "Close", "Error"]);
+}
+
+#[test]
 fn a_piece_of_a_call_that_never_began_is_malformed() {
     let mut decoder = StreamDecoder::new(Dialect::Converse);
     let data = wrap(&[delta(0, &json!({ "toolUse": { "input": "{" } }))]);

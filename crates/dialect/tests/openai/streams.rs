@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use ziggurat_core::Dialect;
+use ziggurat_dialect::StreamDecoder;
 
 use crate::common::{data, events, stream, strict};
 
@@ -29,6 +30,31 @@ fn end(reason: &str, output: u64) -> String {
 fn translate(events: &[String]) -> String {
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
     stream(Dialect::Anthropic, Dialect::OpenAi, &events)
+}
+
+#[test]
+fn a_long_id_is_told_by_its_hash_and_a_short_one_as_it_is() {
+    for (length, told) in [(256, "m".repeat(256)), (257, "b5dfbe8f".to_owned())] {
+        let start = START.replace("msg_1", &"m".repeat(length));
+        let chunks = translate(&[
+            start,
+            open(0, r#"{"type":"text","text":""}"#),
+            delta(0, r#"{"type":"text_delta","text":"a"}"#),
+        ]);
+        assert_eq!(strict(&data(&chunks)[0])["id"], told);
+    }
+}
+
+#[test]
+fn more_choices_than_can_be_asked_for_are_no_answer() {
+    for (dialect, list) in [(Dialect::OpenAi, "choices"), (Dialect::Gemini, "candidates")] {
+        for (count, reads) in [(128, true), (129, false)] {
+            let choices: Vec<Value> = (0..count).map(|index| json!({ "index": index })).collect();
+            let mut decoder = StreamDecoder::new(dialect);
+            let read = decoder.decode(&json!({ "id": "c", list: choices }).to_string(), &mut |_| {}).is_ok();
+            assert_eq!(read, reads, "{dialect:?}");
+        }
+    }
 }
 
 /// The deltas and what stands beside them, chunk by chunk.

@@ -145,7 +145,7 @@ fn system<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Result<(), Malfor
     Ok(())
 }
 
-fn content<'a>(raw: &'a RawValue, ids: &mut Ids<'a>) -> Result<Message<'a>, Malformed> {
+fn content<'a>(raw: &'a RawValue, ids: &mut Ids<'_, 'a>) -> Result<Message<'a>, Malformed> {
     let wire: WireContent<'a> = read(raw)?;
     let role = match wire.role.as_ref().map(Text::decode).as_deref() {
         // `function` is the old role of results.

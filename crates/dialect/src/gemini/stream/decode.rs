@@ -6,13 +6,13 @@ use ziggurat_core::Dialect;
 use super::super::{
     blocked, finish,
     grounding::GROUNDING,
-    part::{Ids, SIGNATURE, decode_part},
+    part::{Ids, SIGNATURE, Seed, decode_part},
     read_usage,
     response::{WireCandidate, WireResponse, block_reason, count_searches, searched, seconds, word},
 };
 use crate::{
     Arguments, Block, BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
-    openai::truncated,
+    openai::{MAX_CHOICES, truncated},
     read::{document, stated},
     seen::SeenMembers,
 };
@@ -119,7 +119,7 @@ impl StreamDecoder {
             }
         }
         // Of an answer without an id, the chunk tells its calls from those of others.
-        let seed = chunk.id.as_ref().map_or(data.into(), Text::decode);
+        let seed = Seed::new(chunk.id.as_ref(), data);
         for (position, candidate) in chunk.candidates.into_iter().flatten().enumerate() {
             self.candidate(candidate, position, &seed, sink)?;
         }
@@ -133,7 +133,7 @@ impl StreamDecoder {
         &mut self,
         wire: WireCandidate<'a>,
         position: usize,
-        seed: &str,
+        seed: &Seed<'_>,
         sink: &mut impl FnMut(Event<'a>),
     ) -> Result<(), Malformed> {
         let index = stated(wire.index).unwrap_or(position as u64);
@@ -149,6 +149,9 @@ impl StreamDecoder {
         }
         let state = match self.choices.iter().position(|choice| choice.index == index) {
             Some(position) => &mut self.choices[position],
+            None if self.choices.len() == MAX_CHOICES => {
+                return Err(Malformed::new("more candidates than can be asked for", "candidates"));
+            }
             None => {
                 self.choices.push(ChoiceState { index, ..ChoiceState::default() });
                 let last = self.choices.len() - 1;

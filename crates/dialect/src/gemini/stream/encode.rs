@@ -13,6 +13,7 @@ use super::super::{
 };
 use crate::{
     Arguments, Delta, Event, Finish, Opening, Scope, Spent, Text,
+    names::repeated,
     write::{Array, Object, join_lines, object},
 };
 
@@ -71,8 +72,8 @@ impl StreamEncoder {
     pub fn encode(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         match event {
             Event::Start { id, model, .. } => {
-                self.id = id.clone().map(Text::into_owned);
-                self.model = model.clone().map(Text::into_owned);
+                self.id = id.as_ref().map(|id| repeated(id).into_owned());
+                self.model = model.as_ref().map(|model| repeated(model).into_owned());
             }
             Event::Open { choice, block, opening } => self.open(*choice, *block, opening, out),
             Event::Delta { choice, block, delta } => self.delta(*choice, *block, delta, out),

@@ -120,7 +120,7 @@ impl StreamDecoder {
         if failed {
             chunk.choices.iter_mut().flatten().for_each(|choice| choice.finish_reason = None);
         }
-        self.chunk(chunk, sink);
+        self.chunk(chunk, sink)?;
         if failed {
             self.over = true;
             let message = "the provider ended the answer with an error";
@@ -143,7 +143,7 @@ impl StreamDecoder {
         }
     }
 
-    fn chunk<'a>(&mut self, chunk: WireChunk<'a>, sink: &mut impl FnMut(Event<'a>)) {
+    fn chunk<'a>(&mut self, chunk: WireChunk<'a>, sink: &mut impl FnMut(Event<'a>)) -> Result<(), Malformed> {
         let choices = chunk.choices.unwrap_or_default();
         let named = chunk.id.as_ref().is_some_and(|id| !id.is_empty());
         // Azure's first chunk has no id, no model and no choice: the first that has one counts.
@@ -160,11 +160,12 @@ impl StreamDecoder {
             }
         }
         for choice in choices {
-            self.choice(choice, chunk.id.as_ref(), sink);
+            self.choice(choice, chunk.id.as_ref(), sink)?;
         }
         // Groq's is usage alone where there is no other.
         let groq = || document::<WireGroq<'a>>(chunk.x_groq?.get()).ok()?.usage;
         self.usage(chunk.usage.or_else(groq), sink);
+        Ok(())
     }
 
     /// Gives out usage, with the service tier that a chunk has named.
@@ -178,7 +179,7 @@ impl StreamDecoder {
         wire: WireChoice<'a>,
         answer: Option<&Text<'_>>,
         sink: &mut impl FnMut(Event<'a>),
-    ) {
+    ) -> Result<(), Malformed> {
         let index = stated(wire.index).unwrap_or(0);
         for (name, raw) in wire.extra {
             if self.extras.changed(Some(index), &name, raw) {
@@ -188,6 +189,9 @@ impl StreamDecoder {
         }
         let state = match self.choices.iter().position(|choice| choice.index == index) {
             Some(position) => &mut self.choices[position],
+            None if self.choices.len() == MAX_CHOICES => {
+                return Err(Malformed::new("more choices than can be asked for", "choices"));
+            }
             None => {
                 self.choices.push(ChoiceState::new(index));
                 let last = self.choices.len() - 1;
@@ -210,6 +214,7 @@ impl StreamDecoder {
             state.close(sink);
             sink(Event::Finish { choice: index, finish: response::finish(native) });
         }
+        Ok(())
     }
 
     fn close_all<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
@@ -218,6 +223,9 @@ impl StreamDecoder {
         }
     }
 }
+
+/// The most answers that OpenAI lets be asked for (`n`), by its API reference; Google lets fewer.
+pub(crate) const MAX_CHOICES: usize = 128;
 
 /// The name under which a tool call that is no function's is handed on: an element of that list.
 pub(super) const OTHER_CALL: &str = "tool_calls[]";

@@ -5,7 +5,9 @@ use ziggurat_core::{Dialect, Usage};
 
 use super::super::{legacy, request::write_part, response::write_finish, usage::write_usage};
 use crate::{
-    Delta, Event, Opening, Scope, Spent, gemini, sse,
+    Delta, Event, Opening, Scope, Spent, gemini,
+    names::repeated,
+    sse,
     write::{Object, join_lines, object},
 };
 
@@ -62,10 +64,10 @@ impl StreamEncoder {
             Event::Start { id, model, created } => {
                 self.head.clear();
                 object(&mut self.head, |head| {
-                    head.text("id", id.as_ref().unwrap_or(&"".into()));
+                    head.text("id", &id.as_ref().map_or("".into(), repeated));
                     head.str("object", "chat.completion.chunk");
                     head.number("created", created.unwrap_or(self.now));
-                    head.text("model", model.as_ref().unwrap_or(&"".into()));
+                    head.text("model", &model.as_ref().map_or("".into(), repeated));
                 });
                 self.head.pop();
             }

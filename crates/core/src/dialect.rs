@@ -57,7 +57,7 @@ pub enum Operation {
     ImageEdit,
     /// `POST /v1/images/variations`: a form.
     ImageVariation,
-    /// `POST /v1/rerank`.
+    /// `POST /v1/rerank`, `/v2/rerank`.
     Rerank,
     /// `POST /v1/moderations`.
     Moderation,
@@ -129,7 +129,7 @@ impl Operation {
             (&Method::POST, "/audio/translations") => Self::Translation,
             (&Method::POST, "/images/edits") => Self::ImageEdit,
             (&Method::POST, "/images/variations") => Self::ImageVariation,
-            (&Method::POST, "/rerank") => Self::Rerank,
+            (&Method::POST, "/rerank" | "/v2/rerank") => Self::Rerank,
             (&Method::POST, "/moderations") => Self::Moderation,
             _ => Self::Other,
         };
@@ -241,6 +241,9 @@ mod tests {
         assert_eq!(of("/v1beta/models/m-1:generateContent"), gemini(Operation::Generate, "m-1"));
         assert_eq!(of("/models/a/b:8b:streamGenerateContent"), gemini(Operation::StreamGenerate, "a/b:8b"));
         assert_eq!(of("/v1/models/:generateContent"), (Operation::Other, Dialect::OpenAi, None));
+        for path in ["/v1/rerank", "/v2/rerank", "/rerank"] {
+            assert_eq!(of(path), (Operation::Rerank, Dialect::OpenAi, None), "{path}");
+        }
         assert_eq!(of("/v1/files"), (Operation::Other, Dialect::OpenAi, None));
         assert_eq!(of("/v1/messagesx"), (Operation::Other, Dialect::OpenAi, None));
         let get = |path| Operation::of_path(&Method::GET, path);

@@ -23,6 +23,7 @@ mod shards;
 mod target;
 mod usage;
 mod usd;
+mod wording;
 
 pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 #[cfg(feature = "remote")]
@@ -49,3 +50,4 @@ pub use shards::{Full, Idle, Locked, Shards};
 pub use target::{ParamPolicy, Plan, Quirks, Target, TargetError};
 pub use usage::{Convention, Tier, Usage};
 pub use usd::{ParseUsdError, Usd};
+pub use wording::Wording;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use crate::{Credential, Dialect, HeaderKey, NoCredential, Operation};
+use crate::{Credential, Dialect, HeaderKey, NoCredential, Operation, Wording};
 
 /// A deployment: a model at a provider, and how to reach it. Cheap to clone; written as a request extension per attempt.
 #[derive(Clone)]
@@ -21,12 +21,21 @@ struct Inner {
     stream_uri: Option<Uri>,
     model_in_url: bool,
     additions: Arc<[(String, String)]>,
-    others: Arc<[(Operation, Uri)]>,
+    others: Arc<[Other]>,
+    converses: bool,
     policy: ParamPolicy,
     quirks: Quirks,
     headers: HeaderMap,
     defaults: Arc<[(String, String)]>,
     credential: Arc<dyn Credential>,
+}
+
+/// An operation beside the target's own.
+#[derive(Clone)]
+struct Other {
+    operation: Operation,
+    uri: Uri,
+    wording: Option<Wording>,
 }
 
 /// What happens to request parameters that the model does not take. The default refuses them by name.
@@ -120,6 +129,7 @@ impl Target {
             model_in_url: false,
             additions: Arc::new([]),
             others: Arc::new([]),
+            converses: true,
             policy: ParamPolicy::default(),
             quirks: Quirks::default(),
             headers: HeaderMap::new(),
@@ -210,11 +220,34 @@ impl Target {
     /// # Errors
     /// As [`Target::url`].
     pub fn serves(self, operation: Operation, uri: &str) -> Result<Self, TargetError> {
-        let uri = checked(uri)?;
+        self.serves_by(operation, uri, None)
+    }
+
+    /// Serves `operation` too, at a URL of its own and in other words than its callers'.
+    ///
+    /// # Errors
+    /// As [`Target::url`].
+    pub fn serves_as(self, operation: Operation, uri: &str, wording: Wording) -> Result<Self, TargetError> {
+        self.serves_by(operation, uri, Some(wording))
+    }
+
+    fn serves_by(
+        self,
+        operation: Operation,
+        uri: &str,
+        wording: Option<Wording>,
+    ) -> Result<Self, TargetError> {
+        let other = Other { operation, uri: checked(uri)?, wording };
         Ok(self.change(|inner| {
-            let others = inner.others.iter().filter(|(known, _)| *known != operation).cloned();
-            inner.others = others.chain([(operation, uri)]).collect();
+            let others = inner.others.iter().filter(|known| known.operation != operation).cloned();
+            inner.others = others.chain([other]).collect();
         }))
+    }
+
+    /// Says that no conversation can be had with it: it does what it [serves](Target::serves), and nothing else.
+    #[must_use]
+    pub fn without_conversations(self) -> Self {
+        self.change(|inner| inner.converses = false)
     }
 
     /// Sets the parameter policy.
@@ -303,10 +336,26 @@ impl Target {
         self.0.stream_uri.as_ref().unwrap_or(&self.0.uri)
     }
 
-    /// The URL at which it serves an operation in its callers' dialect, beside what is posted to [`Target::uri`].
+    /// The URL at which it serves an operation, beside what is posted to [`Target::uri`].
     #[must_use]
     pub fn uri_of(&self, operation: Operation) -> Option<&Uri> {
-        self.0.others.iter().find_map(|(known, uri)| (*known == operation).then_some(uri))
+        Some(&self.other(operation)?.uri)
+    }
+
+    /// The words in which it serves an operation, where they are not its callers'.
+    #[must_use]
+    pub fn wording_of(&self, operation: Operation) -> Option<Wording> {
+        self.other(operation)?.wording
+    }
+
+    /// Whether conversations can be had with it.
+    #[must_use]
+    pub fn converses(&self) -> bool {
+        self.0.converses
+    }
+
+    fn other(&self, operation: Operation) -> Option<&Other> {
+        self.0.others.iter().find(|other| other.operation == operation)
     }
 
     /// What happens to parameters the model does not take.

@@ -41,6 +41,8 @@ pub struct Usage {
     pub image_output: Option<u64>,
     /// Web searches the provider ran.
     pub web_searches: Option<u64>,
+    /// What a reranker bills by: searches, each a query with some documents.
+    pub search_units: Option<u64>,
     /// The service tier at which it was served, as stated.
     pub tier: Option<Tier>,
     /// Whether the input's or the output's count was stated as what cannot be one: negative, no number, out of range. It counts as not
@@ -85,6 +87,7 @@ impl Usage {
             image_input: None,
             image_output: None,
             web_searches: None,
+            search_units: None,
             tier: None,
             invalid: false,
         }
@@ -135,6 +138,7 @@ impl Usage {
         take(&mut self.image_input, later.image_input);
         take(&mut self.image_output, later.image_output);
         take(&mut self.web_searches, later.web_searches);
+        take(&mut self.search_units, later.search_units);
         take(&mut self.tier, later.tier);
         self.invalid |= later.invalid;
     }

@@ -7,6 +7,7 @@ mod passed;
 mod quirks;
 mod request;
 mod response;
+mod reworded;
 mod service;
 
 pub use body::TranslatedBody;

@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, header, response::Parts};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use ziggurat_core::{AttemptHandle, Body, Operation, Outcome};
-use ziggurat_dialect::openai::read_usage;
+use ziggurat_dialect::openai::{read_input_usage, read_usage};
 use ziggurat_meter::{Broken, unreadable};
 
 use crate::{
@@ -37,10 +37,15 @@ pub(crate) async fn pass(
         return Err(undecodable(&bytes, &expected.confidential).into());
     }
     if let Some(attempt) = handle {
-        if let Some(spent) = answer.usage.and_then(read_usage) {
-            attempt.usage(&spent.counts);
+        let writes = expected.operation.generates_text();
+        let used = answer.usage.and_then(|usage| match writes {
+            true => read_usage(usage).map(|spent| spent.counts),
+            false => read_input_usage(usage),
+        });
+        if let Some(counts) = used {
+            attempt.usage(&counts);
         }
-        if expected.operation.generates_text() {
+        if writes {
             attempt.content(bytes.len());
         }
         if let Err(rejection) = attempt.progress().await {

@@ -1,24 +1,35 @@
 //! The request that goes to the target.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, vec};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
-    json::find_member,
+    Wording, json::find_member,
 };
 use ziggurat_dialect::{
     Encoding, Malformed, Refused, ToolNames, decode_request, encode_request, openai::to_mistral,
 };
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
-use crate::quirks;
+use crate::{
+    quirks,
+    reworded::{self, Reading},
+};
 
 /// A request ready to be sent, and what its answer has to become.
 pub(crate) struct Outgoing {
     pub(crate) request: Request<Body>,
+    /// What is to be asked once that was answered, where a call is asked in several parts.
+    pub(crate) rest: Option<Rest>,
     pub(crate) expected: Expected,
+}
+
+/// The parts of a call that are not asked yet.
+pub(crate) struct Rest {
+    head: Parts,
+    bodies: vec::IntoIter<Bytes>,
 }
 
 /// How a target is asked for what a call asks for.
@@ -28,6 +39,8 @@ pub(crate) struct Way<'t> {
     dialect: Dialect,
     /// At which URL.
     uri: &'t Uri,
+    /// In words that are not the caller's and tell no conversation.
+    wording: Option<Wording>,
 }
 
 /// What an answer has to become.
@@ -49,6 +62,8 @@ pub(crate) struct Expected {
     /// Whether it was asked for by us.
     pub(crate) hide_usage: bool,
     pub(crate) names: ToolNames,
+    /// What answers are read into that are no conversations, and not in the caller's words.
+    pub(crate) reading: Option<Reading>,
     /// What of the provider's words is not the caller's.
     pub(crate) confidential: Confidential,
 }
@@ -59,10 +74,13 @@ impl<'t> Way<'t> {
     /// `None` where the target does not do what the call asks for.
     pub(crate) fn of(call: &Call, target: &'t Target) -> Option<Self> {
         if let Some(uri) = target.uri_of(call.operation()) {
-            return Some(Self { dialect: call.dialect(), uri });
+            let wording = target.wording_of(call.operation());
+            let dialect = if wording.is_some() { target.dialect() } else { call.dialect() };
+            return Some(Self { dialect, uri, wording });
         }
         let uri = if call.stream() { target.stream_uri() } else { target.uri() };
-        call.operation().is_conversation().then_some(Self { dialect: target.dialect(), uri })
+        let converses = call.operation().is_conversation() && target.converses();
+        converses.then_some(Self { dialect: target.dialect(), uri, wording: None })
     }
 }
 
@@ -81,7 +99,7 @@ impl Outgoing {
         let asked = asks_for_usage(call) && !hidden;
         // Mistral's chats have words of their own in OpenAI's shape.
         let is_mistrals = target.provider_quirks().mistral && call.operation() == Operation::Chat;
-        let passes = call.dialect() == way.dialect && !is_mistrals;
+        let passes = call.dialect() == way.dialect && !is_mistrals && way.wording.is_none();
         let mut expected = Expected {
             caller: call.dialect(),
             provider: way.dialect,
@@ -93,13 +111,21 @@ impl Outgoing {
             include_usage: asked,
             hide_usage: false,
             names: ToolNames::default(),
+            reading: None,
             confidential: Confidential::default()
                 .host(way.uri.host().unwrap_or_default())
                 .model(target.model(), call.model().unwrap_or_default()),
         };
         let (parts, body) = request.into_parts();
-        let body = match passes {
-            true => {
+        let mut more = Vec::new().into_iter();
+        let body = match (way.wording, passes) {
+            (Some(wording), _) => {
+                let (bodies, reading) = reworded::encode(call, target, wording)?;
+                expected.reading = Some(reading);
+                more = bodies.into_iter();
+                more.next().unwrap_or_default()
+            }
+            (None, true) => {
                 let asks = wants_usage && !target.provider_quirks().no_stream_options;
                 let streams = matches!(expected.operation, Operation::Chat | Operation::Completions);
                 let wanted = asks && expected.stream && streams;
@@ -108,7 +134,7 @@ impl Outgoing {
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            false => translate(call, target, way.dialect, &mut expected.names)?,
+            (None, false) => translate(call, target, way.dialect, &mut expected.names)?,
         };
         let body = match way.dialect {
             Dialect::OpenAi => quirks::fit(body, target)?,
@@ -116,18 +142,49 @@ impl Outgoing {
         };
         // Bodies of other dialects name the model nowhere, or always.
         let cuts = target.has_model_in_url() && way.dialect == Dialect::Anthropic;
-        let body = finished(body, target, cuts);
-        let mut parts = head(parts, call, target, way);
-        let before = parts.headers.clone();
-        target.credentials().apply(&mut parts, &body).await.map_err(|error| {
-            // What a source of credentials says of its failure is the operator's.
-            let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
-            Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
-        })?;
-        expected.confidential = secrets(&parts.headers, &before)
-            .fold(expected.confidential, |confidential, secret| confidential.secret(secret));
-        Ok(Self { request: Request::from_parts(parts, Body::from(body)), expected })
+        let body = if way.wording.is_some() { body } else { finished(body, target, cuts) };
+        let head = head(parts, call, target, way);
+        let rest = (more.len() > 0).then(|| Rest { head: head.clone(), bodies: more });
+        Ok(Self { request: signed(head, body, target, &mut expected).await?, rest, expected })
     }
+}
+
+// ===== impl Rest =====
+
+impl Rest {
+    /// The request for the next part.
+    pub(crate) async fn next(
+        &mut self,
+        target: &Target,
+        expected: &mut Expected,
+    ) -> Result<Request<Body>, Rejection> {
+        let body = self.bodies.next().unwrap_or_default();
+        signed(self.head.clone(), body, target, expected).await
+    }
+
+    /// Whether all parts were asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bodies.len() == 0
+    }
+}
+
+/// Puts the credential on a request whose body is final, and takes note of what is secret in it.
+async fn signed(
+    mut parts: Parts,
+    body: Bytes,
+    target: &Target,
+    expected: &mut Expected,
+) -> Result<Request<Body>, Rejection> {
+    let before = parts.headers.clone();
+    target.credentials().apply(&mut parts, &body).await.map_err(|error| {
+        // What a source of credentials says of its failure is the operator's.
+        let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
+        Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
+    })?;
+    let confidential = std::mem::take(&mut expected.confidential);
+    expected.confidential = secrets(&parts.headers, &before)
+        .fold(confidential, |confidential, secret| confidential.secret(secret));
+    Ok(Request::from_parts(parts, Body::from(body)))
 }
 
 /// What the credential has put into the head, and what is marked as sensitive there.
@@ -180,7 +237,7 @@ fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
 }
 
 /// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
-fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
+pub(crate) fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
     let defaults =
         target.default_params().iter().filter(|(name, _)| !quirks::is_given_otherwise(call, target, name));
     let defaults = defaults.filter_map(|(name, json)| Some((in_words_of(call, name)?, json)));
@@ -196,12 +253,29 @@ fn in_words_of<'n>(call: &Call, name: &'n str) -> Option<&'n str> {
         (Operation::Chat | Operation::Messages | Operation::Completions, name) => Some(name),
         (Operation::Responses, "max_tokens" | "max_completion_tokens") => Some("max_output_tokens"),
         (Operation::Responses, name) => (!CHATS_ONLY.contains(&name)).then_some(name),
-        (Operation::Embeddings, name) => {
-            ["dimensions", "encoding_format", "user"].contains(&name).then_some(name)
-        }
+        (Operation::Embeddings, name) => EMBEDDINGS.contains(&name).then_some(name),
+        (Operation::Rerank, name) => RANKINGS.contains(&name).then_some(name),
         _ => None,
     }
 }
+
+/// Parameters of embeddings, OpenAI's and those that LiteLLM's users know.
+const EMBEDDINGS: [&str; 10] = [
+    "dimensions",
+    "encoding_format",
+    "user",
+    "input_type",
+    "task_type",
+    "title",
+    "truncate",
+    "truncation",
+    "auto_truncate",
+    "normalize",
+];
+
+/// Parameters of rankings.
+const RANKINGS: [&str; 6] =
+    ["top_n", "return_documents", "rank_fields", "max_tokens_per_doc", "max_chunks_per_doc", "truncation"];
 
 /// Parameters that Responses has in other places, or not at all.
 const CHATS_ONLY: [&str; 14] = [
@@ -250,7 +324,7 @@ fn translate(
     Ok(out.into())
 }
 
-fn malformed(error: Malformed) -> Rejection {
+pub(crate) fn malformed(error: Malformed) -> Rejection {
     let problem = Problem::new(Cause::InvalidRequest, error.to_string());
     if error.path.is_empty() { problem.into() } else { problem.param(error.path).into() }
 }

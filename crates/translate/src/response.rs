@@ -8,12 +8,14 @@ use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejec
 use ziggurat_dialect::{Text, add_hints, decode_response, encode_response, openai::correct_usage};
 use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
-use crate::{body::TranslatedBody, framing::Frames, layer::Config, passed::pass, request::Expected};
+use crate::{
+    body::TranslatedBody, framing::Frames, layer::Config, passed::pass, request::Expected, reworded,
+};
 
 /// Translates an answer, whatever it is.
 pub(crate) async fn translate(
     answer: Response<Body>,
-    expected: Expected,
+    mut expected: Expected,
     mut handle: Option<AttemptHandle>,
     config: &Config,
 ) -> Response<Body> {
@@ -28,11 +30,7 @@ pub(crate) async fn translate(
         return rejection.into_response(expected.caller);
     }
     // None was asked for; what is encoded all the same cannot be read, nor bounded.
-    let encoded = parts
-        .headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded = is_encoded(&parts.headers);
     let result = match (parts.status.is_success(), expected.stream) {
         (false, _) => {
             let body = if encoded { Body::empty() } else { body };
@@ -43,6 +41,9 @@ pub(crate) async fn translate(
             "the provider answered in a content-encoding that was not asked for",
         )
         .into()),
+        (true, _) if expected.reading.is_some() => {
+            reworded::finish(&parts, body, &mut expected, &mut handle, config).await
+        }
         // A stream of text that is no chat is one in the form of chats.
         (true, stream) if !expected.operation.is_conversation() && !stream => {
             pass(&parts, body, &expected, &mut handle, config).await
@@ -59,7 +60,13 @@ pub(crate) async fn translate(
     response
 }
 
-fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome, problem: Option<&Problem>) {
+/// Whether an answer is written in a way that nobody asked for.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+pub(crate) fn end(handle: &mut Option<AttemptHandle>, outcome: Outcome, problem: Option<&Problem>) {
     if let Some(handle) = handle {
         if let Some(problem) = problem {
             handle.failed(problem);
@@ -278,7 +285,7 @@ async fn stream(
 
 // ===== heads =====
 
-fn respond(parts: &Parts, body: Body, kind: &'static str, expected: &Expected) -> Response<Body> {
+pub(crate) fn respond(parts: &Parts, body: Body, kind: &'static str, expected: &Expected) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
     let headers = response.headers_mut();

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
-    Body, BoxError, Call, Cause, Meter, Metered, OpenAttempt, Operation, Rejection, Served, Target,
+    Body, BoxError, Call, Cause, Meter, Metered, OpenAttempt, Operation, Outcome, Rejection, Served, Target,
 };
 use ziggurat_meter::feed_error;
 
@@ -22,6 +22,7 @@ use crate::{
     layer::Config,
     request::{Outgoing, Way},
     response,
+    reworded::ask_on,
 };
 
 /// The service of [`TranslateLayer`](crate::TranslateLayer).
@@ -97,8 +98,8 @@ where
     let meter = request.extensions().get::<Meter>().cloned();
     let open = request.extensions().get::<OpenAttempt>().cloned();
     let wants_usage = meter.as_ref().is_some_and(Meter::has_subscribers);
-    let (request, expected) = match Outgoing::new(request, &call, &target, way, wants_usage).await {
-        Ok(outgoing) => (outgoing.request, outgoing.expected),
+    let (request, rest, mut expected) = match Outgoing::new(request, &call, &target, way, wants_usage).await {
+        Ok(Outgoing { request, rest, expected }) => (request, rest, expected),
         Err(rejection) => return Ok(rejection.into_response(dialect)),
     };
     let mut handle = open.and_then(|open| open.take());
@@ -124,7 +125,27 @@ where
         handle.answered(answer.status());
     }
     let metered = handle.is_some();
-    let mut response = response::translate(answer, expected, handle, &config).await;
+    let answer = match rest {
+        None => Ok(answer),
+        Some(rest) => {
+            let asked = ask_on(&mut inner, answer, rest, (&mut expected, &target), &mut handle, &config);
+            match asked.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    // Not as one that was not sent: what came before was.
+                    response::end(&mut handle, Outcome::Failed, None);
+                    return Err(error);
+                }
+            }
+        }
+    };
+    let mut response = match answer {
+        Ok(answer) => response::translate(answer, expected, handle, &config).await,
+        Err(broken) => {
+            response::end(&mut handle, broken.outcome, Some(&broken.problem));
+            broken.into_response(dialect)
+        }
+    };
     if metered {
         response.extensions_mut().insert(Metered);
     }

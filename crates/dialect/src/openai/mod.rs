@@ -14,7 +14,7 @@ pub use self::{
     request::{decode_request, encode_request, shorten_tool_name},
     response::{decode_response, encode_response},
     stream::{StreamDecoder, StreamEncoder},
-    usage::read_usage,
+    usage::{read_input_usage, read_usage},
 };
 
 pub(crate) use self::{

@@ -81,6 +81,16 @@ pub fn read_usage(raw: &RawValue) -> Option<Spent<'_>> {
     (!counts.is_empty()).then_some(Spent { counts, dialect: Dialect::OpenAi, raw })
 }
 
+/// Reads the usage object of an answer that is no text: what was read is the prompt's count, or the only one there is.
+#[must_use]
+pub fn read_input_usage(raw: &RawValue) -> Option<Usage> {
+    let wire: WireUsage<'_> = document(raw.get()).ok()?;
+    let read = wire.prompt_tokens.or(wire.total_tokens);
+    let mut counts = read_usage(raw).map_or(Usage::new(Convention::OPENAI), |spent| spent.counts);
+    (counts.input, counts.invalid) = (stated(read), is_invalid(read));
+    (!counts.is_empty()).then_some(counts)
+}
+
 /// Writes usage that another dialect stated.
 pub(super) fn write_usage(out: &mut Object<'_>, counts: &Usage) {
     let input = counts.input_total().unwrap_or(0);

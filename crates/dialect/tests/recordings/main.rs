@@ -5,6 +5,7 @@
 //! in `normal.rs`.
 
 mod cross;
+mod embeddings;
 mod errors;
 mod leaves;
 mod normal;

@@ -1,0 +1,298 @@
+//! The request, in the words of providers.
+
+use serde_json::value::RawValue;
+use ziggurat_core::Wording;
+
+use super::{
+    Input, Request,
+    task::{to_cohere, to_google},
+};
+use crate::{
+    Encoding, Refused, Text,
+    encode::{Verdict, Verdicts},
+    write::{Object, object},
+};
+
+/// A request that is being written for a target.
+struct Writing<'r, 'a> {
+    request: &'r Request<'a>,
+    /// The model's name at the provider.
+    model: &'r str,
+    verdicts: Verdicts<'r>,
+    /// Members that go as they are.
+    passed: Vec<(&'r str, &'a RawValue)>,
+}
+
+/// Writes a request for a provider: the bodies with which it is to be asked one after the other, each for as many texts as the others.
+///
+/// # Errors
+/// [`Refused`], when it holds what such a provider cannot be asked.
+pub fn encode_request(
+    wording: Wording,
+    request: &Request<'_>,
+    encoding: &Encoding<'_>,
+) -> Result<Vec<Vec<u8>>, Refused> {
+    let texts = match &request.input {
+        Input::Texts(texts) => texts,
+        Input::Tokens => {
+            let message = "this model's provider takes texts, not token ids";
+            return Err(Refused::invalid(message, "input"));
+        }
+    };
+    let mut writing = Writing {
+        request,
+        model: encoding.model,
+        verdicts: Verdicts::new(encoding.policy),
+        passed: Vec::new(),
+    };
+    let apart = takes_one(wording, encoding.model);
+    if apart && texts.len() > MOST_APART {
+        let message =
+            format!("this model's provider takes one text at a time, and at most {MOST_APART} are asked for");
+        return Err(Refused::invalid(message, "input"));
+    }
+    let pieces: Vec<&[Text<'_>]> = if apart { texts.chunks(1).collect() } else { vec![texts] };
+    let bodies = match wording {
+        Wording::BatchEmbedContents => writing.batch(&pieces),
+        Wording::EmbedContent => writing.content(&pieces),
+        Wording::Predict => writing.predict(&pieces),
+        Wording::CohereEmbed => writing.cohere(&pieces, true),
+        Wording::InvokedCohereEmbed => writing.cohere(&pieces, false),
+        Wording::OllamaEmbed => writing.ollama(&pieces),
+        Wording::TitanEmbed => writing.titan(&pieces),
+        Wording::PlainEmbed => writing.plain(&pieces),
+        _ => return Err(Refused::invalid("this model's provider gives no embeddings", "model")),
+    };
+    writing.verdicts.finish()?;
+    Ok(bodies)
+}
+
+/// Whether a provider embeds one text a call.
+fn takes_one(wording: Wording, model: &str) -> bool {
+    match wording {
+        Wording::EmbedContent | Wording::TitanEmbed => true,
+        // Google's models of that name, unlike those before them.
+        Wording::Predict => model.starts_with("gemini-embedding"),
+        _ => false,
+    }
+}
+
+/// As many inputs as OpenAI's API takes: where each is a call of its own, nobody else bounds their number.
+const MOST_APART: usize = 2048;
+
+// ===== impl Writing =====
+
+impl<'r, 'a> Writing<'r, 'a> {
+    fn batch(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        self.pass(
+            &["input_type", "task_type", "taskType", "title"],
+            &["model", "content", "requests", "outputDimensionality"],
+        );
+        let (task, title) = (self.task(), self.text(&["title"]));
+        // Google's names are those of paths.
+        let model = format!("models/{}", self.model);
+        let body = |texts: &[Text<'a>], body: &mut Object<'_>| {
+            body.array("requests", |requests| {
+                for text in texts {
+                    requests.object(|request| {
+                        request.str("model", &model);
+                        content(request, text);
+                        if let Some(task) = &task {
+                            request.str("taskType", to_google(task));
+                        }
+                        request.text_if("title", title.as_ref());
+                        request.number_if("outputDimensionality", self.request.dimensions);
+                        self.write_passed(request);
+                    });
+                }
+            });
+        };
+        bodies(pieces, body)
+    }
+
+    fn content(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        // What the texts are for stands in themselves.
+        self.pass(&[], &["content", "outputDimensionality"]);
+        bodies(pieces, |texts, body| {
+            texts.iter().for_each(|text| content(body, text));
+            body.number_if("outputDimensionality", self.request.dimensions);
+            self.write_passed(body);
+        })
+    }
+
+    fn predict(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        self.pass(
+            &["input_type", "task_type", "taskType", "title", "auto_truncate"],
+            &["outputDimensionality"],
+        );
+        let (task, title) = (self.task(), self.text(&["title"]));
+        let truncate = self.request.member(&["auto_truncate"]).map(|(_, raw)| raw);
+        bodies(pieces, |texts, body| {
+            body.array("instances", |instances| {
+                for text in texts {
+                    instances.object(|instance| {
+                        instance.text("content", text);
+                        if let Some(task) = &task {
+                            instance.str("task_type", to_google(task));
+                        }
+                        instance.text_if("title", title.as_ref());
+                    });
+                }
+            });
+            if self.request.dimensions.is_some() || truncate.is_some() || !self.passed.is_empty() {
+                body.object("parameters", |parameters| {
+                    parameters.number_if("outputDimensionality", self.request.dimensions);
+                    parameters.raw_if("autoTruncate", truncate);
+                    self.write_passed(parameters);
+                });
+            }
+        })
+    }
+
+    /// Cohere's own API takes the model's name and wants the kind of numbers; on Bedrock the URL has the one, and only models since the
+    /// fourth know the other.
+    fn cohere(&mut self, pieces: &[&[Text<'a>]], own: bool) -> Vec<Vec<u8>> {
+        let by_type = own || !self.model.contains("-v3");
+        self.pass(
+            &["input_type", "task_type", "taskType"],
+            &["model", "texts", "inputs", "images", "embedding_types", "output_dimension"],
+        );
+        let task = self.task();
+        let task = task.as_deref().map_or(DEFAULT_TASK, to_cohere);
+        if !by_type && self.request.dimensions.is_some() {
+            self.verdicts.unsupported("dimensions");
+        }
+        bodies(pieces, |texts, body| {
+            if own {
+                body.str("model", self.model);
+            }
+            write_texts(body, "texts", texts);
+            body.str("input_type", task);
+            if by_type {
+                body.json("embedding_types", r#"["float"]"#);
+                body.number_if("output_dimension", self.request.dimensions);
+            }
+            self.write_passed(body);
+        })
+    }
+
+    fn ollama(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        self.pass(&[], &["model", "input"]);
+        bodies(pieces, |texts, body| {
+            body.str("model", self.model);
+            write_texts(body, "input", texts);
+            body.number_if("dimensions", self.request.dimensions);
+            self.write_passed(body);
+        })
+    }
+
+    fn titan(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        let (second, images) = (self.model.contains("embed-text-v2"), self.model.contains("embed-image"));
+        self.pass(&[], &["inputText", "inputImage", "embeddingConfig", "embeddingTypes"]);
+        if !second && !images && self.request.dimensions.is_some() {
+            self.verdicts.unsupported("dimensions");
+        }
+        bodies(pieces, |texts, body| {
+            texts.iter().for_each(|text| body.text("inputText", text));
+            if second {
+                body.number_if("dimensions", self.request.dimensions);
+            }
+            if let (true, Some(dimensions)) = (images, self.request.dimensions) {
+                body.object("embeddingConfig", |config| config.number("outputEmbeddingLength", dimensions));
+            }
+            self.write_passed(body);
+        })
+    }
+
+    fn plain(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        let unheard = |name: &str| UNHEARD.contains(&name) && self.verdicts.unheard(name) == Verdict::Leave;
+        let extra = self.request.extra.iter().filter(|(name, _)| !unheard(name));
+        self.passed = extra.map(|(name, raw)| (&**name, *raw)).collect();
+        bodies(pieces, |texts, body| {
+            body.str("model", self.model);
+            write_texts(body, "input", texts);
+            body.number_if("dimensions", self.request.dimensions);
+            self.write_passed(body);
+        })
+    }
+
+    /// Sorts the members that are no field of all requests. Those that are `read` are written in other words. Of those that have a place at
+    /// some providers and none here, and those that would stand where one of `ours` does, the policy says what becomes. The others go as they
+    /// are: the provider may know more than we do.
+    fn pass(&mut self, read: &[&str], ours: &[&str]) {
+        for (name, raw) in &self.request.extra {
+            let name = &**name;
+            let verdict = match name {
+                _ if raw.get() == "null" || read.contains(&name) => Verdict::Leave,
+                _ if UNHEARD.contains(&name) => self.verdicts.unheard(name),
+                _ if ours.contains(&name) => {
+                    self.verdicts.impossible(name);
+                    Verdict::Leave
+                }
+                _ if SOMEWHERE.contains(&name) => self.verdicts.unsupported(name),
+                _ => Verdict::Pass,
+            };
+            if verdict == Verdict::Pass {
+                self.passed.push((name, raw));
+            }
+        }
+    }
+
+    /// The text of a member that is known by one of these names.
+    fn text(&mut self, names: &[&str]) -> Option<Text<'a>> {
+        let (name, raw) = self.request.member(names)?;
+        let text = Text::from_json(raw.get());
+        if text.is_none() {
+            self.verdicts.invalid(format!("`{name}` must be a string"), name);
+        }
+        text
+    }
+
+    /// What the texts are embedded for, in whoever's word: by LiteLLM's names for it, and Google's.
+    fn task(&mut self) -> Option<String> {
+        self.text(&["input_type", "task_type", "taskType"]).map(|task| task.decode().into_owned())
+    }
+
+    fn write_passed(&self, out: &mut Object<'_>) {
+        for (at, (name, raw)) in self.passed.iter().enumerate() {
+            // Of several of one name the last is meant.
+            if !self.passed[at + 1..].iter().any(|(later, _)| later == name) {
+                out.json(name, raw.get());
+            }
+        }
+    }
+}
+
+/// A body for each piece.
+fn bodies<'a>(pieces: &[&[Text<'a>]], write: impl Fn(&[Text<'a>], &mut Object<'_>)) -> Vec<Vec<u8>> {
+    let body = |texts: &&[Text<'a>]| {
+        let length: usize = texts.iter().map(|text| text.len() + 64).sum();
+        let mut body = Vec::with_capacity(length + 128);
+        object(&mut body, |body| write(texts, body));
+        body
+    };
+    pieces.iter().map(body).collect()
+}
+
+/// A text in Google's words.
+fn content(out: &mut Object<'_>, text: &Text<'_>) {
+    out.object("content", |content| {
+        content.array("parts", |parts| parts.object(|part| part.text("text", text)));
+    });
+}
+
+fn write_texts(out: &mut Object<'_>, name: &str, texts: &[Text<'_>]) {
+    out.array(name, |list| texts.iter().for_each(|text| list.text(text)));
+}
+
+/// What Cohere's models since the third must be told; LiteLLM's, where the caller says nothing.
+const DEFAULT_TASK: &str = "search_document";
+
+/// What some providers have a place for, and what would change the kind of an answer.
+const SOMEWHERE: &[&str] = &["input_type", "task_type", "taskType", "title", "auto_truncate", "stream"];
+
+/// What is for the records of a provider that has any.
+const UNHEARD: &[&str] = &["user", "metadata"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+use ziggurat_core::ParamPolicy;
+
+use super::*;
+use crate::embeddings::decode_request;
+
+fn encoded(wording: Wording, model: &str, policy: &ParamPolicy, json: &str) -> Result<Vec<String>, Refused> {
+    let request = decode_request(json).expect("reads");
+    let bodies = encode_request(wording, &request, &Encoding::new(model, policy))?;
+    Ok(bodies.into_iter().map(|body| String::from_utf8(body).expect("is UTF-8")).collect())
+}
+
+#[track_caller]
+fn sends(wording: Wording, model: &str, json: &str, expected: &[&str]) {
+    assert_eq!(encoded(wording, model, &ParamPolicy::default(), json).expect("is taken"), expected);
+}
+
+fn refused(wording: Wording, model: &str, json: &str) -> Refused {
+    encoded(wording, model, &ParamPolicy::default(), json).expect_err("is refused")
+}
+
+fn unsupported(names: &[&str]) -> Refused {
+    Refused::Unsupported(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+const TWO: &str = r#"{"model":"alias","input":["a\n","b"],"dimensions":8,"user":"u","metadata":{}}"#;
+
+#[test]
+fn google_is_asked_for_a_batch() {
+    sends(
+        Wording::BatchEmbedContents,
+        "text-embedding-004",
+        TWO,
+        &[concat!(
+            r#"{"requests":[{"model":"models/text-embedding-004","content":{"parts":[{"text":"a\n"}]},"outputDimensionality":8},"#,
+            r#"{"model":"models/text-embedding-004","content":{"parts":[{"text":"b"}]},"outputDimensionality":8}]}"#
+        )],
+    );
+    sends(
+        Wording::BatchEmbedContents,
+        "m",
+        r#"{"input":"a","input_type":"search_query","title":"t","new":[1]}"#,
+        &[
+            r#"{"requests":[{"model":"models/m","content":{"parts":[{"text":"a"}]},"taskType":"RETRIEVAL_QUERY","title":"t","new":[1]}]}"#,
+        ],
+    );
+}
+
+#[test]
+fn vertex_is_asked_to_predict() {
+    sends(
+        Wording::Predict,
+        "text-embedding-005",
+        TWO,
+        &[r#"{"instances":[{"content":"a\n"},{"content":"b"}],"parameters":{"outputDimensionality":8}}"#],
+    );
+    sends(
+        Wording::Predict,
+        "text-embedding-005",
+        r#"{"input":"a","task_type":"CLUSTERING","title":"t","auto_truncate":true}"#,
+        &[
+            r#"{"instances":[{"content":"a","task_type":"CLUSTERING","title":"t"}],"parameters":{"autoTruncate":true}}"#,
+        ],
+    );
+    sends(Wording::Predict, "m", r#"{"input":"a"}"#, &[r#"{"instances":[{"content":"a"}]}"#]);
+}
+
+#[test]
+fn models_that_take_one_text_are_asked_once_for_each() {
+    let one = |text: &str| format!(r#"{{"instances":[{{"content":"{text}"}}]}}"#);
+    sends(Wording::Predict, "gemini-embedding-001", r#"{"input":["a","b"]}"#, &[&one("a"), &one("b")]);
+    sends(
+        Wording::EmbedContent,
+        "gemini-embedding-2",
+        TWO,
+        &[
+            r#"{"content":{"parts":[{"text":"a\n"}]},"outputDimensionality":8}"#,
+            r#"{"content":{"parts":[{"text":"b"}]},"outputDimensionality":8}"#,
+        ],
+    );
+    let many = format!(r#"{{"input":[{}]}}"#, vec![r#""a""#; 2049].join(","));
+    let too_many = refused(Wording::TitanEmbed, "amazon.titan-embed-text-v1", &many);
+    assert!(matches!(too_many, Refused::Invalid { param, .. } if param == "input"));
+    assert!(encoded(Wording::OllamaEmbed, "m", &ParamPolicy::default(), &many).is_ok());
+}
+
+#[test]
+fn cohere_is_told_what_the_texts_are_for() {
+    sends(
+        Wording::CohereEmbed,
+        "embed-v4.0",
+        TWO,
+        &[
+            r#"{"model":"embed-v4.0","texts":["a\n","b"],"input_type":"search_document","embedding_types":["float"],"output_dimension":8}"#,
+        ],
+    );
+    sends(
+        Wording::CohereEmbed,
+        "embed-v4.0",
+        r#"{"input":"a","task_type":"RETRIEVAL_QUERY","truncate":"END"}"#,
+        &[
+            r#"{"model":"embed-v4.0","texts":["a"],"input_type":"search_query","embedding_types":["float"],"truncate":"END"}"#,
+        ],
+    );
+}
+
+#[test]
+fn cohere_on_bedrock_is_named_by_the_url() {
+    sends(
+        Wording::InvokedCohereEmbed,
+        "cohere.embed-english-v3",
+        r#"{"input":["a","b"],"input_type":"clustering"}"#,
+        &[r#"{"texts":["a","b"],"input_type":"clustering"}"#],
+    );
+    sends(
+        Wording::InvokedCohereEmbed,
+        "us.cohere.embed-v4:0",
+        r#"{"input":"a","dimensions":256}"#,
+        &[
+            r#"{"texts":["a"],"input_type":"search_document","embedding_types":["float"],"output_dimension":256}"#,
+        ],
+    );
+    let third =
+        refused(Wording::InvokedCohereEmbed, "cohere.embed-english-v3", r#"{"input":"a","dimensions":2}"#);
+    assert_eq!(third, unsupported(&["dimensions"]));
+}
+
+#[test]
+fn ollama_takes_its_own_options() {
+    sends(
+        Wording::OllamaEmbed,
+        "nomic-embed-text",
+        r#"{"input":["a"],"dimensions":8,"keep_alive":"5m","options":{"num_ctx":9},"truncate":false}"#,
+        &[
+            r#"{"model":"nomic-embed-text","input":["a"],"dimensions":8,"keep_alive":"5m","options":{"num_ctx":9},"truncate":false}"#,
+        ],
+    );
+}
+
+#[test]
+fn titan_has_three_forms() {
+    sends(
+        Wording::TitanEmbed,
+        "amazon.titan-embed-text-v2:0",
+        r#"{"input":["a","b"],"dimensions":256,"normalize":true}"#,
+        &[
+            r#"{"inputText":"a","dimensions":256,"normalize":true}"#,
+            r#"{"inputText":"b","dimensions":256,"normalize":true}"#,
+        ],
+    );
+    sends(Wording::TitanEmbed, "amazon.titan-embed-text-v1", r#"{"input":"a"}"#, &[r#"{"inputText":"a"}"#]);
+    sends(
+        Wording::TitanEmbed,
+        "amazon.titan-embed-image-v1",
+        r#"{"input":"a","dimensions":256}"#,
+        &[r#"{"inputText":"a","embeddingConfig":{"outputEmbeddingLength":256}}"#],
+    );
+    let first = refused(Wording::TitanEmbed, "amazon.titan-embed-text-v1", r#"{"input":"a","dimensions":8}"#);
+    assert_eq!(first, unsupported(&["dimensions"]));
+}
+
+#[test]
+fn plain_vectors_are_asked_for_in_openais_words_but_without_a_format() {
+    sends(
+        Wording::PlainEmbed,
+        "voyage-3.5",
+        r#"{"model":"alias","input":"a","encoding_format":"base64","dimensions":8,"user":"u","input_type":"query","late_chunking":true}"#,
+        &[r#"{"model":"voyage-3.5","input":["a"],"dimensions":8,"input_type":"query","late_chunking":true}"#],
+    );
+}
+
+#[test]
+fn what_has_no_place_is_refused_by_name_or_dropped() {
+    let json = r#"{"input":"a","input_type":"query","title":"t","stream":null,"user":"u"}"#;
+    assert_eq!(refused(Wording::OllamaEmbed, "m", json), unsupported(&["input_type", "title"]));
+    let mut policy = ParamPolicy::default();
+    policy.drop_params = true;
+    let dropped = encoded(Wording::OllamaEmbed, "m", &policy, json);
+    assert_eq!(dropped, Ok(vec![r#"{"model":"m","input":["a"]}"#.to_owned()]));
+    policy.allowed_openai_params = ["title".to_owned(), "user".to_owned()].into();
+    let allowed = encoded(Wording::OllamaEmbed, "m", &policy, json);
+    assert_eq!(allowed, Ok(vec![r#"{"model":"m","input":["a"],"title":"t","user":"u"}"#.to_owned()]));
+}
+
+#[test]
+fn what_would_stand_in_a_place_of_ours_is_never_written() {
+    for (wording, name) in [
+        (Wording::BatchEmbedContents, "requests"),
+        (Wording::BatchEmbedContents, "content"),
+        (Wording::CohereEmbed, "texts"),
+        (Wording::CohereEmbed, "embedding_types"),
+        (Wording::InvokedCohereEmbed, "output_dimension"),
+        (Wording::TitanEmbed, "inputText"),
+        (Wording::EmbedContent, "content"),
+        (Wording::Predict, "outputDimensionality"),
+    ] {
+        let json = format!(r#"{{"input":"a","{name}":["b"]}}"#);
+        assert_eq!(refused(wording, "m", &json), unsupported(&[name]), "{wording:?}");
+    }
+    sends(
+        Wording::OllamaEmbed,
+        "m",
+        r#"{"input":"a","x":1,"x":2}"#,
+        &[r#"{"model":"m","input":["a"],"x":2}"#],
+    );
+}
+
+#[test]
+fn tokens_and_other_operations_are_refused() {
+    let tokens = refused(Wording::CohereEmbed, "m", r#"{"input":[1,2]}"#);
+    assert_eq!(
+        tokens,
+        Refused::Invalid {
+            message: "this model's provider takes texts, not token ids".to_owned(),
+            param: "input".to_owned()
+        }
+    );
+    assert!(matches!(refused(Wording::Rerank, "m", r#"{"input":"a"}"#), Refused::Invalid { .. }));
+    let task = refused(Wording::CohereEmbed, "m", r#"{"input":"a","input_type":["x"]}"#);
+    assert!(matches!(task, Refused::Invalid { param, .. } if param == "input_type"));
+}

@@ -1,0 +1,270 @@
+//! Embeddings and rankings of providers whose words for them are not their callers'.
+
+mod support;
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::ready,
+    sync::{Arc, Mutex},
+};
+
+use http::{HeaderName, Request, Response};
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use ziggurat_core::{
+    Attempt, Body, Dialect, Operation, Outcome, ParamPolicy, Quirks, Rejection, Served, Target, Wording,
+};
+use ziggurat_testkit::read_body;
+use ziggurat_translate::TranslateLayer;
+
+use crate::support::*;
+
+fn request(path: &str, body: &str) -> Request<Body> {
+    Request::post(path).body(Body::from(body.to_owned())).expect("is a request")
+}
+
+fn embedding(dialect: Dialect, model: &str, wording: Wording) -> Target {
+    let target = Target::new("p", dialect, model, "https://p.example/chat").expect("is a URL");
+    target.serves_as(Operation::Embeddings, "https://p.example/embed", wording).expect("is a URL")
+}
+
+fn ranking(wording: Wording) -> Target {
+    let target = Target::new("p", Dialect::Cohere, "rank", "https://p.example/chat").expect("is a URL");
+    target.serves_as(Operation::Rerank, "https://p.example/rerank", wording).expect("is a URL")
+}
+
+/// What several answers of one upstream came to.
+struct Several {
+    sent: Vec<(http::HeaderMap, String)>,
+    status: u16,
+    body: serde_json::Value,
+    extensions: http::Extensions,
+    attempts: Vec<Attempt>,
+}
+
+async fn several(target: Target, body: &str, answers: Vec<Response<Body>>) -> Several {
+    let recorder: Arc<Recorder> = Arc::default();
+    let mut asked = request("/v1/embeddings", body);
+    let (_meter, end) = recorder.join(&mut asked);
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (keep, answers) = (Arc::clone(&sent), Arc::new(Mutex::new(VecDeque::from(answers))));
+    let upstream = service_fn(move |request: Request<Body>| {
+        let (parts, body) = request.into_parts();
+        let body = String::from_utf8(body.as_bytes().expect("is whole").to_vec()).expect("is UTF-8");
+        keep.lock().expect("is sound").push((parts.headers, body));
+        let answer = answers.lock().expect("is sound").pop_front().expect("has an answer left");
+        ready(Ok::<_, Infallible>(answer))
+    });
+    // That no call is made on a service that is not ready.
+    let upstream = tower::limit::ConcurrencyLimit::new(upstream, 1);
+    let layer = TranslateLayer::new().target(target);
+    let Ok(response) = layer.layer(upstream).oneshot(asked).await;
+    let (parts, body) = response.into_parts();
+    let body = serde_json::from_str(&read_body(body).await.0).expect("is JSON");
+    drop(end);
+    let sent = sent.lock().expect("is sound").clone();
+    let attempts = recorder.ends()[0].clone();
+    Several { sent, status: parts.status.as_u16(), body, extensions: parts.extensions, attempts }
+}
+
+#[tokio::test]
+async fn vectors_come_back_in_openais_words_and_what_they_used_is_told() {
+    let recorder: Arc<Recorder> = Arc::default();
+    let mut asked = request("/v1/embeddings", r#"{"model":"alias","input":["a","b"],"user":"u"}"#);
+    let (_meter, end) = recorder.join(&mut asked);
+    let answer = r#"{"model":"nomic","embeddings":[[0.5],[1e-3]],"prompt_eval_count":4}"#;
+    let target = embedding(Dialect::Ollama, "nomic", Wording::OllamaEmbed);
+    let exchange = exchange(target, asked, json(answer)).await;
+    drop(end);
+    assert_eq!(exchange.sent().parts.uri, "https://p.example/embed");
+    assert_eq!(exchange.sent().header("accept"), Some("application/json"));
+    assert_eq!(exchange.sent().body, r#"{"model":"nomic","input":["a","b"]}"#);
+    assert_eq!(exchange.status, 200);
+    assert_eq!(exchange.header("content-type"), Some("application/json"));
+    assert_eq!(
+        exchange.body,
+        r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]},{"object":"embedding","index":1,"embedding":[1e-3]}],"model":"nomic","usage":{"prompt_tokens":4,"total_tokens":4}}"#
+    );
+    let attempt = &recorder.ends()[0][0];
+    assert_eq!(attempt.usage.map(|usage| (usage.input, usage.output)), Some((Some(4), Some(0))));
+    assert_eq!((attempt.outcome, attempt.content_begun), (Some(Outcome::Complete), false));
+}
+
+#[tokio::test]
+async fn a_provider_of_one_text_a_call_is_asked_for_each_and_it_is_one_attempt() {
+    let target = embedding(Dialect::Converse, "amazon.titan-embed-text-v2:0", Wording::TitanEmbed)
+        .key(HeaderName::from_static("x-key"), "secret-of-ours")
+        .expect("is a header");
+    let body = r#"{"model":"alias","input":["a","b","c"]}"#;
+    let answer = |n: u32| json(format!(r#"{{"embedding":[{n}],"inputTextTokenCount":{n}}}"#));
+    let done = several(target, body, vec![answer(1), answer(2), answer(3)]).await;
+    let bodies: Vec<_> = done.sent.iter().map(|(_, body)| body.as_str()).collect();
+    assert_eq!(bodies, [r#"{"inputText":"a"}"#, r#"{"inputText":"b"}"#, r#"{"inputText":"c"}"#]);
+    assert!(done.sent.iter().all(|(headers, _)| headers["x-key"] == "secret-of-ours"));
+    assert_eq!(done.status, 200);
+    let vectors: Vec<_> = done.body["data"]
+        .as_array()
+        .expect("is a list")
+        .iter()
+        .map(|item| item["embedding"][0].clone())
+        .collect();
+    assert_eq!(vectors, [json!(1), json!(2), json!(3)]);
+    assert_eq!(done.body["usage"], json!({"prompt_tokens": 6, "total_tokens": 6}));
+    assert_eq!(done.body["model"], "amazon.titan-embed-text-v2:0");
+    assert!(done.extensions.get::<Served>().is_some());
+    let [attempt] = &done.attempts[..] else { panic!("one attempt") };
+    assert_eq!(attempt.usage.and_then(|usage| usage.input), Some(6));
+    assert_eq!(attempt.outcome, Some(Outcome::Complete));
+}
+
+#[tokio::test]
+async fn a_failure_among_several_is_the_answer_and_what_came_before_is_paid_for() {
+    let target = || embedding(Dialect::Converse, "amazon.titan-embed-text-v1", Wording::TitanEmbed);
+    let body = r#"{"model":"alias","input":["a","b","c"]}"#;
+    let first = || json(r#"{"embedding":[1],"inputTextTokenCount":5}"#);
+    let slow = || answering(429, "application/json", r#"{"message":"slow down"}"#);
+    let bad = || json(r#"{"embedding":[],"inputTextTokenCount":5}"#);
+    let refusal =
+        || Rejection::new(ziggurat_core::Cause::Overloaded, "no more").into_response(Dialect::OpenAi);
+    for (second, status, outcome) in
+        [(slow(), 429, Outcome::Failed), (bad(), 502, Outcome::Failed), (refusal(), 503, Outcome::Stopped)]
+    {
+        let done = several(target(), body, vec![first(), second]).await;
+        assert_eq!((done.status, done.sent.len()), (status, 2), "{}", done.body);
+        let [attempt] = &done.attempts[..] else { panic!("one attempt") };
+        assert_eq!(attempt.usage.and_then(|usage| usage.input), Some(5));
+        assert_eq!((attempt.sent, attempt.outcome), (true, Some(outcome)));
+    }
+    let done = several(target(), body, vec![slow()]).await;
+    assert_eq!((done.status, done.sent.len(), done.attempts[0].usage), (429, 1, None));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_an_error_also_with_a_good_status() {
+    for (answer, message) in [
+        (r#"{"embeddings":[[1]]}"#, "the provider answered with JSON that is no answer"),
+        (
+            r#"{"error":"model 'nomic' not found, try pulling it first"}"#,
+            "model 'alias' not found, try pulling it first",
+        ),
+        ("<html>", "the provider answered with HTML"),
+        ("", "the provider answered with nothing"),
+    ] {
+        let asked = request("/v1/embeddings", r#"{"input":["a","b"],"model":"alias"}"#);
+        let target = embedding(Dialect::Ollama, "nomic", Wording::OllamaEmbed);
+        let exchange = exchange(target, asked, json(answer)).await;
+        assert!(!exchange.status.is_success(), "{answer}");
+        assert_eq!(exchange.json()["error"]["message"], message);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_told_by_name_and_nobody_is_asked() {
+    for (body, param) in [
+        (r#"{"model":"alias","input":[]}"#, "input"),
+        (r#"{"model":"alias","input":7}"#, "input"),
+        (r#"{"model":"alias","input":[1,2]}"#, "input"),
+        (r#"{"model":"alias","input":["a",[1]]}"#, "input[1]"),
+        (r#"{"model":"alias","input":"a","input_type":"search_query"}"#, "input_type"),
+    ] {
+        let target = embedding(Dialect::Ollama, "nomic", Wording::OllamaEmbed);
+        let exchange = exchange(target, request("/v1/embeddings", body), json("{}")).await;
+        assert!(exchange.sent.is_none(), "{body}");
+        assert_eq!((exchange.status.as_u16(), &exchange.json()["error"]["param"]), (400, &json!(param)));
+    }
+}
+
+#[tokio::test]
+async fn an_operators_words_and_policy_hold_for_embeddings() {
+    let mut policy = ParamPolicy::default();
+    policy.drop_params = true;
+    policy.additional_drop_params = ["dimensions".to_owned()].into();
+    let defaults = [("input_type", r#""search_query""#), ("temperature", "1")];
+    let target = embedding(Dialect::Cohere, "embed-v4.0", Wording::CohereEmbed)
+        .policy(policy)
+        .defaults(defaults.map(|(name, json)| (name.to_owned(), json.to_owned())));
+    let asked = request("/v1/embeddings", r#"{"model":"alias","input":"a","dimensions":9,"title":"t"}"#);
+    let exchange = exchange(target, asked, json(r#"{"embeddings":{"float":[[1]]}}"#)).await;
+    assert_eq!(
+        exchange.sent().body,
+        r#"{"model":"embed-v4.0","texts":["a"],"input_type":"search_query","embedding_types":["float"]}"#
+    );
+    assert_eq!(exchange.status, 200);
+}
+
+#[tokio::test]
+async fn a_row_renames_what_plain_vectors_are_asked_for_with() {
+    let mut quirks = Quirks::default();
+    quirks.renames = [("dimensions".to_owned(), "output_dimension".to_owned())].into();
+    let target = embedding(OPENAI, "voyage-3.5", Wording::PlainEmbed).quirks(quirks);
+    let asked = request(
+        "/v1/embeddings",
+        r#"{"model":"alias","input":"a","dimensions":1,"encoding_format":"base64"}"#,
+    );
+    let answer = r#"{"data":[{"embedding":[1],"index":0}],"model":"voyage-3.5","usage":{"total_tokens":3}}"#;
+    let exchange = exchange(target, asked, json(answer)).await;
+    assert_eq!(exchange.sent().body, r#"{"model":"voyage-3.5","input":["a"],"output_dimension":1}"#);
+    assert_eq!(exchange.json()["data"][0]["embedding"], "AACAPw==");
+    assert_eq!(exchange.json()["usage"], json!({"prompt_tokens": 3, "total_tokens": 3}));
+}
+
+#[tokio::test]
+async fn rankings_come_back_in_coheres_words() {
+    let recorder: Arc<Recorder> = Arc::default();
+    let body =
+        r#"{"model":"alias","query":"q","documents":["a",{"text":"b"}],"top_n":1,"return_documents":true}"#;
+    let mut asked = request("/v2/rerank", body);
+    let (_meter, end) = recorder.join(&mut asked);
+    let answer = r#"{"id":"c","results":[{"index":1,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":1}}}"#;
+    let exchange = exchange(ranking(Wording::Rerank), asked, json(answer)).await;
+    drop(end);
+    assert_eq!(exchange.sent().parts.uri, "https://p.example/rerank");
+    assert_eq!(exchange.sent().body, r#"{"model":"rank","query":"q","documents":["a","b"],"top_n":1}"#);
+    assert_eq!(
+        (exchange.status.as_u16(), &*exchange.body),
+        (
+            200,
+            r#"{"id":"c","results":[{"index":1,"relevance_score":0.9,"document":{"text":"b"}}],"meta":{"billed_units":{"search_units":1}}}"#
+        )
+    );
+    let attempt = &recorder.ends()[0][0];
+    assert_eq!(attempt.usage.and_then(|usage| usage.search_units), Some(1));
+    assert_eq!(attempt.outcome, Some(Outcome::Complete));
+}
+
+#[tokio::test]
+async fn a_ranking_without_an_id_is_given_one_and_a_short_one_is_an_error() {
+    let body = r#"{"model":"alias","query":"q","documents":["a","b"]}"#;
+    let whole = r#"[{"index":1,"score":0.9},{"index":0,"score":0.1}]"#;
+    let answered = exchange(ranking(Wording::RerankTexts), request("/v1/rerank", body), json(whole)).await;
+    assert_eq!(answered.sent().body, r#"{"query":"q","texts":["a","b"]}"#);
+    assert!(answered.json()["id"].as_str().is_some_and(|id| !id.is_empty()));
+    assert_eq!(answered.json()["results"].as_array().map(Vec::len), Some(2));
+    let short = r#"[{"index":1,"score":0.9}]"#;
+    let answered = exchange(ranking(Wording::RerankTexts), request("/v1/rerank", body), json(short)).await;
+    assert_eq!(answered.status, 502);
+}
+
+#[tokio::test]
+async fn an_error_of_a_reranker_is_told_in_the_callers_dialect() {
+    let body = r#"{"model":"alias","query":"q","documents":["a"]}"#;
+    let answer = answering(401, "application/json", r#"{"message":"invalid api token"}"#);
+    let exchange = exchange(ranking(Wording::Rerank), request("/v1/rerank", body), answer).await;
+    assert_eq!(
+        (exchange.status.as_u16(), &exchange.json()["error"]["code"]),
+        (401, &json!("invalid_api_key"))
+    );
+}
+
+#[tokio::test]
+async fn a_target_that_only_embeds_has_no_conversations() {
+    let target = embedding(OPENAI, "m", Wording::PlainEmbed).without_conversations();
+    let exchange = exchange(target, post(OPENAI, hello(OPENAI, false)), json("{}")).await;
+    assert!(exchange.sent.is_none());
+    assert_eq!(exchange.status, 404);
+    assert_eq!(
+        exchange.json()["error"]["message"],
+        "the model's provider cannot be asked for chat completions"
+    );
+}

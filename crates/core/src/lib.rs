@@ -3,6 +3,7 @@
 mod away;
 mod body;
 mod call;
+mod capabilities;
 mod clock;
 mod credential;
 mod decimal;
@@ -30,6 +31,9 @@ pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 pub use away::{Link, Slot, Work};
 pub use body::{Body, CollectError, Resend};
 pub use call::{Call, Edit, Field, JudgePart, Limits};
+pub use capabilities::{
+    Capabilities, Effort, Efforts, Feature, Features, Param, Params, Thinking, ThinkingForm,
+};
 pub use clock::Clock;
 pub use credential::{Credential, CredentialError, HeaderKey, NoCredential};
 pub use decimal::Decimal;

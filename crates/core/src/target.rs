@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use crate::{Credential, Dialect, HeaderKey, NoCredential, Operation, Wording};
+use crate::{Capabilities, Credential, Dialect, HeaderKey, NoCredential, Operation, Wording};
 
 /// A deployment: a model at a provider, and how to reach it. Cheap to clone; written as a request extension per attempt.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ struct Inner {
     converses: bool,
     policy: ParamPolicy,
     quirks: Quirks,
+    capabilities: Option<Capabilities>,
     headers: HeaderMap,
     defaults: Arc<[(String, String)]>,
     credential: Arc<dyn Credential>,
@@ -132,6 +133,7 @@ impl Target {
             converses: true,
             policy: ParamPolicy::default(),
             quirks: Quirks::default(),
+            capabilities: None,
             headers: HeaderMap::new(),
             defaults: Arc::new([]),
             credential: Arc::new(NoCredential),
@@ -262,6 +264,12 @@ impl Target {
         self.change(|inner| inner.quirks = quirks)
     }
 
+    /// Says what the model takes, where more is known of it than the facts of its family.
+    #[must_use]
+    pub fn capabilities(self, capabilities: Capabilities) -> Self {
+        self.change(|inner| inner.capabilities = Some(capabilities))
+    }
+
     /// Adds a header to every request (an API version, an organisation).
     #[must_use]
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
@@ -368,6 +376,12 @@ impl Target {
     #[must_use]
     pub fn provider_quirks(&self) -> &Quirks {
         &self.0.quirks
+    }
+
+    /// What the model takes, where that was said.
+    #[must_use]
+    pub fn model_capabilities(&self) -> Option<&Capabilities> {
+        self.0.capabilities.as_ref()
     }
 
     /// Headers that go with every request.

@@ -3,8 +3,8 @@
 use ziggurat_core::Dialect;
 
 use crate::{
-    Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse, gemini, ollama,
-    openai, responses,
+    Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse, fitted::fitted,
+    gemini, ollama, openai, responses,
 };
 
 /// Reads a request of a caller of `dialect`.
@@ -44,7 +44,9 @@ fn write_request(
     encoding: &Encoding<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
-    match dialect {
+    let (request, fits) = fitted(dialect, request, encoding);
+    let request = &*request;
+    let written = match dialect {
         Dialect::Anthropic => anthropic::encode_request(request, encoding, out),
         Dialect::Responses => responses::encode_request(request, encoding, out),
         Dialect::Gemini => gemini::encode_request(request, encoding, out),
@@ -52,6 +54,13 @@ fn write_request(
         Dialect::Ollama => ollama::encode_request(request, encoding, out),
         Dialect::Cohere => cohere::encode_request(request, encoding, out),
         _ => openai::encode_request(request, encoding, out),
+    };
+    match (fits, written) {
+        // All names are told at once.
+        (Err(Refused::Unsupported(names)), Err(Refused::Unsupported(more))) => {
+            Err(Refused::Unsupported(names.into_iter().chain(more).collect()))
+        }
+        (fits, written) => written.and(fits),
     }
 }
 

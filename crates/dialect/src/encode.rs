@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use ziggurat_core::{Dialect, ParamPolicy};
+use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target};
 
-use crate::{BlockKind, Request, read::Extra};
+use crate::{BlockKind, Request, capabilities, read::Extra};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct Encoding<'e> {
     pub model: &'e str,
     /// What happens to parameters that the target does not take.
     pub policy: &'e ParamPolicy,
+    /// What the model takes.
+    pub capabilities: Capabilities,
 }
 
 /// A request that the target cannot be asked.
@@ -59,10 +61,33 @@ pub(crate) enum Verdict {
 // ===== impl Encoding =====
 
 impl<'e> Encoding<'e> {
-    /// For a model, under a policy.
+    /// For a model, under a policy: it takes what its [family](capabilities) takes.
     #[must_use]
-    pub const fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
-        Self { model, policy }
+    pub fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
+        Self { model, policy, capabilities: capabilities("", model) }
+    }
+
+    /// For a deployment: its model takes what the deployment says, else what its family takes at its provider.
+    #[must_use]
+    pub fn of(target: &'e Target) -> Self {
+        let known = target.model_capabilities().copied();
+        let capabilities = known.unwrap_or_else(|| capabilities(target.provider(), target.model()));
+        Self { model: target.model(), policy: target.params(), capabilities }
+    }
+
+    /// The word that the model knows for an effort that the caller said in other words.
+    pub(crate) fn nearest(&self, effort: &'static str) -> &'static str {
+        match (self.capabilities.thinking, Effort::of_name(effort)) {
+            (Some(thinking), Some(known)) => thinking.nearest(known).name(),
+            _ => effort,
+        }
+    }
+
+    /// Says what the model takes.
+    #[must_use]
+    pub const fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
     }
 }
 

@@ -8,6 +8,8 @@ pub mod embeddings;
 mod encode;
 mod error;
 pub mod event_stream;
+mod families;
+mod fitted;
 mod foreign;
 pub mod gemini;
 mod hint;
@@ -31,6 +33,7 @@ pub use codec::{
 };
 pub use encode::{Encoding, Refused};
 pub use error::{decode_answer_error, decode_error, decode_error_of};
+pub use families::capabilities;
 pub use hint::{add_hints, retry_after};
 pub use model::*;
 pub use names::ToolNames;

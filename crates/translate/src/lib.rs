@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod body;
+mod fit;
 mod framing;
 mod layer;
 mod passed;
-mod quirks;
 mod request;
 mod response;
 mod reworded;

@@ -14,7 +14,7 @@ use ziggurat_dialect::{
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
 use crate::{
-    quirks,
+    fit,
     reworded::{self, Reading},
 };
 
@@ -137,7 +137,7 @@ impl Outgoing {
             (None, false) => translate(call, target, way.dialect, &mut expected.names)?,
         };
         let body = match way.dialect {
-            Dialect::OpenAi => quirks::fit(body, target)?,
+            Dialect::OpenAi | Dialect::Responses => fit::fit(body, call.operation(), way.dialect, target)?,
             _ => body,
         };
         // Bodies of other dialects name the model nowhere, or always.
@@ -239,7 +239,7 @@ fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
 /// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
 pub(crate) fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
     let defaults =
-        target.default_params().iter().filter(|(name, _)| !quirks::is_given_otherwise(call, target, name));
+        target.default_params().iter().filter(|(name, _)| !fit::is_given_otherwise(call, target, name));
     let defaults = defaults.filter_map(|(name, json)| Some((in_words_of(call, name)?, json)));
     let edit = defaults.fold(edit, |edit, (name, json)| edit.add_missing(name, json));
     let dropped = target.params().additional_drop_params.iter();
@@ -316,7 +316,7 @@ fn translate(
         *names = ToolNames::of(&request);
     }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
-    let encoding = Encoding::new(target.model(), target.params());
+    let encoding = Encoding::of(target);
     if dialect == Dialect::OpenAi && target.provider_quirks().mistral {
         to_mistral(&mut request, &encoding).map_err(refuse)?;
     }

@@ -7,7 +7,7 @@ mod stream;
 mod usage;
 
 pub(crate) use self::{
-    models::facts,
+    models::Facts,
     request::{Thinking, closed, thinking_effort},
     response::{decode_thinking_block, write_input, write_thinking_block},
 };

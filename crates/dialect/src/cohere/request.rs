@@ -3,6 +3,7 @@
 mod conversation;
 
 use serde_json::value::RawValue;
+use ziggurat_core::{Capabilities, Effort, Thinking, ThinkingForm};
 
 use self::conversation::write_messages;
 use crate::{
@@ -30,7 +31,7 @@ pub fn encode_request(
         write_sampling(body, request);
         let strict = write_tools(body, request, &mut verdicts);
         write_format(body, request, &mut verdicts);
-        let thinks = write_thinking(body, request, encoding.model, &mut verdicts);
+        let thinks = write_thinking(body, request, &encoding.capabilities, &mut verdicts);
         if let Some(stream) = request.stream {
             body.bool("stream", stream);
         }
@@ -167,46 +168,26 @@ fn write_format(body: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Ver
 fn write_thinking(
     body: &mut Object<'_>,
     request: &Request<'_>,
-    model: &str,
+    known: &Capabilities,
     verdicts: &mut Verdicts<'_>,
 ) -> bool {
     let Some((thought, name)) = Thought::of(request.reasoning.as_ref(), verdicts) else { return false };
-    if !can_think(model) && (thought == Thought::Off || verdicts.unsupported(name) == Verdict::Leave) {
+    if known.cannot_think() && (thought == Thought::Off || verdicts.unsupported(name) == Verdict::Leave) {
         return false;
     }
     let budget = match thought {
         Thought::Off => None,
         Thought::On(budget) => budget,
-        // As LiteLLM's users know them from other providers.
-        Thought::Effort("minimal" | "low") => Some(1_024),
-        Thought::Effort("medium") => Some(2_048),
-        Thought::Effort("high") => Some(4_096),
-        Thought::Effort("xhigh") => Some(8_192),
-        Thought::Effort(_) => Some(16_384),
+        Thought::Effort(effort) => {
+            let thinking = known.thinking.unwrap_or(Thinking::new(ThinkingForm::Budget));
+            Effort::of_name(effort).map(|effort| thinking.budget_of(effort))
+        }
     };
     body.object("thinking", |out| {
         out.str("type", if thought == Thought::Off { "disabled" } else { "enabled" });
         out.number_if("token_budget", budget);
     });
     true
-}
-
-/// Whether a model of Cohere's thinks: all do but these, the older ones and those with a special task.
-fn can_think(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let is = |family: &str| name.starts_with(family);
-    ![
-        "command-r",
-        "command-a-03-2025",
-        "command-a-vision",
-        "command-a-translate",
-        "command-light",
-        "c4ai-aya",
-    ]
-    .into_iter()
-    .any(is)
-        && name != "command"
-        && name != "command-nightly"
 }
 
 /// Parameters that only Cohere knows, or knows under OpenAI's names; from Cohere's API reference.

@@ -15,7 +15,7 @@ use self::{
 };
 use crate::{
     Encoding, Format, Refused, Request,
-    anthropic::{Thinking, closed, facts},
+    anthropic::{Facts, Thinking, closed},
     encode::{Verdict, Verdicts, check_results},
     gemini::plain_schema,
     write::{Object, object},
@@ -48,7 +48,7 @@ pub fn encode_request(
     let family = Family::of(encoding.model);
     let mut verdicts = Verdicts::new(encoding.policy);
     let thinking = match family {
-        Family::Claude => Some(Thinking::of(request, &facts(encoding.model), &mut verdicts)?),
+        Family::Claude => Some(Thinking::of(request, &Facts::of(&encoding.capabilities), &mut verdicts)?),
         _ => None,
     };
     object(out, |body| {

@@ -243,10 +243,19 @@ fn a_thinking_budget_is_an_effort() {
         (json!({ "type": "disabled" }), json!(null)),
         (json!({ "type": "adaptive" }), json!(null)),
     ] {
-        assert_eq!(ask(&json!({ "thinking": thinking }))["reasoning_effort"], effort, "{thinking}");
+        let body = ask_with(&ParamPolicy::default(), "m", &json!({ "thinking": thinking }));
+        assert_eq!(body.expect("is not refused")["reasoning_effort"], effort, "{thinking}");
     }
     let both = json!({ "thinking": { "type": "adaptive" }, "output_config": { "effort": "low" } });
-    assert_eq!(ask(&both)["reasoning_effort"], "low");
+    let body = ask_with(&ParamPolicy::default(), "m", &both).expect("is not refused");
+    assert_eq!(body["reasoning_effort"], "low");
+    // As little as can be is a word that not every model knows.
+    let least = json!({ "thinking": { "type": "enabled", "budget_tokens": 0 } });
+    let of = |model| ask_with(&ParamPolicy::default(), model, &least).expect("is not refused");
+    assert_eq!(
+        (&of("gpt-5")["reasoning_effort"], &of("o3")["reasoning_effort"]),
+        (&json!("minimal"), &json!("low"))
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn ask(model: &str, parameters: &Value) -> Result<Value, Refused> {
 
 const BUDGET: &str = "claude-sonnet-4-5";
 const ADAPTIVE: &str = "claude-opus-4-6";
+const OLD: &str = "claude-3-5-haiku-latest";
 
 #[test]
 fn effort_is_a_budget_where_the_model_wants_one() {
@@ -36,11 +37,12 @@ fn a_budget_stays_below_the_callers_cap() {
     let with_cap = |cap: u64| ask(BUDGET, &json!({ "reasoning_effort": "high", "max_tokens": cap }));
     let thinking = |budget: u64| json!({ "type": "enabled", "budget_tokens": budget });
     assert_eq!(with_cap(8000), Ok(json!([8000, thinking(4096), null])));
-    assert_eq!(with_cap(2000), Ok(json!([2000, thinking(1999), null])));
-    assert_eq!(with_cap(1025), Ok(json!([1025, thinking(1024), null])));
-    let Err(Refused::Invalid { param, message }) = with_cap(1024) else { panic!("is refused") };
+    // An answer wants some tokens too.
+    assert_eq!(with_cap(2000), Ok(json!([2000, thinking(1744), null])));
+    assert_eq!(with_cap(1280), Ok(json!([1280, thinking(1024), null])));
+    let Err(Refused::Invalid { param, message }) = with_cap(1279) else { panic!("is refused") };
     assert_eq!(param, "max_tokens");
-    assert_eq!(message, "`reasoning_effort` needs `max_tokens` above 1024: thinking counts against it");
+    assert_eq!(message, "`reasoning_effort` needs `max_tokens` of at least 1280: thinking counts against it");
 }
 
 #[test]
@@ -58,8 +60,58 @@ fn effort_is_effort_where_the_model_wants_that() {
 
 #[test]
 fn a_model_that_does_not_think_is_not_told_to() {
-    let body = ask("claude-3-5-haiku-latest", &json!({ "reasoning_effort": "high" }));
-    assert_eq!(body, Ok(json!([8192, null, null])));
+    let thinking = json!({ "type": "enabled", "budget_tokens": 1024 });
+    for (asked, name) in [
+        (json!({ "reasoning_effort": "high" }), "reasoning_effort"),
+        (json!({ "thinking": thinking }), "thinking"),
+    ] {
+        assert_eq!(ask(OLD, &asked), refused(&[name]));
+        let kept = ask_all(&dropping(), OLD, &asked).expect("drops it");
+        assert_eq!(
+            json!([kept["max_tokens"], kept["thinking"], kept["output_config"]]),
+            json!([8192, null, null])
+        );
+        let mut passing = ParamPolicy::default();
+        passing.allowed_openai_params = [name.to_owned()].into();
+        let kept = ask_all(&passing, OLD, &asked).expect("passes it");
+        assert_eq!(kept["thinking"].is_null(), name != "thinking");
+    }
+    for rests in [json!({ "reasoning_effort": "none" }), json!({})] {
+        assert_eq!(ask(OLD, &rests), Ok(json!([8192, null, null])));
+    }
+}
+
+#[test]
+fn a_setting_becomes_the_one_that_the_model_knows() {
+    let adaptive = json!({ "type": "adaptive", "display": "summarized" });
+    let enabled = |budget: u64| json!({ "type": "enabled", "budget_tokens": budget });
+    let newer =
+        |budget: u64| ask("claude-opus-4-7", &json!({ "thinking": enabled(budget), "max_tokens": 9000 }));
+    assert_eq!(newer(8000), Ok(json!([9000, adaptive, { "effort": "high" }])));
+    assert_eq!(newer(1024), Ok(json!([9000, adaptive, { "effort": "low" }])));
+    assert_eq!(newer(0), Ok(json!([9000, adaptive, { "effort": "low" }])));
+    // What the caller says of the effort goes before what a budget says.
+    let both = json!({ "thinking": enabled(8000), "reasoning_effort": "low", "max_tokens": 9000 });
+    assert_eq!(ask("claude-opus-4-7", &both), Ok(json!([9000, adaptive, { "effort": "low" }])));
+    let either = json!({ "thinking": { "type": "adaptive" }, "max_tokens": 9000 });
+    assert_eq!(ask(BUDGET, &either), Ok(json!([9000, enabled(2048), null])));
+    // A budget says how much; a model that knows budgets alone has no place for an effort beside it.
+    assert_eq!(ask(BUDGET, &both), Ok(json!([9000, enabled(8000), null])));
+    // A word that a model does not know becomes the nearest that it does, and without a bound it is never unasked.
+    let effort = |model: &str| ask(model, &json!({ "reasoning_effort": "xhigh", "max_tokens": 9 }));
+    assert_eq!(effort("claude-opus-4-6"), Ok(json!([9, adaptive, { "effort": "high" }])));
+    assert_eq!(effort("claude-opus-4-7"), Ok(json!([9, adaptive, { "effort": "xhigh" }])));
+    assert_eq!(effort("claude-next"), Ok(json!([9, adaptive, { "effort": "xhigh" }])));
+}
+
+#[test]
+fn an_effort_stays_where_the_thinking_beside_it_goes() {
+    let asked = json!({
+        "tools": [{ "type": "function", "function": { "name": "f" } }], "tool_choice": "required",
+        "thinking": { "type": "enabled", "budget_tokens": 2048 }, "reasoning_effort": "high", "max_tokens": 9000,
+    });
+    let body = ask_all(&dropping(), ADAPTIVE, &asked).expect("drops it");
+    assert_eq!((&body["thinking"], &body["output_config"]), (&json!(null), &json!({ "effort": "high" })));
 }
 
 #[test]
@@ -127,7 +179,7 @@ fn without_thinking_nothing_loses() {
         (BUDGET, json!({})),
         (BUDGET, json!({ "reasoning_effort": "none" })),
         (BUDGET, json!({ "thinking": { "type": "disabled" } })),
-        ("claude-3-5-haiku-latest", json!({ "reasoning_effort": "high" })),
+        (OLD, json!({ "reasoning_effort": "none" })),
     ] {
         let mut asked = json!({ "temperature": 0.5, "top_p": 0.5, "top_k": 5, "tools": tools, "tool_choice": "required" });
         let members = asked.as_object_mut().expect("is an object");

@@ -9,13 +9,13 @@ use crate::common::{dropping, request};
 const OWN: Dialect = Dialect::Responses;
 
 fn ask(from: Dialect, asked: &Value) -> Value {
-    request(from, OWN, "gpt-5", &ParamPolicy::default(), asked).expect("is not refused")
+    request(from, OWN, "gpt-next", &ParamPolicy::default(), asked).expect("is not refused")
 }
 
 #[test]
 fn a_request_keeps_all_that_it_says() {
     let asked = json!({
-        "model": "gpt-5", "instructions": "Be brief.",
+        "model": "gpt-next", "instructions": "Be brief.",
         "input": [
             { "type": "message", "role": "developer", "content": "x" },
             { "type": "message", "role": "user", "content": [
@@ -45,7 +45,7 @@ fn a_request_keeps_all_that_it_says() {
         "max_output_tokens": 5, "temperature": 0.50, "top_p": 1, "user": "u", "stream": true, "store": false,
         "previous_response_id": "resp_0", "background": true, "include": ["reasoning.encrypted_content"], "new": [1],
     });
-    assert_eq!(ask(OWN, &asked), asked);
+    assert_eq!(request(OWN, OWN, "gpt-next", &ParamPolicy::default(), &asked), Ok(asked));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_chats_request_becomes_items() {
     assert_eq!(
         ask(Dialect::OpenAi, &asked),
         json!({
-            "model": "gpt-5",
+            "model": "gpt-next",
             "input": [
                 { "type": "message", "role": "system", "content": "s" },
                 { "type": "message", "role": "user", "content": [
@@ -159,7 +159,7 @@ fn a_messages_request_becomes_items() {
     assert_eq!(
         ask(Dialect::Anthropic, &asked),
         json!({
-            "model": "gpt-5", "instructions": "s",
+            "model": "gpt-next", "instructions": "s",
             "input": [
                 { "type": "message", "role": "user", "content": "hi" },
                 { "type": "reasoning", "summary": [], "encrypted_content": "enc" },
@@ -188,16 +188,16 @@ fn what_responses_has_nothing_for_is_refused_by_name_or_dropped() {
         "model": "x", "messages": [{ "role": "user", "name": "n", "content": "hi" }],
         "seed": 1, "stop": "x", "n": 2, "top_k": 3, "logit_bias": { "1": 1 }, "store": true,
     });
-    let refused = request(Dialect::OpenAi, OWN, "gpt-5", &ParamPolicy::default(), &asked);
+    let refused = request(Dialect::OpenAi, OWN, "gpt-next", &ParamPolicy::default(), &asked);
     let Err(Refused::Unsupported(mut names)) = refused else { panic!("{refused:?}") };
     names.sort();
     assert_eq!(names, ["logit_bias", "messages[0].name", "n", "seed", "stop", "top_k"]);
-    let kept = request(Dialect::OpenAi, OWN, "gpt-5", &dropping(), &asked).expect("drops them");
+    let kept = request(Dialect::OpenAi, OWN, "gpt-next", &dropping(), &asked).expect("drops them");
     assert_eq!(
         kept,
-        json!({ "model": "gpt-5", "input": [{ "type": "message", "role": "user", "content": "hi" }], "store": true })
+        json!({ "model": "gpt-next", "input": [{ "type": "message", "role": "user", "content": "hi" }], "store": true })
     );
     let asked = json!({ "model": "x", "max_tokens": 1, "messages": [], "mcp_servers": [1], "tools": [{ "type": "bash_20250124", "name": "bash" }] });
-    let refused = request(Dialect::Anthropic, OWN, "gpt-5", &dropping(), &asked);
+    let refused = request(Dialect::Anthropic, OWN, "gpt-next", &dropping(), &asked);
     assert_eq!(refused, Err(Refused::Unsupported(vec!["tools[0] (bash_20250124)".to_owned()])));
 }

@@ -12,7 +12,7 @@ use self::{
     conversation::{write_conversation, write_own_conversation},
     tools::write_tools,
 };
-use super::super::models::facts;
+use super::super::models::Facts;
 use crate::{
     Encoding, Refused, Request, Role,
     encode::{Verdict, Verdicts, check_results},
@@ -34,7 +34,7 @@ pub fn encode_request(
     if !own {
         check_results(request)?;
     }
-    let facts = facts(encoding.model);
+    let facts = Facts::of(&encoding.capabilities);
     let mut verdicts = Verdicts::new(encoding.policy);
     let thinking = Thinking::of(request, &facts, &mut verdicts)?;
     object(out, |body| {

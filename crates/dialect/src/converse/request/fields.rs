@@ -118,17 +118,16 @@ pub(super) fn write_params(
 
 /// What Claude is told beside what every model is.
 fn claude(fields: &mut Fields<'_>, request: &Request<'_>, thinking: &Thinking<'_, '_>) {
-    let own = request.dialect == Dialect::Anthropic;
     let mut json = Vec::new();
     object(&mut json, |out| {
         thinking.write_thinking(out);
-        let effort = thinking.effort(own);
+        let effort = thinking.effort();
         let inner = |name: &str| name.strip_prefix(OUTPUT).map(str::to_owned);
         let rest: Vec<_> =
             request.params.iter().filter_map(|(name, raw)| Some((inner(name)?, raw))).collect();
         if effort.is_some() || !rest.is_empty() {
             out.object("output_config", |config| {
-                config.text_if("effort", effort.as_ref());
+                config.text_if("effort", effort);
                 rest.iter().for_each(|(name, raw)| config.json(name, raw.get()));
             });
         }

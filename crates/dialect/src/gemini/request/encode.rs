@@ -12,7 +12,7 @@ use self::{
     tools::write_tools,
 };
 use super::{
-    super::models::facts,
+    super::models::Facts,
     decode::{COMMON, GENERATION, TOOLS},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub fn encode_request(
     if !own {
         check_results(request)?;
     }
-    let facts = facts(encoding.model);
+    let facts = Facts::of(&encoding.capabilities);
     let mut verdicts = Verdicts::new(encoding.policy);
     object(out, |body| {
         match own {

@@ -5,7 +5,7 @@ mod own;
 mod parts;
 mod tools;
 
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Feature};
 
 pub(crate) use self::parts::write_url;
 pub(in crate::openai) use self::parts::{is_call, write_call, write_joined, write_part};
@@ -44,10 +44,10 @@ pub fn encode_request(
                 }
             }
         });
-        write_sampling(body, request, encoding.model);
+        write_sampling(body, request, encoding);
         tools::write_tools(body, request, &mut verdicts);
         write_format(body, request.dialect, request.format.as_ref(), &mut verdicts);
-        write_reasoning(body, request.reasoning.as_ref(), own);
+        write_reasoning(body, request.reasoning.as_ref(), own, encoding);
         body.text_if("user", request.user.as_ref());
         if let Some(stream) = request.stream {
             body.bool("stream", stream);
@@ -58,9 +58,10 @@ pub fn encode_request(
     verdicts.finish()
 }
 
-fn write_sampling(body: &mut Object<'_>, request: &Request<'_>, model: &str) {
+fn write_sampling(body: &mut Object<'_>, request: &Request<'_>, encoding: &Encoding<'_>) {
     if let Some(cap) = request.max_output_tokens {
-        body.number(if is_reasoning_model(model) { "max_completion_tokens" } else { "max_tokens" }, cap);
+        let is_newer = encoding.capabilities.takes(Feature::MaxCompletionTokens) == Some(true);
+        body.number(if is_newer { "max_completion_tokens" } else { "max_tokens" }, cap);
     }
     body.raw_if("temperature", request.temperature);
     body.raw_if("top_p", request.top_p);
@@ -68,12 +69,6 @@ fn write_sampling(body: &mut Object<'_>, request: &Request<'_>, model: &str) {
         body.array("stop", |list| request.stop.iter().for_each(|stop| list.text(stop)));
     }
     body.number_if("n", request.n);
-}
-
-/// OpenAI's models that reject `max_tokens` and want `max_completion_tokens`.
-fn is_reasoning_model(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    ["o1", "o3", "o4", "gpt-5"].iter().any(|family| name.starts_with(family))
 }
 
 /// Writes how a stream is to end, as asked here, and what else the caller said of it.
@@ -153,7 +148,12 @@ const WRITTEN: &[&str] = &[
     "web_search_options",
 ];
 
-fn write_reasoning(body: &mut Object<'_>, reasoning: Option<&Reasoning<'_>>, own: bool) {
+fn write_reasoning(
+    body: &mut Object<'_>,
+    reasoning: Option<&Reasoning<'_>>,
+    own: bool,
+    encoding: &Encoding<'_>,
+) {
     let Some(reasoning) = reasoning else { return };
     if own {
         body.text_if("reasoning_effort", reasoning.effort.as_ref());
@@ -161,7 +161,7 @@ fn write_reasoning(body: &mut Object<'_>, reasoning: Option<&Reasoning<'_>>, own
     }
     match (&reasoning.effort, reasoning.thinking.and_then(thinking_effort)) {
         (Some(effort), _) => body.text("reasoning_effort", effort),
-        (None, Some(effort)) => body.str("reasoning_effort", effort),
+        (None, Some(effort)) => body.str("reasoning_effort", encoding.nearest(effort)),
         (None, None) => {}
     }
 }

@@ -36,7 +36,7 @@ pub fn encode_request(
         body.raw_if("top_p", request.top_p);
         tools::write_tools(body, request, &mut verdicts);
         write_text(body, request, &mut verdicts);
-        write_reasoning(body, request);
+        write_reasoning(body, request, encoding);
         if let Some(stream) = request.stream {
             body.bool("stream", stream);
         }
@@ -93,11 +93,11 @@ fn write_format(text: &mut Object<'_>, request: &Request<'_>, verdicts: &mut Ver
     }
 }
 
-fn write_reasoning(body: &mut Object<'_>, request: &Request<'_>) {
+fn write_reasoning(body: &mut Object<'_>, request: &Request<'_>, encoding: &Encoding<'_>) {
     let own = request.dialect == Dialect::Responses;
     let effort = request.reasoning.as_ref().and_then(|reasoning| match &reasoning.effort {
         Some(effort) => Some(effort.clone()),
-        None => reasoning.thinking.and_then(thinking_effort).map(Into::into),
+        None => reasoning.thinking.and_then(thinking_effort).map(|effort| encoding.nearest(effort).into()),
     });
     let inner = if own { params::inner(request, super::decode::REASONING) } else { Extra::new() };
     if effort.is_none() && inner.is_empty() {

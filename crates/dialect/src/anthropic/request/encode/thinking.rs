@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::{Value, value::RawValue};
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Effort, ThinkingForm};
 
-use super::super::super::models::{Facts, ThinkingForm};
+use super::super::super::models::Facts;
 use crate::{
     BlockKind, Format, Message, Refused, Request, Role, Text, ToolChoice,
     encode::{Verdict, Verdicts},
@@ -22,7 +22,10 @@ wire_object! {
 pub(crate) struct Thinking<'r, 'a> {
     pub(super) max_tokens: Option<u64>,
     thinking: ThinkingOut<'r>,
-    effort: Option<&'r Text<'a>>,
+    effort: Option<Text<'a>>,
+    /// The caller's name for what decides on the thinking.
+    said: &'static str,
+    takes_schema: bool,
 }
 
 enum ThinkingOut<'r> {
@@ -43,19 +46,17 @@ impl<'r, 'a> Thinking<'r, 'a> {
         facts: &Facts,
         verdicts: &mut Verdicts<'_>,
     ) -> Result<Self, Refused> {
-        let mut thinking = Self::asked(request, facts)?;
+        let mut thinking = Self::asked(request, facts, verdicts)?;
         if request.dialect != Dialect::Anthropic && thinking.is_budgeted() && calls_without_thought(request) {
-            thinking = Self::without(request, facts);
+            thinking = thinking.at_rest(request, facts);
         }
         let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
         if request.dialect == Dialect::Anthropic || !is_forced || !thinking.is_sent() {
             return Ok(thinking);
         }
-        let name =
-            if matches!(thinking.thinking, ThinkingOut::Raw(_)) { "thinking" } else { "reasoning_effort" };
-        Ok(match verdicts.unsupported(name) {
+        Ok(match verdicts.unsupported(thinking.said) {
             Verdict::Pass => thinking,
-            Verdict::Leave => Self::without(request, facts),
+            Verdict::Leave => thinking.at_rest(request, facts),
         })
     }
 
@@ -63,10 +64,7 @@ impl<'r, 'a> Thinking<'r, 'a> {
     pub(crate) fn is_sent(&self) -> bool {
         match &self.thinking {
             ThinkingOut::None => false,
-            ThinkingOut::Raw(raw) => {
-                let wire: WireThinking<'_> = document(raw.get()).unwrap_or_default();
-                wire.kind.is_none_or(|kind| kind != *"disabled")
-            }
+            ThinkingOut::Raw(raw) => !is_kind(raw, "disabled"),
             ThinkingOut::Budget(_) | ThinkingOut::Adaptive => true,
         }
     }
@@ -76,10 +74,7 @@ impl<'r, 'a> Thinking<'r, 'a> {
         match &self.thinking {
             ThinkingOut::None | ThinkingOut::Adaptive => false,
             ThinkingOut::Budget(_) => true,
-            ThinkingOut::Raw(raw) => {
-                let wire: WireThinking<'_> = document(raw.get()).unwrap_or_default();
-                wire.kind.is_some_and(|kind| kind == *"enabled")
-            }
+            ThinkingOut::Raw(raw) => is_kind(raw, "enabled"),
         }
     }
 
@@ -87,56 +82,92 @@ impl<'r, 'a> Thinking<'r, 'a> {
         let cap = request.max_output_tokens;
         let max_tokens =
             if request.dialect == Dialect::Anthropic { cap } else { cap.or(Some(facts.max_output)) };
-        Self { max_tokens, thinking: ThinkingOut::None, effort: None }
+        let has_own = request.reasoning.as_ref().is_some_and(|reasoning| reasoning.thinking.is_some());
+        Self {
+            max_tokens,
+            thinking: ThinkingOut::None,
+            effort: None,
+            said: if has_own { "thinking" } else { "reasoning_effort" },
+            takes_schema: facts.takes_schema,
+        }
     }
 
-    fn asked(request: &'r Request<'a>, facts: &Facts) -> Result<Self, Refused> {
-        let cap = request.max_output_tokens;
-        let own = request.dialect == Dialect::Anthropic;
+    /// The same without thinking. An effort that stood beside a setting of Anthropic's own was said for itself, and stays.
+    fn at_rest(self, request: &Request<'_>, facts: &Facts) -> Self {
+        let is_said = request.reasoning.as_ref().is_some_and(|reasoning| reasoning.effort.is_some());
+        let effort = self.effort.filter(|_| is_said && self.said == "thinking");
+        Self { effort, ..Self::without(request, facts) }
+    }
+
+    fn asked(request: &'r Request<'a>, facts: &Facts, verdicts: &mut Verdicts<'_>) -> Result<Self, Refused> {
         let mut out = Self::without(request, facts);
         let Some(reasoning) = &request.reasoning else { return Ok(out) };
-        if own || reasoning.thinking.is_some() {
+        if request.dialect == Dialect::Anthropic {
             out.thinking = reasoning.thinking.map_or(ThinkingOut::None, ThinkingOut::Raw);
-            out.effort = reasoning.effort.as_ref();
+            out.effort.clone_from(&reasoning.effort);
             return Ok(out);
         }
-        let Some(effort) = &reasoning.effort else { return Ok(out) };
-        let budget = match &*effort.decode() {
-            "none" => return Ok(out),
-            "minimal" | "low" => 1_024,
-            "medium" => 2_048,
-            "high" => 4_096,
-            "xhigh" => 8_192,
-            "max" => 16_384,
-            other => {
-                return Err(Refused::invalid(
-                    format!(
-                        "`reasoning_effort` must be none, minimal, low, medium, high, xhigh or max, not {other:?}"
-                    ),
-                    "reasoning_effort",
-                ));
+        let effort = reasoning.effort.as_ref().map(known_effort).transpose()?;
+        let form = facts.thinking.form;
+        let wanted = match reasoning.thinking {
+            None => effort,
+            Some(raw) if is_kind(raw, "disabled") => {
+                out.thinking = ThinkingOut::Raw(raw);
+                None
+            }
+            Some(raw) if form == ThinkingForm::None => {
+                if verdicts.unsupported("thinking") == Verdict::Pass {
+                    out.thinking = ThinkingOut::Raw(raw);
+                }
+                effort
+            }
+            // In the form that the model takes.
+            Some(raw) if is_kind(raw, "enabled") && !facts.takes_budget => {
+                effort.or_else(|| Effort::of_name(thinking_effort(raw)?))
+            }
+            Some(raw) if is_kind(raw, "adaptive") && form == ThinkingForm::Budget => {
+                Some(effort.unwrap_or(Effort::Medium))
+            }
+            Some(raw) => {
+                out.thinking = ThinkingOut::Raw(raw);
+                let takes_both = form != ThinkingForm::Budget;
+                out.effort = effort.filter(|_| takes_both).map(|effort| word(facts, effort));
+                return Ok(out);
             }
         };
-        match facts.thinking {
-            ThinkingForm::None => {}
-            ThinkingForm::Adaptive => {
-                out.thinking = ThinkingOut::Adaptive;
-                out.effort = Some(effort);
-            }
-            ThinkingForm::Budget => {
-                // The budget has to be below the cap, and at least 1024.
-                let budget = cap.map_or(budget, |cap| budget.min(cap.saturating_sub(1)));
-                if budget < 1_024 {
-                    return Err(Refused::invalid(
-                        "`reasoning_effort` needs `max_tokens` above 1024: thinking counts against it",
-                        "max_tokens",
-                    ));
+        let Some(effort) = wanted.filter(|effort| *effort != Effort::None) else { return Ok(out) };
+        match form {
+            ThinkingForm::None => {
+                if verdicts.unsupported("reasoning_effort") == Verdict::Pass {
+                    out.effort = Some(effort.name().into());
                 }
-                out.max_tokens = Some(cap.unwrap_or(budget + 4_096));
-                out.thinking = ThinkingOut::Budget(budget);
+            }
+            ThinkingForm::Budget => out.limit(effort, request.max_output_tokens, facts)?,
+            _ => {
+                out.thinking = ThinkingOut::Adaptive;
+                out.effort = Some(word(facts, effort));
             }
         }
         Ok(out)
+    }
+
+    /// Sets the budget for an effort: below the cap, with room for an answer, and not below what the model takes.
+    fn limit(&mut self, effort: Effort, cap: Option<u64>, facts: &Facts) -> Result<(), Refused> {
+        let (least, _) = facts.thinking.budget;
+        let budget = facts.thinking.budget_of(effort);
+        let budget = cap.map_or(budget, |cap| budget.min(cap.saturating_sub(LEAST_ANSWER)));
+        if budget < least {
+            return Err(Refused::invalid(
+                format!(
+                    "`reasoning_effort` needs `max_tokens` of at least {}: thinking counts against it",
+                    least + LEAST_ANSWER
+                ),
+                "max_tokens",
+            ));
+        }
+        self.max_tokens = Some(cap.unwrap_or(budget + 4_096));
+        self.thinking = ThinkingOut::Budget(budget);
+        Ok(())
     }
 
     /// The cap that a budget brings along, for a target that asks for none else.
@@ -145,9 +176,8 @@ impl<'r, 'a> Thinking<'r, 'a> {
     }
 
     /// How hard the model is to try, in Anthropic's words.
-    pub(crate) fn effort(&self, own: bool) -> Option<Text<'a>> {
-        let effort = self.effort?;
-        Some(if !own && *effort == *"minimal" { "low".into() } else { effort.clone() })
+    pub(crate) const fn effort(&self) -> Option<&Text<'a>> {
+        self.effort.as_ref()
     }
 
     /// Writes `thinking`.
@@ -174,17 +204,19 @@ impl<'r, 'a> Thinking<'r, 'a> {
         verdicts: &mut Verdicts<'_>,
     ) -> bool {
         self.write_thinking(body);
+        let own = request.dialect == Dialect::Anthropic;
         let (schema, native) = match &request.format {
-            Some(Format::JsonSchema { schema: Some(schema), .. }) => (Some(*schema), None),
+            Some(Format::JsonSchema { schema: Some(schema), .. }) if own || self.takes_schema => {
+                (Some(*schema), None)
+            }
             Some(Format::Native { dialect: Dialect::Anthropic, raw }) => (None, Some(*raw)),
             // Anthropic has no way to ask for just any JSON, which a schema that is not there asks for too.
-            Some(Format::JsonObject | Format::JsonSchema { schema: None, .. } | Format::Native { .. }) => {
+            Some(Format::JsonObject | Format::JsonSchema { .. } | Format::Native { .. }) => {
                 verdicts.unsupported("response_format");
                 (None, None)
             }
             Some(Format::Text) | None => (None, None),
         };
-        let own = request.dialect == Dialect::Anthropic;
         let inner = |name: &str| name.strip_prefix("output_config.").filter(|_| own).map(str::to_owned);
         let rest: Vec<_> =
             request.params.iter().filter_map(|(name, raw)| Some((inner(name)?, raw))).collect();
@@ -192,7 +224,7 @@ impl<'r, 'a> Thinking<'r, 'a> {
             return false;
         }
         body.object("output_config", |config| {
-            config.text_if("effort", self.effort(own).as_ref());
+            config.text_if("effort", self.effort());
             if let Some(schema) = schema {
                 config.object("format", |format| {
                     format.str("type", "json_schema");
@@ -244,6 +276,29 @@ fn close(schema: &mut Value) -> bool {
         members.insert("additionalProperties".into(), false.into());
     }
     changed
+}
+
+/// The most that thinking leaves of a cap: an answer wants some tokens too.
+const LEAST_ANSWER: u64 = 256;
+
+/// What a caller's word for an effort says.
+fn known_effort(effort: &Text<'_>) -> Result<Effort, Refused> {
+    let effort = effort.decode();
+    Effort::of_name(&effort).ok_or_else(|| {
+        let takes = "none, minimal, low, medium, high, xhigh or max";
+        Refused::invalid(format!("`reasoning_effort` must be {takes}, not {effort:?}"), "reasoning_effort")
+    })
+}
+
+/// Anthropic's word for an effort, which has none for as little as can be.
+fn word(facts: &Facts, effort: Effort) -> Text<'static> {
+    facts.thinking.nearest(effort.max(Effort::Low)).name().into()
+}
+
+/// Whether a setting of Anthropic's is of this type.
+fn is_kind(thinking: &RawValue, kind: &str) -> bool {
+    let wire: WireThinking<'_> = document(thinking.get()).unwrap_or_default();
+    wire.kind.is_some_and(|own| own == *kind)
 }
 
 /// Whether the model's last turn ends in a call, and what it thought in it is not there, or not signed. A turn goes on behind the answers of

@@ -1,12 +1,9 @@
 //! How to answer: sampling, thinking, the form.
 
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Effort, ThinkingForm};
 
 use super::super::{
-    super::{
-        models::{Facts, ThinkingForm},
-        schema,
-    },
+    super::{models::Facts, schema},
     decode::{COMMON, GENERATION, RESPONSE_SCHEMA},
 };
 use crate::{
@@ -95,8 +92,8 @@ fn write_format(config: &mut Object<'_>, request: &Request<'_>, facts: Facts, ve
 }
 
 /// How much to think, in numbers.
-enum Amount<'e> {
-    Effort(&'e str),
+enum Amount {
+    Effort(Effort),
     Budget(u64),
     /// As much as it likes.
     Adaptive,
@@ -118,56 +115,42 @@ fn write_thinking(config: &mut Object<'_>, request: &Request<'_>, facts: Facts, 
         (Some("enabled"), Some(budget), _) => ("thinking", Amount::Budget(budget)),
         (Some("disabled"), ..) => ("thinking", Amount::Off),
         (_, _, Some("none")) => (effort_name, Amount::Off),
-        (_, _, Some(effort)) => (effort_name, Amount::Effort(effort)),
+        (_, _, Some(effort)) => match Effort::of_name(effort) {
+            Some(effort) => (effort_name, Amount::Effort(effort)),
+            None => {
+                let words = "none, minimal, low, medium, high, xhigh or max";
+                return verdicts
+                    .invalid(format!("`{effort_name}` must be {words}, not {effort:?}"), effort_name);
+            }
+        },
         (Some("enabled" | "adaptive"), ..) => ("thinking", Amount::Adaptive),
         _ => return,
     };
-    if let Amount::Effort(effort) = amount
-        && budget_of(effort).is_none()
-    {
-        let words = "none, minimal, low, medium, high, xhigh or max";
-        return verdicts.invalid(format!("`{effort_name}` must be {words}, not {effort:?}"), effort_name);
-    }
-    let form = facts.thinking();
+    let thinking = facts.thinking();
     let can = match amount {
-        Amount::Off => form == ThinkingForm::None || facts.can_rest(),
-        _ => form != ThinkingForm::None,
+        Amount::Off => thinking.form == ThinkingForm::None || thinking.can_rest(),
+        _ => thinking.form != ThinkingForm::None,
     };
     if !can {
         // Even where the policy hands it on, Google has no member of this name.
         verdicts.unsupported(name);
         return;
     }
-    if form == ThinkingForm::None {
+    if thinking.form == ThinkingForm::None {
         return;
     }
+    let by_level = thinking.form == ThinkingForm::Level;
     config.object("thinkingConfig", |out| {
         match amount {
             Amount::Off => out.number("thinkingBudget", 0),
-            Amount::Effort(effort) if form == ThinkingForm::Level => {
-                out.str("thinkingLevel", facts.level(effort))
-            }
-            Amount::Effort(effort) => out.number("thinkingBudget", budget_of(effort).unwrap_or_default()),
-            Amount::Budget(budget) => out.number("thinkingBudget", budget),
-            Amount::Adaptive if form == ThinkingForm::Level => {}
+            Amount::Effort(effort) if by_level => out.str("thinkingLevel", thinking.nearest(effort).name()),
+            Amount::Effort(effort) => out.number("thinkingBudget", thinking.budget_of(effort)),
+            Amount::Budget(budget) => out.number("thinkingBudget", thinking.within(budget)),
+            Amount::Adaptive if by_level => {}
             Amount::Adaptive => out.json("thinkingBudget", "-1"),
         }
         out.bool("includeThoughts", !matches!(amount, Amount::Off));
     });
-}
-
-/// The budget for an effort, as LiteLLM's users know it.
-fn budget_of(effort: &str) -> Option<u64> {
-    Some(match effort {
-        // The least that 2.5 takes, of any size.
-        "minimal" => 512,
-        "low" => 1_024,
-        "medium" => 2_048,
-        "high" => 4_096,
-        "xhigh" => 8_192,
-        "max" => 16_384,
-        _ => return None,
-    })
 }
 
 /// OpenAI's modalities; text alone is what Google gives unasked.

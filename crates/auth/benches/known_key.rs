@@ -5,8 +5,9 @@
 //! ```
 //!
 //! 100,000 keys are known, each with 20 models, two budgets and two limits. `plain` is a service that reads the call, which some layer does in
-//! any case; `auth` is the same behind the layer, which reads it then. What the layer costs is the difference. `key` is a look-up alone, and
-//! `wrong` one of a key that is known to be none.
+//! any case; `auth` is the same behind the layer, which reads it then. What the layer costs is the difference: of keys that take turns, so
+//! that each is cold in the processor's caches, and in `again` of a few that come again and again. `key` is a look-up alone, and `wrong` one of
+//! a key that is known to be none.
 //!
 //! Instruction counts, which repeat: `valgrind --tool=callgrind --toggle-collect='*counted_call*' <binary> --case <name>`.
 
@@ -32,6 +33,8 @@ use ziggurat_core::{
 
 const KEYS: usize = 100_000;
 const RUNS: usize = 20_000;
+/// Keys that come again and again.
+const FEW: usize = 100;
 const CALL: &str =
     r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"Say hello, please."}]}"#;
 
@@ -83,12 +86,14 @@ fn main() {
         Arc::new(MasterKey::new("sk-master")) as Arc<dyn Authenticate>,
         Arc::new(keys.clone()),
     ]);
-    let (by_plain, by_auth) = (Arc::clone(&texts), Arc::clone(&texts));
+    let (by_plain, by_auth, by_few) = (Arc::clone(&texts), Arc::clone(&texts), Arc::clone(&texts));
     let (of_key, of_wrong) = (keys.clone(), keys);
     let (plain, auth) = (plain(), BoxCloneSyncService::new(layer.layer(answers())));
-    let cases: [(&str, Case); 4] = [
+    let again = auth.clone();
+    let cases: [(&str, Case); 5] = [
         ("plain", Box::new(move |key| one_call(&plain, &by_plain[key]))),
         ("auth", Box::new(move |key| one_call(&auth, &by_auth[key]))),
+        ("again", Box::new(move |key| one_call(&again, &by_few[key % FEW]))),
         ("key", Box::new(move |key| one_look_up(&of_key, texts[key].as_bytes(), true))),
         ("wrong", Box::new(move |_| one_look_up(&of_wrong, WRONG, false))),
     ];

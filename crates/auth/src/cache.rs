@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::RandomState,
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -73,10 +73,20 @@ struct Flight<V> {
 
 /// Entries by when they were used last, in two parts: when the younger is full, the older is forgotten.
 struct Generations<V> {
-    young: HashMap<Key, Entry<V>, RandomState>,
-    old: HashMap<Key, Entry<V>, RandomState>,
+    young: HashMap<Key, Entry<V>, Seed>,
+    old: HashMap<Key, Entry<V>, Seed>,
     /// Most entries of a part.
     most: usize,
+}
+
+/// Hashes what is a hash already, and so spreads evenly: a secret of the process is mixed in, so that nobody can choose keys that meet in a
+/// table.
+#[derive(Clone, Copy)]
+struct Seed(u64, u64);
+
+struct Mixed {
+    seed: Seed,
+    hash: u64,
 }
 
 #[derive(Clone)]
@@ -236,9 +246,10 @@ impl<V: Clone> Drop for Asking<'_, V> {
 
 impl<V: Clone> Shard<V> {
     fn new(policy: &CachePolicy) -> Self {
+        let seed = Seed::new();
         Self {
-            present: Generations::new(policy.capacity),
-            absent: Generations::new(policy.absent_capacity),
+            present: Generations::new(policy.capacity, seed),
+            absent: Generations::new(policy.absent_capacity, seed),
             flights: HashMap::new(),
             next_flight: 0,
         }
@@ -263,9 +274,9 @@ impl<V: Clone> Shard<V> {
 // ===== impl Generations =====
 
 impl<V: Clone> Generations<V> {
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize, seed: Seed) -> Self {
         let most = capacity.div_ceil(2 * SHARDS).max(1);
-        Self { young: HashMap::default(), old: HashMap::default(), most }
+        Self { young: HashMap::with_hasher(seed), old: HashMap::with_hasher(seed), most }
     }
 
     fn get(&mut self, key: &Key) -> Option<Entry<V>> {
@@ -298,6 +309,44 @@ impl<V: Clone> Generations<V> {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.young.len() + self.old.len()
+    }
+}
+
+// ===== impl Seed =====
+
+impl Seed {
+    fn new() -> Self {
+        let random = RandomState::new();
+        Self(random.hash_one(0), random.hash_one(1) | 1)
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = Mixed;
+
+    fn build_hasher(&self) -> Mixed {
+        Mixed { seed: *self, hash: 0 }
+    }
+}
+
+impl Hasher for Mixed {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(eight) = bytes.first_chunk() {
+            self.write_u64(u64::from_le_bytes(*eight));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let Seed(secret, odd) = self.seed;
+        let product = u128::from(self.hash ^ word ^ secret) * u128::from(odd);
+        self.hash = (product >> 64) as u64 ^ product as u64;
+    }
+
+    /// The length, which is the same for all.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.hash
     }
 }
 

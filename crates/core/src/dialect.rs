@@ -93,6 +93,12 @@ impl Operation {
     /// `/models/`; it is given as it stands there, not percent-decoded). What stands under `/v1beta` is Google's.
     #[must_use]
     pub fn of_path<'p>(method: &Method, path: &'p str) -> (Self, Dialect, Option<&'p str>) {
+        // Each layer asks this of each call, and most calls go to these.
+        if *method == Method::POST
+            && let Some((operation, dialect)) = Self::of_usual_path(path)
+        {
+            return (operation, dialect, None);
+        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let gets = matches!(*method, Method::GET | Method::HEAD);
         if let Some((model, operation)) = Self::generating(path) {
@@ -203,6 +209,17 @@ impl Operation {
         matches!(self, Self::Chat | Self::Messages | Self::CountTokens)
     }
 
+    /// What the paths that official SDKs post to most ask for, as [`Operation::of_path`] says of them, too.
+    fn of_usual_path(path: &str) -> Option<(Self, Dialect)> {
+        Some(match path {
+            "/v1/chat/completions" => (Self::Chat, Dialect::OpenAi),
+            "/v1/messages" => (Self::Messages, Dialect::Anthropic),
+            "/v1/responses" => (Self::Responses, Dialect::Responses),
+            "/v1/embeddings" => (Self::Embeddings, Dialect::OpenAi),
+            _ => return None,
+        })
+    }
+
     fn generating(path: &str) -> Option<(&str, Self)> {
         let (path, operation) = match path.strip_suffix(":generateContent") {
             Some(path) => (path, Self::Generate),
@@ -223,6 +240,17 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usual_paths_are_read_as_all_others_are() {
+        for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"] {
+            let usual = Operation::of_usual_path(path).map(|(operation, dialect)| (operation, dialect, None));
+            // Behind a prefix, or with a slash at its end, it is read the long way.
+            for other in [format!("/x{path}"), format!("{path}/")] {
+                assert_eq!(Some(Operation::of_path(&Method::POST, &other)), usual, "{other}");
+            }
+        }
+    }
 
     #[test]
     fn paths_name_operation_dialect_and_model() {

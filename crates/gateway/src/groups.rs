@@ -8,8 +8,8 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, header};
-use ziggurat_catalog::{Asked, Capability, Catalog};
-use ziggurat_core::{Clock, Dialect, ParamPolicy, Target, TargetError};
+use ziggurat_catalog::{Asked, Catalog};
+use ziggurat_core::{Clock, Dialect, Feature, ParamPolicy, Target, TargetError};
 use ziggurat_redis::Cooldowns;
 use ziggurat_route::{
     Cooldown, Group, GroupBuilder, InvalidGroup, InvalidRoutes, Kind, LeastBusy, List, LowestCost,
@@ -22,7 +22,7 @@ use crate::{
         routing::{ByCause, DeploymentRouting, Fallback, FallbackLists, Routing, Strategy},
     },
     credentials::Credentials,
-    upstream,
+    takes, upstream,
 };
 
 /// The deployments as targets, and the routes to them.
@@ -36,6 +36,7 @@ pub(crate) struct Groups {
 /// What groups are made of.
 struct Made {
     config: Arc<Config>,
+    catalog: Catalog,
     credentials: Credentials,
     members: Arc<HashMap<String, ziggurat_route::Deployment>>,
     shared: Option<Cooldowns>,
@@ -73,13 +74,15 @@ impl Groups {
             // What a wildcard shares has a name in the place of its model, which is never called.
             let model = deployment.model.replace('*', "any");
             let target = target(deployment, &model, config.drop_params, &credentials).map_err(unusable)?;
+            let target = knowing(target, deployment, catalog);
             members.insert(deployment.id.clone(), member(deployment, target, config, catalog));
         }
         let members = Arc::new(members);
         let wildcards = config.deployments.iter().filter(|deployment| deployment.is_wildcard());
         let budgets = wildcards.map(|it| (it.alias.clone(), Arc::new(retry_budget(config)))).collect();
         let (config, shared) = (Arc::clone(config), shared.cloned());
-        let made = Made { config, credentials, members: Arc::clone(&members), shared, budgets };
+        let catalog = catalog.clone();
+        let made = Made { config, catalog, credentials, members: Arc::clone(&members), shared, budgets };
         let routes = routes(made, timeouts)?;
         Ok(Self { routes, members })
     }
@@ -180,13 +183,14 @@ fn member(
 ) -> ziggurat_route::Deployment {
     let DeploymentRouting { weight, order, tags, .. } = &deployment.routing;
     let model = catalog.for_target(&target);
+    let takes = target.model_capabilities().and_then(|takes| takes.takes(Feature::Prefill));
     let mut member = ziggurat_route::Deployment::new(target)
         .tags(tags.iter().map(String::as_str))
         .order(order.unwrap_or_default())
         .probed(deployment.routing.is_probed)
         .cooldown(cooldown(config, Some(&deployment.routing)))
         .timeouts(timeouts(deployment, config));
-    if model.as_ref().is_some_and(|model| model.can(Capability::AssistantPrefill)) {
+    if takes == Some(true) {
         member = member.prefill(true).mark_prefix(MARKS_PREFIX.contains(&&*deployment.provider.id));
     }
     if let Some(weight) = weight {
@@ -260,6 +264,12 @@ fn kinds(by_cause: &ByCause) -> impl Iterator<Item = (Kind, u32)> + use<> {
         (Kind::Internal, internal.or(by_cause.unavailable).or(by_cause.bad_gateway)),
     ];
     kinds.into_iter().filter_map(|(kind, times)| Some((kind, times?)))
+}
+
+/// A target that says what its model takes.
+fn knowing(target: Target, deployment: &Deployment, catalog: &Catalog) -> Target {
+    let takes = takes::of(deployment, target.model(), catalog.for_target(&target).as_deref());
+    target.capabilities(takes)
 }
 
 fn target(
@@ -378,7 +388,7 @@ impl Wildcards {
         if let Some(made) = self.made().get(model) {
             return Some(Arc::clone(made));
         }
-        let Made { config, members, .. } = &self.of;
+        let Made { config, catalog, members, .. } = &self.of;
         let Resolved { name, candidates } = config.resolve(model)?;
         let alias = candidates.first()?.deployment.alias.as_str();
         // A name without its prefix is no other allowance.
@@ -387,6 +397,7 @@ impl Wildcards {
             let target =
                 target(candidate.deployment, &candidate.model, config.drop_params, &self.of.credentials)
                     .ok()?;
+            let target = knowing(target, candidate.deployment, catalog);
             group = group.deployment(members.get(&candidate.deployment.id)?.sharing(target));
         }
         let group = group.build().ok()?;

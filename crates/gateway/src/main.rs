@@ -26,6 +26,7 @@ mod routes;
 mod secret;
 mod server;
 mod stores;
+mod takes;
 mod tokens;
 mod upstream;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
+use ziggurat_catalog::Capability;
 use ziggurat_core::{Dialect, Operation};
 
 use super::aws::{self, Aws};
@@ -70,6 +71,8 @@ pub(crate) struct Deployment {
     pub(crate) rates: Rates,
     /// What it costs, as far as the file says.
     pub(crate) pricing: Pricing,
+    /// What the file says that the model takes, and that it does not.
+    pub(crate) supports: Vec<(Capability, bool)>,
     /// Parameters for the provider's request body where the caller gives none.
     pub(crate) extra: Vec<Extra>,
     /// Where it stands in the file.
@@ -158,6 +161,7 @@ impl Deployment {
             routing,
             rates,
             pricing,
+            supports: info.map(read_supports).unwrap_or_default(),
             extra: read_extra(params),
             position: node.at.clone(),
         })
@@ -383,6 +387,20 @@ fn read_extra(params: &Node) -> Vec<Extra> {
     });
     extra.collect()
 }
+
+/// `supports_*`, as far as anything depends on it.
+fn read_supports(info: &Node) -> Vec<(Capability, bool)> {
+    let read = info.entries().iter().filter(|entry| {
+        entry.key.starts_with(SUPPORTS)
+            && find(&MODEL_INFO, &entry.key).is_some_and(|group| group.policy == Policy::Read)
+    });
+    let said = read.filter_map(|entry| {
+        Some((Capability::of_name(entry.key.strip_prefix(SUPPORTS)?)?, entry.node.flag()?))
+    });
+    said.collect()
+}
+
+const SUPPORTS: &str = "supports_";
 
 fn given_id(node: &Node) -> Option<String> {
     match &node.get("model_info")?.get("id")?.value {

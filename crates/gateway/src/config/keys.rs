@@ -218,6 +218,15 @@ pub(super) const MODEL_INFO: Section = Section {
         ),
         group(Read, Map, "allowed_fails_policy"),
         group(Read, Flag, "disable_background_health_check"),
+        group(
+            Read,
+            Flag,
+            "supports_function_calling supports_parallel_function_calling supports_forced_tool_use supports_vision
+             supports_pdf_input supports_audio_input supports_system_messages supports_mid_conversation_system
+             supports_assistant_prefill supports_response_schema supports_native_structured_output supports_reasoning
+             supports_adaptive_thinking supports_legacy_thinking supports_none_reasoning_effort
+             supports_minimal_reasoning_effort supports_xhigh_reasoning_effort supports_max_reasoning_effort",
+        ),
         group(Read, Any, "*_cost_per_* *_token_cost*"),
         group(
             Ignore,

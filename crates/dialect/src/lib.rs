@@ -11,6 +11,7 @@ pub mod event_stream;
 mod families;
 mod fitted;
 mod foreign;
+mod form_tool;
 pub mod gemini;
 mod hint;
 pub mod json_array;
@@ -34,6 +35,7 @@ pub use codec::{
 pub use encode::{Encoding, Refused};
 pub use error::{decode_answer_error, decode_error, decode_error_of};
 pub use families::capabilities;
+pub use form_tool::{FormEvents, FormTool};
 pub use hint::{add_hints, retry_after};
 pub use model::*;
 pub use names::ToolNames;

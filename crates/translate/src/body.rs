@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{Event, Opening, StreamDecoder, StreamEncoder, ToolNames, sse};
+use ziggurat_dialect::{Event, FormEvents, Opening, StreamDecoder, StreamEncoder, ToolNames, sse};
 use ziggurat_meter::{Confidential, broke_off, feed, not_an_event, too_long, truncated};
 
 use crate::{
@@ -44,6 +44,8 @@ struct Writer {
     /// For answers that name none.
     model: String,
     names: ToolNames,
+    /// Where the answer comes as the arguments of a tool.
+    form: Option<FormEvents>,
     /// What has been translated and is to be given on.
     out: Vec<u8>,
     /// How much of it those who listen have let pass.
@@ -82,6 +84,7 @@ impl TranslatedBody {
                 same: expected.caller == expected.provider,
                 model: expected.model.clone(),
                 names: expected.names.clone(),
+                form: expected.form.clone().map(FormEvents::new),
                 out: Vec::new(),
                 admitted: 0,
                 handle,
@@ -281,6 +284,16 @@ impl Writer {
         }
         self.over = matches!(event, Event::End | Event::Error(_));
         self.failed = matches!(event, Event::Error(_));
+        match self.form.take() {
+            Some(mut form) => {
+                form.event(event.clone(), &mut |event| self.write(&event));
+                self.form = Some(form);
+            }
+            None => self.write(event),
+        }
+    }
+
+    fn write(&mut self, event: &Event<'_>) {
         match event {
             Event::Open { choice, block, opening: Opening::ToolCall { id, name } }
                 if !self.names.is_empty() =>

@@ -8,7 +8,7 @@ use ziggurat_core::{
     Call, Capabilities, Dialect, Effort, Feature, Operation, Param, Quirks, Rejection, Target,
     json::{Cursor, Fault, find_member, key_is, name_of, write_string},
 };
-use ziggurat_dialect::{Encoding, Refused};
+use ziggurat_dialect::{Encoding, FormTool, Refused, decode_request};
 
 use crate::request::refuse;
 
@@ -76,6 +76,24 @@ pub(crate) fn is_given_otherwise(call: &Call, target: &Target, name: &str) -> bo
 
 fn takes_newer_cap(model: &Capabilities) -> bool {
     model.takes(Feature::MaxCompletionTokens) == Some(true)
+}
+
+/// Whether a chat asks for a form of its answer that the model can only be asked for by way of a tool.
+pub(crate) fn takes_form_by_tool(call: &Call, target: &Target, dialect: Dialect) -> bool {
+    let known = Encoding::of(target).capabilities;
+    let lacks = |feature| known.takes(feature) == Some(false);
+    if dialect != Dialect::OpenAi
+        || call.operation() != Operation::Chat
+        || !(lacks(Feature::JsonSchema) || lacks(Feature::JsonObject))
+    {
+        return false;
+    }
+    let Some(place) = find_member(call.text(), &["response_format"]) else { return false };
+    // The place is the member's, with the commas around it.
+    let asked =
+        format!("{{{}}}", call.text()[place].trim_matches(|c: char| c == ',' || c.is_ascii_whitespace()));
+    let format = decode_request(Dialect::OpenAi, &asked).ok().and_then(|request| request.format);
+    format.is_some_and(|format| FormTool::is_wanted(dialect, &format, &known))
 }
 
 // ===== impl Taken =====

@@ -9,7 +9,7 @@ use ziggurat_core::{
     Wording, json::find_member,
 };
 use ziggurat_dialect::{
-    Encoding, Malformed, Refused, ToolNames, decode_request, encode_request, openai::to_mistral,
+    Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, openai::to_mistral,
 };
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
@@ -64,6 +64,8 @@ pub(crate) struct Expected {
     pub(crate) names: ToolNames,
     /// What answers are read into that are no conversations, and not in the caller's words.
     pub(crate) reading: Option<Reading>,
+    /// The tool by way of which the form of the answer was asked for.
+    pub(crate) form: Option<FormTool>,
     /// What of the provider's words is not the caller's.
     pub(crate) confidential: Confidential,
 }
@@ -99,7 +101,8 @@ impl Outgoing {
         let asked = asks_for_usage(call) && !hidden;
         // Mistral's chats have words of their own in OpenAI's shape.
         let is_mistrals = target.provider_quirks().mistral && call.operation() == Operation::Chat;
-        let passes = call.dialect() == way.dialect && !is_mistrals && way.wording.is_none();
+        let by_tool = fit::takes_form_by_tool(call, target, way.dialect);
+        let passes = call.dialect() == way.dialect && !is_mistrals && !by_tool && way.wording.is_none();
         let mut expected = Expected {
             caller: call.dialect(),
             provider: way.dialect,
@@ -112,6 +115,7 @@ impl Outgoing {
             hide_usage: false,
             names: ToolNames::default(),
             reading: None,
+            form: None,
             confidential: Confidential::default()
                 .host(way.uri.host().unwrap_or_default())
                 .model(target.model(), call.model().unwrap_or_default()),
@@ -134,7 +138,7 @@ impl Outgoing {
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            (None, false) => translate(call, target, way.dialect, &mut expected.names)?,
+            (None, false) => translate(call, target, way.dialect, &mut expected)?,
         };
         let body = match way.dialect {
             Dialect::OpenAi | Dialect::Responses => fit::fit(body, call.operation(), way.dialect, target)?,
@@ -300,7 +304,7 @@ fn translate(
     call: &Call,
     target: &Target,
     dialect: Dialect,
-    names: &mut ToolNames,
+    expected: &mut Expected,
 ) -> Result<Bytes, Rejection> {
     let edit = standing(call.edit(), call, target);
     let edited = (!edit.is_empty()).then(|| edit.finish());
@@ -313,13 +317,14 @@ fn translate(
     // Callers of other dialects are always told what was used.
     request.include_usage = (dialect == Dialect::OpenAi && call.stream()).then_some(true);
     if dialect != Dialect::Anthropic && dialect != call.dialect() {
-        *names = ToolNames::of(&request);
+        expected.names = ToolNames::of(&request);
     }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
     let encoding = Encoding::of(target);
     if dialect == Dialect::OpenAi && target.provider_quirks().mistral {
         to_mistral(&mut request, &encoding).map_err(refuse)?;
     }
+    expected.form = FormTool::ask(dialect, &mut request, &encoding);
     encode_request(dialect, &request, &encoding, &mut out).map_err(refuse)?;
     Ok(out.into())
 }

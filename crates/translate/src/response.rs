@@ -164,6 +164,9 @@ async fn whole(
     }
     let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
+    if let Some(form) = &expected.form {
+        form.unwrap_all(&mut response);
+    }
     response.id = Some(stated(&response.id).unwrap_or_else(|| fresh_id(expected.caller).into()));
     response.model = Some(stated(&response.model).unwrap_or_else(|| expected.model.clone().into()));
     let mut out = Vec::with_capacity(bytes.len() + 256);

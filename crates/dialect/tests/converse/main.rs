@@ -4,6 +4,7 @@
 mod common;
 
 mod answers;
+mod forms;
 mod garbage;
 mod recordings;
 mod requests;

@@ -23,6 +23,7 @@ use crate::{
     demo, drain,
     groups::Groups,
     guards::Guards,
+    params::{self, Detail},
     prices,
     server::{self, Deadlines, Settings},
     stores::{self, Stores},
@@ -36,6 +37,7 @@ use crate::{
 ///   ziggurat --demo                               try it, without an account or a key
 ///   ziggurat --config config.yaml --port 4000     serve the models of a file
 ///   ziggurat check --config config.yaml           what is wrong with a file, what each alias supports and costs
+///   ziggurat models --config config.yaml --params what each alias takes of OpenAI's parameters
 #[derive(Debug, Parser)]
 #[command(name = "ziggurat", version, verbatim_doc_comment, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -56,6 +58,18 @@ enum Command {
         /// The LiteLLM config.yaml to check
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Lists the aliases of a config.yaml and the models behind them
+    Models {
+        /// The LiteLLM config.yaml
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Says which of OpenAI's parameters each takes, how it is told to think, what it reads and how much
+        #[arg(long)]
+        params: bool,
+        /// Says all of it as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Brings the schema of a config's database up to date, and ends
     Migrate {
@@ -132,6 +146,17 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Some(Command::Check { config }) => {
             return match is_there(&config) {
                 Ok(()) => check::run(&config),
+                Err(message) => fail(&message),
+            };
+        }
+        Some(Command::Models { config, params, json }) => {
+            let detail = match (json, params) {
+                (true, _) => Detail::Json,
+                (false, true) => Detail::Params,
+                (false, false) => Detail::Models,
+            };
+            return match is_there(&config) {
+                Ok(()) => params::run(&config, detail),
                 Err(message) => fail(&message),
             };
         }

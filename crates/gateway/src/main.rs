@@ -20,6 +20,7 @@ mod jwt;
 mod ledger;
 mod models;
 mod options;
+mod params;
 mod prices;
 mod route;
 mod routes;

@@ -146,6 +146,26 @@ async fn check_says_what_each_alias_supports() {
 }
 
 #[tokio::test]
+async fn models_are_listed_with_what_they_take() {
+    let config = [one(), deployment("claude", "anthropic/claude-opus-5", "http://h", &["drop_params: true"])];
+    let of = async |flags: &[&str]| {
+        let arguments = [&["models", "--config", "config.yaml"], flags].concat();
+        let ended = run(&config.concat(), &arguments, &[]).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        ended.stdout
+    };
+    assert_eq!(of(&[]).await, "gpt: openai/gpt-4o\nclaude: anthropic/claude-opus-5\n");
+    let told = of(&["--params"]).await;
+    assert!(told.contains("\n  refuses    reasoning_effort\n\nclaude: anthropic/claude-opus-5\n"), "{told}");
+    assert!(told.contains("\n  thinking   adaptive; low, medium, high, xhigh, max\n"), "{told}");
+    let json: serde_json::Value = serde_json::from_str(&of(&["--json"]).await).unwrap();
+    assert_eq!(json[1]["takes_by_tool"], serde_json::json!(["response_format.json_object"]));
+    let ended = run("model_list: [{}]\n", &["models", "-c", "config.yaml"], &[]).await;
+    let missing = "config.yaml:1:14: error: model_list[0]: missing key `model_name`\n";
+    assert_eq!((ended.code, ended.stderr.starts_with(missing)), (Some(1), true));
+}
+
+#[tokio::test]
 async fn variables_are_looked_up_at_the_start() {
     let scene = Scene::new().await;
     let config = "model_list:\n  - model_name: gpt\n    litellm_params:\n      model: openai/gpt-4o\n      \

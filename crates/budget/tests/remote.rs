@@ -341,6 +341,35 @@ async fn what_one_call_was_given_without_an_answer_is_held_there_within_a_second
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_while_more_is_asked_for_makes_up_for_none_of_it() {
+    // Whenever it is asked for more, around the time at which it is told what one call was given without its answer.
+    for begin in 900..1100 {
+        let machine = Machine::new();
+        let store = Remote::new(machine.clone()).on_away(TWO);
+        let _worker = tokio::spawn(store.run());
+        let budget = of("t", 100);
+        let own = held(&store, claim(&budget, 10, 10)).await;
+        machine.set(Mode::Lost);
+        assert_eq!(own.hold.extend(cents(5), cents(5)).wait().await.ok(), Some(cents(5)));
+        machine.set(Mode::Answers);
+        sleep(begin * MS).await;
+        machine.set(Mode::Late(10 * MS));
+        let more = own.hold.extend(cents(7), cents(7)).wait();
+        let then = async {
+            sleep(MS).await;
+            machine.set(Mode::Late(4 * MS));
+        };
+        assert_eq!(tokio::join!(more, then).0.ok(), Some(cents(7)), "{begin}");
+        machine.set(Mode::Answers);
+        sleep(2000 * MS).await;
+        assert_eq!(machine.account(&budget), (Usd::ZERO, cents(22)), "{begin}");
+        own.hold.settle(Charge::new(cents(3)));
+        store.flush().await;
+        assert_eq!(machine.account(&budget), (cents(3), Usd::ZERO), "{begin}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whether_it_is_back_is_not_asked_by_posting_all_that_has_expired() {
     let machine = Machine::new();
     let store = Remote::new(machine.clone());

@@ -195,7 +195,16 @@ impl<B: Backend> Open<B> {
     async fn extend(self: &Arc<Self>, least: Usd, most: Usd) -> Result<Usd, Refused> {
         let Self { inner, budgets, .. } = &**self;
         let claim = Claim::new(self.id, self.call, Arc::clone(budgets), least, most);
-        match inner.link.ask(inner.backend.extend(&claim, inner.hold_ttl)).await {
+        let asked = async {
+            // First what it was not told of this hold: else one that is told at the same time might make up for that with this.
+            if inner.untold().contains_key(&self.id) {
+                let (claim, then) = self.to_adopt();
+                inner.backend.adopt(&[claim], inner.hold_ttl).await?;
+                self.adopted(then);
+            }
+            inner.backend.extend(&claim, inner.hold_ttl).await
+        };
+        match inner.link.ask(asked).await {
             Ok(Ok(granted)) => {
                 inner.known.note(budgets, &granted.balances, inner.link.clock().now());
                 self.amounts().held += granted.amount;

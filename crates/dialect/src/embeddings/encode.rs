@@ -51,6 +51,14 @@ pub fn encode_request(
             format!("this model's provider takes one text at a time, and at most {MOST_APART} are asked for");
         return Err(Refused::invalid(message, "input"));
     }
+    if (apart || matches!(wording, Wording::BatchEmbedContents | Wording::Predict))
+        && beside(request).saturating_mul(texts.len()) > MOST_REPEATED
+    {
+        // Little is not to become much.
+        let message =
+            "too many texts for what stands beside them, which this model's provider is told with each";
+        return Err(Refused::invalid(message, "input"));
+    }
     let pieces: Vec<&[Text<'_>]> = if apart { texts.chunks(1).collect() } else { vec![texts] };
     let bodies = match wording {
         Wording::BatchEmbedContents => writing.batch(&pieces),
@@ -76,6 +84,14 @@ fn takes_one(wording: Wording, model: &str) -> bool {
         _ => false,
     }
 }
+
+/// Bytes of the members beside the texts.
+fn beside(request: &Request<'_>) -> usize {
+    request.extra.iter().map(|(name, raw)| name.len() + raw.get().len()).sum()
+}
+
+/// Bytes that are written once for each text.
+const MOST_REPEATED: usize = 16 << 20;
 
 /// As many inputs as OpenAI's API takes: where each is a call of its own, nobody else bounds their number.
 const MOST_APART: usize = 2048;

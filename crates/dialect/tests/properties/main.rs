@@ -7,3 +7,4 @@ mod conversations;
 mod documents;
 mod garbage;
 mod streams;
+mod vectors;

@@ -218,3 +218,18 @@ fn tokens_and_other_operations_are_refused() {
     let task = refused(Wording::CohereEmbed, "m", r#"{"input":"a","input_type":["x"]}"#);
     assert!(matches!(task, Refused::Invalid { param, .. } if param == "input_type"));
 }
+
+#[test]
+fn little_is_not_made_much() {
+    let long = "x".repeat(20_000);
+    let texts = vec![r#""a""#; 1000].join(",");
+    let json = format!(r#"{{"input":[{texts}],"title":"{long}","x":"{long}"}}"#);
+    for wording in [Wording::BatchEmbedContents, Wording::Predict, Wording::TitanEmbed] {
+        let mut policy = ParamPolicy::default();
+        policy.drop_params = true;
+        let refused = encoded(wording, "m", &policy, &json).expect_err("is refused");
+        assert!(matches!(refused, Refused::Invalid { param, .. } if param == "input"), "{wording:?}");
+    }
+    let once = format!(r#"{{"input":["a"],"title":"{long}"}}"#);
+    assert!(encoded(Wording::BatchEmbedContents, "m", &ParamPolicy::default(), &once).is_ok());
+}

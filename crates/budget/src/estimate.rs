@@ -15,7 +15,7 @@ use ziggurat_core::{
     json::{Cursor, Fault, key_is},
 };
 
-use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP};
+use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP, searches::searches};
 
 /// What is known of a call's cost before it is made.
 pub(crate) struct Estimate {
@@ -27,8 +27,7 @@ pub(crate) struct Estimate {
     asked: Asked,
     pub(crate) output: Output,
     pub(crate) streamed: bool,
-    /// Whether it is answered with text.
-    writes: bool,
+    operation: Operation,
 }
 
 struct Candidate {
@@ -61,8 +60,8 @@ impl Estimate {
         call: &Call,
         bounded: bool,
     ) -> Result<Self, Rejection> {
-        let (streamed, writes) = (call.stream(), call.operation().generates_text());
-        let models = candidates(config, request, call, writes);
+        let (streamed, operation) = (call.stream(), call.operation());
+        let models = candidates(config, request, call);
         if bounded && config.unpriced == Unpriced::Refuse {
             refuse_unpriced(&models, call)?;
         }
@@ -96,7 +95,7 @@ impl Estimate {
         };
         let output = match (cap.flatten(), policy) {
             (Some(cap), _) => Output::AtMost(cap),
-            (None, _) if !writes => Output::AtMost(0),
+            (None, _) if !operation.generates_text() => Output::AtMost(0),
             (None, Uncapped::Extend) => Output::Extend,
             (None, Uncapped::ReserveModelCap) => Output::AtMost(model_cap()),
             (None, Uncapped::Clamp(most)) => Output::Clamp(most.min(model_cap()).max(1)),
@@ -105,7 +104,7 @@ impl Estimate {
                 return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());
             }
         };
-        Ok(Self { models, input, choices, asked, output, streamed, writes })
+        Ok(Self { models, input, choices, asked, output, streamed, operation })
     }
 
     /// The most that so many output tokens a choice can cost, at the dearest of these candidates.
@@ -169,11 +168,15 @@ impl Estimate {
             return Charge::of(Usd::ZERO, flags);
         }
         flags.incomplete = attempt.outcome.is_some() && !attempt.is_whole();
-        let usage = self.known_usage(attempt, &mut flags);
+        let mut usage = self.known_usage(attempt, &mut flags);
         let Some(model) = self.model(config, attempt.target.as_deref()) else {
             flags.unpriced = true;
             return Charge::of(Usd::ZERO, flags);
         };
+        if self.asked.queries > 0 && usage.search_units.is_none() && model.prices.is_priced_by_query() {
+            flags.estimated = true;
+            usage.search_units = Some(self.asked.queries);
+        }
         Charge::of(model.prices.cost(&usage, self.tier(&usage, &model)).total, flags)
     }
 
@@ -201,7 +204,8 @@ impl Estimate {
             usage = Usage::new(Convention::OPENAI);
         }
         if usage.input.is_none() {
-            flags.estimated = true;
+            // What is billed by the search is known without it.
+            flags.estimated = usage.search_units.is_none();
             usage.input = Some(self.input.tokens);
         }
         let seen = match self.unseen(attempt, &usage) {
@@ -250,18 +254,13 @@ impl Estimate {
         });
         match known {
             Some(candidate) => candidate.model.clone(),
-            None => priced(config.catalog.for_target(target), self.writes),
+            None => priced(config.catalog.for_target(target), self.operation),
         }
     }
 }
 
 /// The targets a call may go to and their prices, in order; what the call names, when nobody has chosen yet.
-fn candidates(
-    config: &Config,
-    request: &Request<Body>,
-    call: &Call,
-    writes: bool,
-) -> SmallVec<[Candidate; 1]> {
+fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> SmallVec<[Candidate; 1]> {
     let extensions = request.extensions();
     let planned = extensions.get::<Plan>().map(|plan| &*plan.candidates).unwrap_or_default();
     let targets = match planned {
@@ -270,20 +269,21 @@ fn candidates(
     };
     if targets.is_empty() {
         let model = call.model().and_then(|name| config.catalog.named(name));
-        return smallvec![Candidate { target: None, model: priced(model, writes) }];
+        return smallvec![Candidate { target: None, model: priced(model, call.operation()) }];
     }
     let candidate = |target: &Target| Candidate {
         target: Some(target.clone()),
-        model: priced(config.catalog.for_target(target), writes),
+        model: priced(config.catalog.for_target(target), call.operation()),
     };
     targets.iter().map(candidate).collect()
 }
 
 /// A model that has the prices that such a call needs.
-fn priced(model: Option<Arc<Model>>, writes: bool) -> Option<Arc<Model>> {
-    model.filter(|model| match writes {
-        true => model.prices.is_priced_for_text(),
-        false => model.prices.is_priced_for_tokens(),
+fn priced(model: Option<Arc<Model>>, operation: Operation) -> Option<Arc<Model>> {
+    model.filter(|model| match operation {
+        Operation::Rerank if model.prices.is_priced_by_query() => true,
+        operation if operation.generates_text() => model.prices.is_priced_for_text(),
+        _ => model.prices.is_priced_for_tokens(),
     })
 }
 
@@ -310,13 +310,14 @@ fn asked(call: &Call) -> Asked {
         }),
         text_input: !marks.input,
         text_output: !marks.output,
-        web_searches: if searches(call) { MOST_SEARCHES } else { 0 },
+        web_searches: if may_search(call) { MOST_SEARCHES } else { 0 },
+        queries: if call.operation() == Operation::Rerank { searches(call.text()) } else { 0 },
         ..Asked::default()
     }
 }
 
 /// Whether a provider may search the web for a call.
-fn searches(call: &Call) -> bool {
+fn may_search(call: &Call) -> bool {
     match call.dialect() {
         Dialect::Gemini => GOOGLE.iter().any(|name| name.find(call.body()).is_some()),
         _ => SEARCH.find(call.body()).is_some(),
@@ -445,6 +446,7 @@ fn is_credible(usage: &Usage) -> bool {
         usage.image_input,
         usage.image_output,
         usage.web_searches,
+        usage.search_units,
     ];
     parts.into_iter().flatten().all(|count| count <= MOST_TOKENS)
 }

@@ -11,6 +11,7 @@ mod ledger;
 mod policy;
 mod refusal;
 pub mod remote;
+mod searches;
 mod service;
 mod store;
 mod tab;

@@ -100,6 +100,8 @@ pub struct Asked {
     pub web_searches: u64,
     /// How much context they bring.
     pub search_context: SearchContext,
+    /// Queries that a reranker is billed for, as far as they can be told ahead.
+    pub queries: u64,
 }
 
 // ===== impl Prices =====
@@ -127,9 +129,13 @@ impl Prices {
         self.finish(&sum, cost)
     }
 
-    /// What one call costs that used tokens and other things. Of the web searches, those in the usage count.
+    /// What one call costs that used tokens and other things. Of the web searches, those in the usage count; of a reranker's queries too,
+    /// where it states them.
     #[must_use]
     pub fn cost_of_both(&self, usage: &Usage, quantities: &Quantities) -> Cost {
+        if let Some(queries) = usage.search_units.filter(|queries| *queries != quantities.queries) {
+            return self.cost_of_both(usage, &Quantities { queries, ..quantities.clone() });
+        }
         let tokens = Tokens::of(usage);
         let prices = self.tokens(tokens.context, quantities.tier, |unit| tokens.of_unit(unit) > 0);
         let mut sum = Sum::new(self.discount);
@@ -180,9 +186,9 @@ impl Prices {
         };
         let mut sum = Sum::new(self.discount);
         sum.add([(input_tokens, input), (output_tokens, output), (asked.web_searches, search)]);
-        let none = Quantities { tier: asked.tier, ..Quantities::default() };
+        let queries = Quantities { tier: asked.tier, queries: asked.queries, ..Quantities::default() };
         let mut cost = Cost::default();
-        self.charge_units(&mut sum, &mut cost, &none, 0);
+        self.charge_units(&mut sum, &mut cost, &queries, 0);
         self.finish(&sum, cost).total
     }
 

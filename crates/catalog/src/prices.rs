@@ -192,6 +192,12 @@ impl Prices {
             .any(|unit| self.rate(unit).is_some())
     }
 
+    /// Whether a reranker's queries have a price, be it zero.
+    #[must_use]
+    pub fn is_priced_by_query(&self) -> bool {
+        self.rate(Unit::Query).is_some()
+    }
+
     /// A unit's price for any context at the standard tier.
     #[must_use]
     pub fn rate(&self, unit: Unit) -> Option<Rate> {

@@ -317,3 +317,22 @@ fn tiers_are_read_in_the_providers_words() {
     }
     assert!("platinum".parse::<ServiceTier>().is_err());
 }
+
+#[test]
+fn a_ranking_costs_its_searches_or_its_tokens() {
+    let by_search =
+        Prices::new().with(Unit::Query, Rate::atto(2_000_000_000_000_000)).with(Unit::Input, rate(0));
+    let mut stated = Usage::new(Convention::OPENAI);
+    stated.search_units = Some(3);
+    let cost = by_search.cost(&stated, Standard);
+    assert_eq!((cost.total, cost.units, cost.input), (micro(6000), micro(6000), Usd::ZERO));
+    // What the provider states, not what else is known.
+    let both = by_search.cost_of_both(&stated, &Quantities { queries: 9, ..Quantities::default() });
+    assert_eq!(both.total, micro(6000));
+    let known = Quantities { queries: 9, ..Quantities::default() };
+    assert_eq!(by_search.cost_of_both(&usage(5, 0), &known).total, micro(18_000));
+    assert_eq!(by_search.worst_case(5, 0, &Asked { queries: 2, ..Asked::default() }), micro(4000));
+    let by_token = Prices::new().with(Unit::Input, rate(4));
+    assert_eq!(by_token.worst_case(5, 0, &Asked { queries: 2, ..Asked::default() }), micro(20));
+    assert!(by_search.is_priced_by_query() && !by_token.is_priced_by_query());
+}

@@ -107,6 +107,7 @@ fn asked_for(usage: &Usage, tier: ServiceTier, prices_tell_writes: bool) -> Aske
         text_output: !said(usage.audio_output) && !said(usage.image_output),
         web_searches: usage.web_searches.unwrap_or(0),
         search_context: SearchContext::Low,
+        queries: usage.search_units.unwrap_or(0),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The input tokens of a whole request, in one walk over its JSON.
 
+mod ranking;
+
 use ziggurat_core::{
     Call, Dialect, Operation,
     json::{Cursor, Fault, key_is, name_of},
@@ -8,8 +10,8 @@ use ziggurat_core::{
 use super::{ByLength, Count, CountTokens, escape, models};
 
 /// Counts the input tokens of a request as it stands: its texts by `counter`, what frames them, and flat estimates for images,
-/// audio and files. 0 where the body is not JSON; all strings of the body where its shape is not one of a conversation, a prompt or
-/// an embedding's input.
+/// audio and files. 0 where the body is not JSON; all strings of the body where its shape is not one of a conversation, a prompt, an
+/// embedding's input or a ranking.
 ///
 /// Tools and schemas are counted as the JSON they are, without its punctuation. Opaque ids, signatures and encrypted reasoning
 /// count nothing. What is exact: prompts and embeddings whose texts are; conversations of plain strings with the models whose frame
@@ -111,6 +113,7 @@ impl<'a> Walk<'a> {
             Operation::Completions | Operation::Embeddings | Operation::Moderation => {
                 cursor.object(|key, cursor| self.prompts(key, cursor))
             }
+            Operation::Rerank => self.ranking(&mut cursor),
             _ => self.strings(&mut cursor),
         }
     }

@@ -161,8 +161,6 @@ fn prompts_are_texts_or_tokens() {
 
 #[test]
 fn of_other_operations_every_string_counts() {
-    let body = json!({"model": "rerank-1", "query": "a b", "documents": ["c d e", {"text": "f", "n": 1}]});
-    assert_eq!(words_in("/v1/rerank", &body), Count::estimate(7));
     assert_eq!(words_in("/v1/images/generations", &json!({"prompt": "a cat"})), Count::estimate(2));
     let mut request = Request::post("/v1/files").body(Body::empty()).expect("valid");
     let call = Call::replace(&mut request, "a b c".into()).expect("is a call");

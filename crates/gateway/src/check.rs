@@ -3,8 +3,8 @@
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use ziggurat_budget::{Uncapped, Unpriced};
-use ziggurat_catalog::Catalog;
-use ziggurat_core::Dialect;
+use ziggurat_catalog::{Catalog, Mode};
+use ziggurat_core::{Dialect, Operation, Wording};
 
 use crate::{
     cli,
@@ -41,7 +41,9 @@ fn report(path: &Path) -> (String, ExitCode) {
         let price = price(deployment, &catalog, &groups, &config);
         let limits = limits(&deployment.rates);
         let limits = if limits.is_empty() { limits } else { format!("; {limits}") };
-        text += &format!("{}; {price}{limits}\n", describe(deployment, config.drop_params));
+        let model = groups.of(deployment).and_then(|target| catalog.for_target(target));
+        let mode = model.map(|model| model.mode).unwrap_or_default();
+        text += &format!("{}; {price}{limits}\n", describe(deployment, mode, config.drop_params));
     }
     text += &of_gateway(&config);
     let guarded = config.spending.budget.is_some() && config.spending.unpriced == Unpriced::Refuse;
@@ -66,7 +68,12 @@ pub(crate) fn unpriced_in_words(deployment: &Deployment) -> String {
 pub(crate) fn is_unpriced(deployment: &Deployment, catalog: &Catalog, groups: &Groups) -> bool {
     let target = groups.of(deployment);
     target.is_some_and(|target| {
-        catalog.for_target(target).is_none_or(|model| !model.prices.is_priced_for_text())
+        let model = catalog.for_target(target);
+        !model.is_some_and(|model| match model.mode {
+            Mode::Embedding => model.prices.is_priced_for_tokens(),
+            Mode::Rerank => model.prices.is_priced_for_tokens() || model.prices.is_priced_by_query(),
+            _ => model.prices.is_priced_for_text(),
+        })
     })
 }
 
@@ -138,14 +145,20 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn describe(deployment: &Deployment, drop_params: bool) -> String {
-    let dialect = match deployment.dialect(&deployment.model) {
+fn describe(deployment: &Deployment, mode: Mode, drop_params: bool) -> String {
+    let chats = match deployment.dialect(&deployment.model) {
         Dialect::Anthropic => "Anthropic Messages",
         Dialect::Gemini => "Google's generateContent",
         Dialect::Converse => "Bedrock's Converse",
         Dialect::Ollama => "Ollama's chat",
         Dialect::Cohere => "Cohere's chat",
         _ => "OpenAI Chat Completions",
+    };
+    let does = match mode {
+        Mode::Embedding => does(deployment, Operation::Embeddings),
+        Mode::Rerank => does(deployment, Operation::Rerank),
+        _ if !deployment.provider.chats => "embeddings and rankings alone".to_owned(),
+        _ => format!("by {chats}; chat and messages, whole and streamed, with tools"),
     };
     let key = match (&deployment.api_key, &deployment.aws, &deployment.vertex) {
         (Some(_), _, _) => "key set",
@@ -158,7 +171,33 @@ fn describe(deployment: &Deployment, drop_params: bool) -> String {
         false => "refused",
     };
     format!(
-        "{}: {}/{} by {dialect}; chat and messages, whole and streamed, with tools; {key}; parameters it does not take are {unsupported}",
+        "{}: {}/{} {does}; {key}; parameters it does not take are {unsupported}",
         deployment.alias, deployment.provider.id, deployment.model
     )
+}
+
+/// How a model that has no chats is asked for what it does.
+fn does(deployment: &Deployment, operation: Operation) -> String {
+    let reworded = deployment.reworded(&deployment.model);
+    let wording =
+        reworded.iter().find(|reworded| reworded.operation == operation).map(|reworded| reworded.wording);
+    let by = match (operation, wording) {
+        (_, Some(Wording::BatchEmbedContents)) => "Google's batchEmbedContents",
+        (_, Some(Wording::EmbedContent)) => "Google's embedContent, a text a call",
+        (_, Some(Wording::Predict)) => "Vertex AI's predict",
+        (_, Some(Wording::CohereEmbed)) => "Cohere's embed",
+        (_, Some(Wording::OllamaEmbed)) => "Ollama's embed",
+        (_, Some(Wording::TitanEmbed)) => "Bedrock's InvokeModel, a text a call",
+        (_, Some(Wording::InvokedCohereEmbed | Wording::InvokedRerank)) => "Bedrock's InvokeModel",
+        (Operation::Rerank, Some(_)) => "a rerank API",
+        (Operation::Embeddings, _) if serves(deployment, operation) => "OpenAI's embeddings",
+        _ => return format!("cannot be asked for {}", operation.noun()),
+    };
+    format!("by {by}; {}", operation.noun())
+}
+
+fn serves(deployment: &Deployment, operation: Operation) -> bool {
+    let mut others = deployment.other_urls(&deployment.model).into_iter().map(|(other, _)| other);
+    let mut reworded = deployment.reworded(&deployment.model).into_iter().map(|reworded| reworded.operation);
+    others.any(|other| other == operation) || reworded.any(|other| other == operation)
 }

@@ -18,7 +18,7 @@ use ziggurat_route::{
 
 use crate::{
     config::{
-        Auth, Config, Deployment, Resolved,
+        Auth, Config, Deployment, Resolved, Reworded,
         routing::{ByCause, DeploymentRouting, Fallback, FallbackLists, Routing, Strategy},
     },
     credentials::Credentials,
@@ -298,6 +298,12 @@ fn target(
     }
     for (operation, url) in deployment.other_urls(model) {
         target = target.serves(operation, &url)?;
+    }
+    for Reworded { operation, url, wording } in deployment.reworded(model) {
+        target = target.serves_as(operation, &url, wording)?;
+    }
+    if !provider.chats {
+        target = target.without_conversations();
     }
     for (name, value) in &deployment.extra_headers {
         target = target.header(name.clone(), value.clone());

@@ -169,7 +169,8 @@ pub(crate) fn in_words(prices: &Prices) -> Option<String> {
     let tokens: Vec<String> = told.collect();
     let seconds = [(Unit::SecondInput, "input"), (Unit::SecondOutput, "output"), (Unit::Second, "time")];
     let seconds = seconds.iter().filter_map(|(unit, name)| Some(format!("{name} ${} a second", of(*unit)?)));
-    let mut all: Vec<String> = seconds.collect();
+    let search = of(Unit::Query).map(|rate| format!("${rate} a search"));
+    let mut all: Vec<String> = seconds.chain(search).collect();
     if !tokens.is_empty() {
         all.insert(0, format!("{} per million tokens", tokens.join(", ")));
     }

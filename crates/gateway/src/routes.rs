@@ -74,6 +74,7 @@ impl Route {
             | Operation::StreamGenerate
             | Operation::Completions
             | Operation::Embeddings
+            | Operation::Rerank
             | Operation::Moderation => match *method {
                 Method::POST => Self::Call,
                 _ => Self::WrongMethod { allow: "POST", admin: false },
@@ -145,6 +146,10 @@ mod tests {
                 Route::WrongMethod { allow: "POST", admin: false },
                 Dialect::OpenAi,
             ),
+            (Method::POST, "/v1/rerank", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v2/rerank", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/rerank/", Route::Call, Dialect::OpenAi),
+            (Method::GET, "/v2/rerank", Route::WrongMethod { allow: "POST", admin: false }, Dialect::OpenAi),
             (Method::POST, "/v1/images/generations", Route::Nothing, Dialect::OpenAi),
             (Method::GET, "/", Route::Nothing, Dialect::OpenAi),
             (Method::OPTIONS, "*", Route::Nothing, Dialect::OpenAi),

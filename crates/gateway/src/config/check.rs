@@ -105,8 +105,9 @@ fn is_already_so(entry: &Entry) -> bool {
         Value::List(items) => return items.is_empty(),
         Value::Map(entries) => return entries.is_empty(),
     };
-    let usual = ALREADY_SO.iter().find(|(key, _)| *key == entry.key).map_or("false", |(_, value)| *value);
-    as_text.is_empty() || as_text == usual
+    let mut usual =
+        ALREADY_SO.iter().filter(|(key, _)| *key == entry.key).map(|(_, value)| *value).peekable();
+    as_text.is_empty() || usual.peek().is_none() && as_text == "false" || usual.any(|value| value == as_text)
 }
 
 fn check_callbacks(node: &Node, report: &mut Report) {

@@ -18,6 +18,7 @@ use super::model::{self, Model};
 use super::node::{Node, Value};
 use super::price::Pricing;
 use super::provider::{Api, Auth, Provider};
+use super::reworded::Reworded;
 use super::routing::DeploymentRouting;
 use super::spending::{Place, Rates};
 use super::value::seconds;
@@ -206,6 +207,14 @@ impl Deployment {
         let mut urls = self.provider.other_urls(&self.chat_url(model));
         urls.retain(|(operation, _)| !(self.chats_only && *operation == Operation::Responses));
         urls
+    }
+
+    /// What else the provider does in words of its own.
+    pub(crate) fn reworded(&self, model: &str) -> Vec<Reworded> {
+        match &self.vertex {
+            Some(vertex) => vertex.reworded(model),
+            None => self.provider.reworded(&self.base, &self.chat_url(model), model),
+        }
     }
 
     /// The header that carries the key.

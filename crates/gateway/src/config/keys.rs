@@ -103,6 +103,8 @@ pub(super) const ALREADY_SO: &[(&str, &str)] = &[
     ("fail_closed_rate_limit_enforcement", "true"),
     ("token_rate_limit_type", "total"),
     ("mode", "chat"),
+    ("mode", "embedding"),
+    ("mode", "rerank"),
 ];
 
 /// Callbacks that only record what happened.
@@ -176,7 +178,9 @@ pub(super) const LITELLM_PARAMS: Section = Section {
              repetition_penalty logit_bias logprobs top_logprobs user seed response_format tools tool_choice functions
              function_call parallel_tool_calls stream stream_options service_tier reasoning_effort reasoning thinking
              verbosity modalities audio prediction store metadata web_search_options safety_identifier
-             prompt_cache_key prompt_cache_retention dimensions encoding_format",
+             prompt_cache_key prompt_cache_retention dimensions encoding_format input_type task_type title truncate
+             truncation auto_truncate normalize top_n return_documents rank_fields max_tokens_per_doc
+             max_chunks_per_doc",
         ),
         group(Ignore, Number, "keepalive_seconds max_file_size_mb"),
         group(

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 use ziggurat_core::{Dialect, Operation, Quirks};
 use ziggurat_dialect::converse;
 
+use super::reworded::Ranks;
+
 /// A provider of models.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +34,14 @@ pub(crate) struct Provider {
     /// Whether it serves OpenAI's Responses itself; of others they are asked as chats.
     #[serde(default)]
     pub(crate) responses: bool,
+    /// Whether chats can be had with it.
+    #[serde(default = "yes")]
+    pub(crate) chats: bool,
+    /// Whether its embeddings, in OpenAI's shape, have no format but lists of numbers.
+    #[serde(default)]
+    pub(super) plain_embeddings: bool,
+    /// How it ranks, if it does beside OpenAI's API.
+    pub(super) ranks: Option<Ranks>,
     /// What an address that is given without it, as its owner writes it, lacks before `/chat/completions`.
     #[serde(default)]
     chat_prefix: Option<String>,
@@ -184,8 +194,8 @@ impl Provider {
             return vec![(Operation::CountTokens, whole(format!("{path}/count_tokens")))];
         }
         let Some(root) = path.strip_suffix("/chat/completions") else { return Vec::new() };
-        let mut urls: Vec<_> =
-            SAME_ROOT.iter().map(|(it, end)| (*it, whole(format!("{root}{end}")))).collect();
+        let served = SAME_ROOT.iter().filter(|(it, _)| self.chats || *it == Operation::Embeddings);
+        let mut urls: Vec<_> = served.map(|(it, end)| (*it, whole(format!("{root}{end}")))).collect();
         if self.responses {
             let url = match root.find("/deployments/") {
                 // On Azure they stand at the root without versions, and the body names the deployment.
@@ -229,6 +239,10 @@ impl Provider {
 
 // ===== helpers =====
 
+const fn yes() -> bool {
+    true
+}
+
 fn pairs<'de, D: Deserializer<'de>>(row: D) -> Result<Arc<[(String, String)]>, D::Error> {
     Ok(BTreeMap::<String, String>::deserialize(row)?.into_iter().collect())
 }
@@ -238,7 +252,7 @@ fn names<'de, D: Deserializer<'de>>(row: D) -> Result<Arc<[String]>, D::Error> {
 }
 
 /// Appends the segments of `ending` that the path does not end in yet.
-fn ending_in(path: &str, ending: &[&str]) -> String {
+pub(super) fn ending_in(path: &str, ending: &[&str]) -> String {
     for kept in (1..=ending.len()).rev() {
         if path.ends_with(&ending[..kept].concat()) {
             return format!("{path}{}", ending[kept..].concat());
@@ -337,7 +351,8 @@ mod tests {
 
     #[test]
     fn the_readme_counts_the_rows() {
-        let compatible = Provider::all().iter().filter(|provider| provider.api == Api::OpenAi).count();
+        let chats = Provider::all().iter().filter(|provider| provider.api == Api::OpenAi && provider.chats);
+        let compatible = chats.count();
         let count = format!("{} today, {compatible} of which", Provider::all().len());
         assert!(include_str!("../../README.md").contains(&count), "{count}");
     }
@@ -474,6 +489,8 @@ mod tests {
             "https://h/openai/deployments/d/embeddings?api-version=v"
         );
         assert_eq!(of(&azure, Operation::Responses).unwrap(), "https://h/openai/v1/responses");
+        let jina = urls("jina_ai", "https://h/v1/chat/completions");
+        assert_eq!(jina, [(Operation::Embeddings, "https://h/v1/embeddings".to_owned())]);
         let groq = urls("groq", "https://h/openai/v1/chat/completions");
         assert_eq!(of(&groq, Operation::Responses), None);
         let anthropic = urls("anthropic", "https://h/v1/messages");

@@ -142,7 +142,7 @@ config.yaml:7:50: error: router_settings.model_group_alias.f: leads in a circle 
 #[test]
 fn providers_that_cannot_be_called_are_named() {
     let cases = [
-        ("huggingface/g", "provider `huggingface` is known but not supported yet"),
+        ("replicate/g", "provider `replicate` is known but not supported yet"),
         ("opnai/m", "unknown provider `opnai`, did you mean `openai`?"),
         ("meta-llama/Llama-3", "unknown provider `meta-llama`, did you mean `meta_llama`?"),
         ("os.environ/TYPO", "unknown provider `(from the environment)`, did you mean `openai`?"),

@@ -72,17 +72,24 @@ impl Vertex {
 
     /// The URL of a model for answers that come in one piece, or as streams.
     pub(crate) fn url(&self, model: &str, streamed: bool) -> String {
-        let model = encode_model(model);
-        match (Publisher::of(&model), streamed) {
-            (Publisher::Google, false) => format!("{}/google/models/{model}:generateContent", self.root),
-            (Publisher::Google, true) => {
-                format!("{}/google/models/{model}:streamGenerateContent?alt=sse", self.root)
-            }
-            (Publisher::Anthropic, false) => format!("{}/anthropic/models/{model}:rawPredict", self.root),
-            (Publisher::Anthropic, true) => {
-                format!("{}/anthropic/models/{model}:streamRawPredict", self.root)
-            }
-        }
+        self.verb(
+            model,
+            match (Publisher::of(model), streamed) {
+                (Publisher::Google, false) => "generateContent",
+                (Publisher::Google, true) => "streamGenerateContent?alt=sse",
+                (Publisher::Anthropic, false) => "rawPredict",
+                (Publisher::Anthropic, true) => "streamRawPredict",
+            },
+        )
+    }
+
+    /// The URL at which a model is asked to do something.
+    pub(super) fn verb(&self, model: &str, verb: &str) -> String {
+        let publisher = match Publisher::of(model) {
+            Publisher::Google => "google",
+            Publisher::Anthropic => "anthropic",
+        };
+        format!("{}/{publisher}/models/{}:{verb}", self.root, encode_model(model))
     }
 }
 
@@ -159,6 +166,8 @@ impl fmt::Debug for Account {
 
 #[cfg(test)]
 mod tests {
+    use ziggurat_core::Wording;
+
     use super::*;
 
     #[test]
@@ -175,6 +184,18 @@ mod tests {
             vertex.url("claude-sonnet-4@20250514", false),
             "https://h/v1/projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4@20250514:rawPredict"
         );
+        let embeds =
+            |model| vertex.reworded(model).into_iter().map(|it| (it.wording, it.url)).collect::<Vec<_>>();
+        let google = "https://h/v1/projects/p/locations/l/publishers/google/models";
+        assert_eq!(
+            embeds("text-embedding-005"),
+            [(Wording::Predict, format!("{google}/text-embedding-005:predict"))]
+        );
+        assert_eq!(
+            embeds("gemini-embedding-2"),
+            [(Wording::EmbedContent, format!("{google}/gemini-embedding-2:embedContent"))]
+        );
+        assert_eq!(embeds("claude-sonnet-4@20250514"), []);
         assert!(vertex.url("../x?y", false).ends_with("/google/models/..%2Fx%3Fy:generateContent"));
         assert_eq!(address("global"), "https://aiplatform.googleapis.com");
         assert_eq!(address("europe-west1"), "https://europe-west1-aiplatform.googleapis.com");

@@ -35,9 +35,9 @@ async fn faults_are_reported_with_line_and_column() {
     )
     .await;
     refused(
-        &one().replace("openai/", "huggingface/"),
+        &one().replace("openai/", "replicate/"),
         &format!(
-            "config.yaml:4:14: error: {at}.model: provider `huggingface` is known but not supported yet\n"
+            "config.yaml:4:14: error: {at}.model: provider `replicate` is known but not supported yet\n"
         ),
     )
     .await;

@@ -185,13 +185,16 @@ impl Scene {
 
 /// One entry of `model_list`.
 pub(crate) fn deployment(alias: &str, model: &str, base: &str, params: &[&str]) -> String {
-    let version = if model.starts_with("anthropic/") { "" } else { "/v1" };
+    let version = if OWN_PATHS.iter().any(|own| model.starts_with(own)) { "" } else { "/v1" };
     let params: String = params.iter().map(|line| format!("      {line}\n")).collect();
     format!(
         "  - model_name: {alias}\n    litellm_params:\n      model: {model}\n      api_base: {base}{version}\n      \
          api_key: {PROVIDER_KEY}\n{params}"
     )
 }
+
+/// The providers whose addresses end ahead of the version, or have none.
+const OWN_PATHS: [&str; 6] = ["anthropic/", "bedrock/", "cohere/", "gemini/", "huggingface/", "ollama/"];
 
 /// `general_settings` with the master key.
 pub(crate) fn guarded() -> String {

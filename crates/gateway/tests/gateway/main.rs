@@ -11,6 +11,7 @@ mod counting;
 mod dawdlers;
 mod deadlines;
 mod drain;
+mod embeddings;
 mod framing;
 mod harness;
 mod host;

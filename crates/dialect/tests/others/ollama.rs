@@ -132,6 +132,18 @@ fn a_callers_turn_with_results_and_text_is_several_messages() {
 }
 
 #[test]
+fn pieces_of_a_system_prompt_stand_apart() {
+    let texts = json!([{ "type": "text", "text": "a\n" }, { "type": "text", "text": "b" }]);
+    let body = json!({ "model": "m", "max_tokens": 1, "system": texts, "messages": [{ "role": "user", "content": texts }] });
+    let body =
+        request(Dialect::Anthropic, Dialect::Ollama, "m", &ParamPolicy::default(), &body).expect("passes");
+    assert_eq!(
+        body["messages"],
+        json!([{ "role": "system", "content": "a\n\n\nb" }, { "role": "user", "content": "a\nb" }])
+    );
+}
+
+#[test]
 fn thinking_is_on_or_off_and_has_levels_where_the_model_knows_them() {
     let think = |model: &str, effort: &str| {
         let body = with("reasoning_effort", json!(effort));

@@ -65,7 +65,7 @@ impl Writer<'_, '_> {
             let blocks: Vec<_> = content.iter().enumerate().map(|(at, block)| (block, inner(at))).collect();
             list.object(|out| {
                 out.str("role", "tool");
-                self.content(out, &blocks);
+                self.content(out, &blocks, "");
                 out.text_if("tool_name", names.get(&id.decode()).copied());
                 out.text("tool_call_id", id);
             });
@@ -80,14 +80,16 @@ impl Writer<'_, '_> {
             .map(|(part, block)| (block, self.place.part(part)))
             .collect();
         list.object(|out| {
-            out.str("role", role(message.role));
-            self.content(out, &blocks);
+            let role = role(message.role);
+            out.str("role", role);
+            // Pieces of what the operator says stand for themselves; others go on where the last ended.
+            self.content(out, &blocks, if role == "system" { "\n\n" } else { "" });
             if message.role != Role::Assistant {
                 return;
             }
             let thoughts = thoughts(message);
             if !thoughts.is_empty() {
-                write_joined(out.key("thinking"), &thoughts);
+                write_joined(out.key("thinking"), &thoughts, "");
             }
             let calls: Vec<_> = message.content.iter().filter_map(as_call).collect();
             if !calls.is_empty() {
@@ -96,8 +98,8 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// Writes the text as one string, and images apart from it.
-    fn content(&mut self, out: &mut Object<'_>, blocks: &[Placed<'_, '_>]) {
+    /// Writes the text as one string, with this between its pieces, and images apart from it.
+    fn content(&mut self, out: &mut Object<'_>, blocks: &[Placed<'_, '_>], between: &str) {
         let (mut texts, mut images) = (Vec::new(), Vec::new());
         for (block, at) in blocks {
             match &block.kind {
@@ -130,7 +132,7 @@ impl Writer<'_, '_> {
                 | BlockKind::RedactedThinking { .. } => {}
             }
         }
-        write_joined(out.key("content"), &texts);
+        write_joined(out.key("content"), &texts, between);
         if !images.is_empty() {
             out.array("images", |list| images.iter().for_each(|data| list.text(data)));
         }
@@ -145,9 +147,14 @@ const fn role(role: Role) -> &'static str {
     }
 }
 
-fn write_joined(out: &mut Vec<u8>, texts: &[Text<'_>]) {
+fn write_joined(out: &mut Vec<u8>, texts: &[Text<'_>], between: &str) {
     out.push(b'"');
-    texts.iter().for_each(|text| text.write_inner(out));
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            Text::from(between).write_inner(out);
+        }
+        text.write_inner(out);
+    }
     out.push(b'"');
 }
 

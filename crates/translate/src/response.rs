@@ -139,8 +139,14 @@ async fn whole(
         return Ok(respond(parts, Body::from(passed), "application/json", expected));
     }
     let decoded = decode_response(expected.provider, text);
+    let failed = decoded.as_ref().is_ok_and(|response| !same && is_failed(response));
     if let Some(attempt) = handle {
         let outcome = match &decoded {
+            Ok(response) if failed => {
+                feed_response(attempt, response);
+                attempt.failed(&failed_answer());
+                Outcome::Failed
+            }
             Ok(response) => feed_response(attempt, response),
             // It passes all the same; as nobody can say what it holds, it counts as content.
             Err(_) if same => {
@@ -162,6 +168,9 @@ async fn whole(
     if same {
         return Ok(respond(parts, Body::from(passed), "application/json", expected));
     }
+    if failed {
+        return Err(failed_answer().into());
+    }
     let mut response = decoded.map_err(|_| undecodable(&bytes, &expected.confidential))?;
     expected.names.restore_all(&mut response);
     if let Some(form) = &expected.form {
@@ -172,6 +181,16 @@ async fn whole(
     let mut out = Vec::with_capacity(bytes.len() + 256);
     encode_response(expected.caller, &response, config.epoch_seconds(), &mut out);
     Ok(respond(parts, Body::from(out), "application/json", expected))
+}
+
+/// Whether an answer ended in Mistral's word for one that failed: nobody is to take it for a whole one.
+fn is_failed(response: &ziggurat_dialect::Response<'_>) -> bool {
+    let mut ends = response.choices.iter().filter_map(|choice| choice.finish.as_ref());
+    ends.any(|finish| finish.dialect == Dialect::OpenAi && finish.native == *"error")
+}
+
+fn failed_answer() -> Problem {
+    Problem::new(Cause::Upstream, "the provider ended the answer with an error")
 }
 
 /// What an answer says of itself, unless it is empty.

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use ziggurat_core::{ParamPolicy, Quirks, Target};
+use ziggurat_core::{Outcome, ParamPolicy, Quirks, Target};
 
 use crate::support::*;
 
@@ -233,4 +233,23 @@ async fn mistrals_answers_are_told_in_openais_words() {
     assert!(chunks.iter().any(|chunk| chunk["choices"][0]["delta"]["new"] == 1), "{}", told.body);
     // Nobody asked for usage.
     assert!(!told.body.contains("usage"), "{}", told.body);
+}
+
+#[tokio::test]
+async fn an_answer_of_mistrals_that_failed_is_no_answer() {
+    let mut quirks = Quirks::default();
+    quirks.mistral = true;
+    let recorder: Arc<Recorder> = Arc::default();
+    let mut asked = post(OPENAI, hello(OPENAI, false));
+    let (_meter, end) = recorder.join(&mut asked);
+    let failed = CHAT_ANSWER.replace("\"stop\"", "\"error\"");
+    let told = exchange(target(OPENAI).quirks(quirks), asked, support::json(failed)).await;
+    drop(end);
+    let message = "the provider ended the answer with an error";
+    assert_eq!((told.status.as_u16(), &told.json()["error"]["message"]), (502, &json!(message)));
+    let attempt = &recorder.ends()[0][0];
+    assert_eq!(
+        (attempt.outcome, attempt.usage.and_then(|usage| usage.output)),
+        (Some(Outcome::Failed), Some(5))
+    );
 }

@@ -230,10 +230,13 @@ fn write_choice(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     out.extra(&choice.extra, &[]);
 }
 
-/// Writes why an answer ended: the native word where it is OpenAI's, else ours, with the native one beside it where ours says less.
+/// Writes why an answer ended: the native word where it is OpenAI's, else ours, with the native one beside it where ours says less. Mistral's
+/// word for the end of its window is none that OpenAI's SDKs know.
 pub(super) fn write_finish(out: &mut Object<'_>, finish: Option<&Finish<'_>>) {
     match finish {
-        Some(finish) if finish.dialect == Dialect::OpenAi => out.text("finish_reason", &finish.native),
+        Some(finish) if finish.dialect == Dialect::OpenAi && finish.native != *"model_length" => {
+            out.text("finish_reason", &finish.native);
+        }
         Some(finish) => {
             let (word, less) = finish_word(finish.reason);
             out.str("finish_reason", word);

@@ -6,7 +6,7 @@ use ziggurat_dialect::{
     Encoding, Refused, decode_request, decode_response, encode_request, openai::to_mistral,
 };
 
-use crate::common::{answer, dropping, events, strict};
+use crate::common::{answer, dropping, events, stream, strict};
 
 fn asked(from: Dialect, model: &str, body: &Value, policy: &ParamPolicy) -> Result<Value, Refused> {
     let json = body.to_string();
@@ -186,6 +186,15 @@ fn old_and_new_answers_are_read() {
     let read = anthropic(json!({ "content": thought }), "model_length");
     assert_eq!((&read["stop_reason"], &read["content"][0]["thinking"]), (&json!("max_tokens"), &json!("h")));
     assert_eq!((&read["content"][1]["text"], &read["content"][2]["text"]), (&json!("a"), &json!("b")));
+}
+
+#[test]
+fn the_end_of_the_window_is_told_in_openais_word() {
+    let whole = json!({ "id": "c", "choices": [{ "index": 0, "message": { "content": "a" }, "finish_reason": "model_length" }] });
+    assert_eq!(answer(Dialect::OpenAi, Dialect::OpenAi, &whole)["choices"][0]["finish_reason"], "length");
+    let chunk = json!({ "id": "c", "choices": [{ "index": 0, "delta": { "content": "a" }, "finish_reason": "model_length" }] });
+    let told = stream(Dialect::OpenAi, Dialect::OpenAi, &[&chunk.to_string(), "[DONE]"]);
+    assert!(told.contains("\"finish_reason\":\"length\"") && !told.contains("model_length"), "{told}");
 }
 
 #[test]

@@ -243,10 +243,10 @@ fn logprobs_and_several_answers_stay_apart() {
     let data = data(&stream);
     for index in [0, 1] {
         let logprobs = format!(
-            r#"{{"index":{index},"delta":{{}},"logprobs":{{"content":[{{"token":"a{index}","logprob":-0.50}}]}}}}"#
+            r#"{{"index":{index},"delta":{{}},"finish_reason":null,"logprobs":{{"content":[{{"token":"a{index}","logprob":-0.50}}]}}}}"#
         );
         assert_eq!(data.iter().filter(|data| data.contains(&logprobs)).count(), 1, "{stream}");
-        let content = format!(r#"{{"index":{index},"delta":{{"content":"a{index}"}}}}"#);
+        let content = format!(r#"{{"index":{index},"delta":{{"content":"a{index}"}},"finish_reason":null}}"#);
         assert_eq!(data.iter().filter(|data| data.contains(&content)).count(), 1, "{stream}");
     }
     assert_eq!(data.iter().filter(|data| data.contains(r#""role":"assistant""#)).count(), 2);

@@ -64,7 +64,7 @@ fn choices(stream: &str) -> Vec<Value> {
 }
 
 fn plain(delta: &Value) -> Value {
-    json!({ "index": 0, "delta": delta })
+    json!({ "index": 0, "delta": delta, "finish_reason": null })
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn text_comes_byte_for_byte_as_chunks() {
         stream,
         [
             ": ping\n\n",
-            &format!("{head}[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}]}}\n\n"),
-            &format!("{head}[{{\"index\":0,\"delta\":{{\"content\":\"Hé\\n\\u0000\"}}}}]}}\n\n"),
+            &format!("{head}[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"finish_reason\":null}}]}}\n\n"),
+            &format!("{head}[{{\"index\":0,\"delta\":{{\"content\":\"Hé\\n\\u0000\"}},\"finish_reason\":null}}]}}\n\n"),
             &format!("{head}[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"),
             &format!(
                 "{head}[],\"usage\":{{\"prompt_tokens\":13,\"completion_tokens\":15,\"total_tokens\":28,\"prompt_tokens_details\":{{\"cached_tokens\":3}},\"cache_read_input_tokens\":3}}}}\n\n"
@@ -235,7 +235,7 @@ fn an_error_in_mid_stream_ends_it_without_done() {
         ),
         "{stream}"
     );
-    assert!(!stream.contains("finish_reason"));
+    assert!(!stream.contains(r#""finish_reason":""#));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn an_early_end_is_an_error_and_no_stop() {
     let stream = translate(&[START.into(), open(0, r#"{"type":"text","text":"He"}"#), end("end_turn", 3)]);
     let last = data(&stream).pop().expect("is there");
     assert_eq!(strict(&last)["error"]["code"], "upstream_truncated");
-    assert!(!stream.contains("[DONE]") && !stream.contains("finish_reason"));
+    assert!(!stream.contains("[DONE]") && !stream.contains(r#""finish_reason":""#));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn types_that_nobody_knows_are_passed_over() {
     assert_eq!(
         choices(&stream),
         [
-            json!({ "index": 0, "delta": { "role": "assistant", "content": "" } }),
+            json!({ "index": 0, "delta": { "role": "assistant", "content": "" }, "finish_reason": null }),
             json!({ "index": 0, "delta": {}, "finish_reason": "stop" })
         ]
     );

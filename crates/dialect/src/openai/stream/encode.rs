@@ -78,7 +78,8 @@ impl StreamEncoder {
                 self.choice(*choice, out, |_| {}, |choice| choice.json("logprobs", raw.get()));
             }
             Event::Finish { choice, finish } => {
-                self.choice(*choice, out, |_| {}, |choice| write_finish(choice, Some(finish)));
+                self.state(*choice, out);
+                self.write_choice(*choice, out, |_| {}, |choice| write_finish(choice, Some(finish)));
             }
             Event::Usage(spent) => self.count(spent),
             Event::Extra { choice, scope, name, raw } => {
@@ -92,7 +93,7 @@ impl StreamEncoder {
 
     fn extra(&mut self, choice: Option<u64>, scope: Scope, name: &str, raw: &RawValue, out: &mut Vec<u8>) {
         match (scope, choice) {
-            (Scope::Choice, Some(choice)) if !matches!(name, "index" | "delta") => {
+            (Scope::Choice, Some(choice)) if !matches!(name, "index" | "delta" | "finish_reason") => {
                 self.choice(choice, out, |_| {}, |choice| choice.json(name, raw.get()));
             }
             (Scope::Delta, Some(choice)) => {
@@ -284,7 +285,7 @@ impl StreamEncoder {
                         delta.str("role", "assistant");
                         delta.str("content", "");
                     },
-                    |_| {},
+                    |choice| write_finish(choice, None),
                 );
                 self.choices.len() - 1
             }
@@ -292,6 +293,7 @@ impl StreamEncoder {
         &mut self.choices[position]
     }
 
+    /// Writes a chunk of a choice that goes on: strict clients want to be told that it has no reason to end.
     fn choice(
         &mut self,
         index: u64,
@@ -300,7 +302,10 @@ impl StreamEncoder {
         members: impl FnOnce(&mut Object<'_>),
     ) {
         self.state(index, out);
-        self.write_choice(index, out, delta, members);
+        self.write_choice(index, out, delta, |choice| {
+            write_finish(choice, None);
+            members(choice);
+        });
     }
 
     fn write_choice(

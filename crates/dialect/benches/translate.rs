@@ -1,18 +1,21 @@
-//! What a translation costs: nanoseconds an event and a request, GB a second, best of many runs, one core.
+//! What a translation costs, in every direction: nanoseconds and allocations an event, MB a second and allocations a request, best of many
+//! runs, one core.
 //!
 //! ```text
 //! cargo bench -p ziggurat-dialect --bench translate
 //! ```
 //!
 //! Streams: an answer of 2000 text deltas of the size that providers send, read by the one codec and written by the other, framing apart.
-//! Requests: conversations of 2, 30 and 300 KB, read and written.
+//! Requests: conversations of 300 KB, read and written; of 2 and 30 KB in two directions. Mistral stands for its form of OpenAI's dialect.
+//! Bytes allocated stand beside, without the output's, which is used again; at each event, in excess of what a stream half as long takes, they
+//! are what grows with the conversation.
 //!
 //! Times on a shared machine vary; instruction counts do not. To count those of one case, run once, take the binary that cargo names and
-//! run it under callgrind (cases: `anthropic-events`, `openai-events`, `anthropic-request-30`, ...; any other name lists them):
+//! run it under callgrind (cases: `anthropic-to-openai-events`, `openai-to-anthropic-request-300`, ...; any other name lists them):
 //!
 //! ```text
 //! cargo bench -p ziggurat-dialect --bench translate --no-run
-//! valgrind --tool=callgrind --toggle-collect='*translate_all*' target/release/deps/translate-HASH --instructions anthropic-events
+//! valgrind --tool=callgrind --toggle-collect='*translate_all*' target/release/deps/translate-HASH --instructions anthropic-to-openai-events
 //! ```
 
 use std::{
@@ -21,16 +24,45 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use ziggurat_core::{Dialect, ParamPolicy};
-use ziggurat_dialect::{Encoding, StreamDecoder, StreamEncoder, decode_request, encode_request};
+use ziggurat_dialect::{
+    Encoding, StreamDecoder, StreamEncoder, decode_request, encode_request, openai::to_mistral,
+};
 
 const DELTAS: usize = 2000;
-const TIME: Duration = Duration::from_millis(600);
+const TIME: Duration = Duration::from_millis(300);
 
-/// Something to translate, from the dialect it is written in to the other one.
+/// Who speaks. Mistral's form of OpenAI's dialect is asked in other words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Side {
+    name: &'static str,
+    dialect: Dialect,
+    model: &'static str,
+}
+
+const fn side(name: &'static str, dialect: Dialect, model: &'static str) -> Side {
+    Side { name, dialect, model }
+}
+
+/// The first four are callers too.
+const SIDES: [Side; 8] = [
+    side("openai", Dialect::OpenAi, "gpt-4o"),
+    side("responses", Dialect::Responses, "gpt-4o"),
+    side("anthropic", Dialect::Anthropic, "claude-sonnet-4-5"),
+    side("gemini", Dialect::Gemini, "gemini-2.5-pro"),
+    side("converse", Dialect::Converse, "us.anthropic.claude-sonnet-4-5"),
+    side("ollama", Dialect::Ollama, "llama3"),
+    side("cohere", Dialect::Cohere, "command-a"),
+    side(MISTRAL, Dialect::OpenAi, "mistral-large"),
+];
+const MISTRAL: &str = "mistral";
+
+/// Something to translate, from the side it is written by to the other one.
 struct Case {
     name: String,
-    from: Dialect,
+    from: Side,
+    to: Side,
     input: Input,
 }
 
@@ -50,9 +82,14 @@ fn main() {
         }
         return;
     }
+    println!(
+        "{:>34} {:>10} {:>8} {:>9} {:>12} {:>9}",
+        "", "ns", "MB/s", "allocs", "bytes alloc.", "grows by"
+    );
     cases.iter().for_each(measure);
 }
 
+/// Prints a row: by event, or by request.
 fn measure(case: &Case) {
     let (mut out, mut best, mut spent) = (Vec::new(), Duration::MAX, Duration::ZERO);
     while spent < TIME {
@@ -61,17 +98,28 @@ fn measure(case: &Case) {
         let elapsed = start.elapsed();
         (best, spent) = (best.min(elapsed), spent + elapsed);
     }
-    let (unit, count, bytes) = match &case.input {
-        Input::Events(events) => ("event", events.len(), events.iter().map(String::len).sum()),
-        Input::Request(json) => ("request", 1, json.len()),
+    let mut count = |case: &Case| {
+        let counted = allocation_counter::measure(|| _ = black_box(translate_all(case, &mut out)));
+        (counted.count_total as f64, counted.bytes_total as f64)
+    };
+    let (allocations, bytes) = count(case);
+    let (events, length, grows) = match &case.input {
+        Input::Events(events) => {
+            let half = Input::Events(events[..events.len() / 2].to_vec());
+            let half = count(&Case { name: String::new(), input: half, ..*case });
+            let by = (bytes - half.1) / (events.len() / 2) as f64 - half.1 / (events.len() / 2) as f64;
+            (events.len() as f64, events.iter().map(String::len).sum(), format!("{by:9.1}"))
+        }
+        Input::Request(json) => (1.0, json.len(), String::new()),
     };
     let nanos = best.as_nanos() as f64;
     println!(
-        "{:>22}: {:10.1} ns/{unit}  {:5.2} GB/s  ({bytes} bytes read, {} written)",
+        "{:>34} {:10.1} {:8.0} {:9.2} {:12.1} {grows:>9}",
         case.name,
-        nanos / count as f64,
-        bytes as f64 / nanos,
-        out.len()
+        nanos / events,
+        length as f64 * 1000.0 / nanos,
+        allocations / events,
+        bytes / events,
     );
 }
 
@@ -79,100 +127,191 @@ fn measure(case: &Case) {
 #[inline(never)]
 fn translate_all(case: &Case, out: &mut Vec<u8>) -> usize {
     out.clear();
-    let to = if case.from == Dialect::OpenAi { Dialect::Anthropic } else { Dialect::OpenAi };
     match &case.input {
         Input::Events(events) => {
-            let (mut decoder, mut encoder) = (StreamDecoder::new(case.from), StreamEncoder::new(to, 7, true));
+            let mut decoder = StreamDecoder::new(case.from.dialect);
+            let mut encoder = StreamEncoder::new(case.to.dialect, 7, true);
             for data in events {
                 decoder.decode(data, &mut |event| encoder.encode(&event, out)).expect("reads");
             }
         }
         Input::Request(json) => {
-            let request = decode_request(case.from, json).expect("reads");
+            let mut request = decode_request(case.from.dialect, json).expect("reads");
             let policy = ParamPolicy::default();
-            encode_request(to, &request, &Encoding::new("claude-sonnet-4-5", &policy), out)
-                .expect("is not refused");
+            let encoding = Encoding::new(case.to.model, &policy);
+            if case.to.name == MISTRAL {
+                to_mistral(&mut request, &encoding).expect("is not refused");
+            }
+            encode_request(case.to.dialect, &request, &encoding, out).expect("is not refused");
         }
     }
     out.len()
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, from, input| Case { name: name.to_owned(), from, input };
-    let mut cases = vec![
-        case("anthropic-events", Dialect::Anthropic, Input::Events(anthropic_events())),
-        case("openai-events", Dialect::OpenAi, Input::Events(openai_events())),
-    ];
-    for kilobytes in [2, 30, 300] {
-        let request = |from| Input::Request(request(from, kilobytes * 1000));
-        cases.push(case(
-            &format!("anthropic-request-{kilobytes}"),
-            Dialect::Anthropic,
-            request(Dialect::Anthropic),
-        ));
-        cases.push(case(&format!("openai-request-{kilobytes}"), Dialect::OpenAi, request(Dialect::OpenAi)));
+    let [openai, responses, anthropic, gemini, ..] = SIDES;
+    let callers = [openai, responses, anthropic, gemini];
+    let mut cases = Vec::new();
+    for provider in SIDES {
+        for caller in callers.into_iter().filter(|caller| *caller != provider) {
+            let name = format!("{}-to-{}-events", provider.name, caller.name);
+            cases.push(Case { name, from: provider, to: caller, input: Input::Events(events(provider)) });
+        }
+    }
+    let request = |from: Side, to: Side, kilobytes: usize| {
+        let name = format!("{}-to-{}-request-{kilobytes}", from.name, to.name);
+        Case { name, from, to, input: Input::Request(request(from.dialect, kilobytes * 1000)) }
+    };
+    for kilobytes in [2, 30] {
+        cases.extend([request(openai, anthropic, kilobytes), request(anthropic, openai, kilobytes)]);
+    }
+    for caller in callers {
+        cases.extend(SIDES.into_iter().filter(|to| *to != caller).map(|to| request(caller, to, 300)));
     }
     cases
 }
 
 const WORDS: [&str; 9] = [" the", " tower", " of", " layers", "\\n\\n", " \\\"so\\\"", " Größe", ",", "."];
 
-fn anthropic_events() -> Vec<String> {
-    let mut events = vec![
-        r#"{"type":"message_start","message":{"id":"msg_01ABCDEFGHIJKLMNOPQRSTUV","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":1}}}"#.to_owned(),
-        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#.to_owned(),
-    ];
-    events.extend((0..DELTAS).map(|number| {
-        let word = WORDS[number % WORDS.len()];
-        format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{word}"}}      }}"#)
-    }));
-    events.extend([
-        r#"{"type":"content_block_stop","index":0}"#.to_owned(),
-        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2000}}"#.to_owned(),
-        r#"{"type":"message_stop"}"#.to_owned(),
-    ]);
-    events
+/// An answer of text: what comes ahead of it, its deltas, and what comes behind.
+fn events(provider: Side) -> Vec<String> {
+    let (ahead, delta, behind) = answer(provider);
+    let deltas = (0..DELTAS).map(|number| delta.replace("WORD", WORDS[number % WORDS.len()]));
+    let [ahead, behind] = [ahead, behind].map(|events| events.into_iter().map(str::to_owned));
+    ahead.chain(deltas).chain(behind).collect()
 }
 
-fn openai_events() -> Vec<String> {
-    let chunk = |choice: &str| {
-        format!(
-            r#"{{"id":"chatcmpl-BXa1b2c3d4e5f6g7h8i9j0k1l2m3n","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{choice}],"usage":null,"obfuscation":"abcdefg"}}"#
-        )
-    };
-    let delta = |number: usize| {
-        let word = WORDS[number % WORDS.len()];
-        chunk(&format!(
-            r#"{{"index":0,"delta":{{"content":"{word}"}},"logprobs":null,"finish_reason":null}}"#
-        ))
-    };
-    let mut events: Vec<String> = (0..DELTAS).map(delta).collect();
-    events.push(chunk(r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}"#));
-    events.push("[DONE]".to_owned());
-    events
+fn answer(provider: Side) -> (Vec<&'static str>, &'static str, Vec<&'static str>) {
+    match provider.dialect {
+        Dialect::OpenAi if provider.name == MISTRAL => (
+            vec![
+                r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            ],
+            r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"content":"WORD"},"finish_reason":null}],"p":"abcdefghijk"}"#,
+            vec![
+                r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"total_tokens":2010,"completion_tokens":2000}}"#,
+                "[DONE]",
+            ],
+        ),
+        Dialect::Responses => (
+            vec![
+                r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_0123456789abcdef","object":"response","created_at":1750000000,"status":"in_progress","model":"gpt-4o-2024-08-06","output":[]}}"#,
+                r#"{"type":"response.output_item.added","sequence_number":1,"output_index":0,"item":{"id":"msg_0123456789abcdef","type":"message","status":"in_progress","role":"assistant","content":[]}}"#,
+                r#"{"type":"response.content_part.added","sequence_number":2,"item_id":"msg_0123456789abcdef","output_index":0,"content_index":0,"part":{"type":"output_text","annotations":[],"text":""}}"#,
+            ],
+            r#"{"type":"response.output_text.delta","sequence_number":3,"item_id":"msg_0123456789abcdef","output_index":0,"content_index":0,"delta":"WORD","logprobs":[],"obfuscation":"abcdefg"}"#,
+            vec![
+                r#"{"type":"response.output_item.done","sequence_number":4,"output_index":0,"item":{"id":"msg_0123456789abcdef","type":"message","status":"completed","role":"assistant","content":[]}}"#,
+                r#"{"type":"response.completed","sequence_number":5,"response":{"id":"resp_0123456789abcdef","status":"completed","model":"gpt-4o-2024-08-06","output":[],"usage":{"input_tokens":10,"output_tokens":2000,"total_tokens":2010}}}"#,
+            ],
+        ),
+        Dialect::Anthropic => (
+            vec![
+                r#"{"type":"message_start","message":{"id":"msg_01ABCDEFGHIJKLMNOPQRSTUV","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":1}}}"#,
+                r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            ],
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"WORD"}      }"#,
+            vec![
+                r#"{"type":"content_block_stop","index":0}"#,
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2000}}"#,
+                r#"{"type":"message_stop"}"#,
+            ],
+        ),
+        Dialect::Gemini => (
+            vec![],
+            r#"{"candidates": [{"content": {"parts": [{"text": "WORD"}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 10,"candidatesTokenCount": 20,"totalTokenCount": 30,"promptTokensDetails": [{"modality": "TEXT","tokenCount": 10}]},"modelVersion": "gemini-2.5-pro","responseId": "abcdefghijklmnopqrstuv"}"#,
+            vec![
+                r#"{"candidates": [{"content": {"parts": [{"text": ""}],"role": "model"},"finishReason": "STOP","index": 0}],"usageMetadata": {"promptTokenCount": 10,"candidatesTokenCount": 2000,"totalTokenCount": 2010},"modelVersion": "gemini-2.5-pro","responseId": "abcdefghijklmnopqrstuv"}"#,
+            ],
+        ),
+        Dialect::Converse => (
+            vec![r#"{"messageStart":{"p":"abcdefghij","role":"assistant"}}"#],
+            r#"{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"WORD"},"p":"abcdefghijklmnop"}}"#,
+            vec![
+                r#"{"contentBlockStop":{"contentBlockIndex":0,"p":"abcdefgh"}}"#,
+                r#"{"messageStop":{"p":"abc","stopReason":"end_turn"}}"#,
+                r#"{"metadata":{"metrics":{"latencyMs":1500},"p":"abc","usage":{"inputTokens":10,"outputTokens":2000,"totalTokens":2010}}}"#,
+            ],
+        ),
+        Dialect::Ollama => (
+            vec![],
+            r#"{"model":"llama3","created_at":"2026-08-07T06:08:11.017589Z","message":{"role":"assistant","content":"WORD"},"done":false}"#,
+            vec![
+                r#"{"model":"llama3","created_at":"2026-08-07T06:08:12.017589Z","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"total_duration":5191566416,"prompt_eval_count":10,"eval_count":2000}"#,
+            ],
+        ),
+        Dialect::Cohere => (
+            vec![
+                r#"{"id":"29f14a5a-11de-4cae-9800-25e4747408ea","type":"message-start","delta":{"message":{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}"#,
+                r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#,
+            ],
+            r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"WORD"}}}}"#,
+            vec![
+                r#"{"type":"content-end","index":0}"#,
+                r#"{"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":{"input_tokens":10,"output_tokens":2000},"tokens":{"input_tokens":10,"output_tokens":2000}}}}"#,
+            ],
+        ),
+        _ => (
+            vec![],
+            r#"{"id":"chatcmpl-BXa1b2c3d4e5f6g7h8i9j0k1l2m3n","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":"WORD"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefg"}"#,
+            vec![
+                r#"{"id":"chatcmpl-BXa1b2c3d4e5f6g7h8i9j0k1l2m3n","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null,"obfuscation":"abcdefg"}"#,
+                "[DONE]",
+            ],
+        ),
+    }
 }
 
-/// A conversation of about so many bytes: a long system prompt, turns with calls and results, and tools.
+/// A conversation of about so many bytes: a long system prompt, turns with calls and results, and a tool.
 fn request(dialect: Dialect, bytes: usize) -> String {
-    let text = |bytes: usize| WORDS.concat().repeat(bytes / WORDS.concat().len() + 1);
+    let text = |bytes: usize| {
+        let text = WORDS.concat().repeat(bytes / WORDS.concat().len() + 1);
+        serde_json::from_str::<String>(&format!("\"{text}\"")).expect("is a string")
+    };
     let (long, short) = (text(bytes / 2), text(bytes / 20));
-    let schema = r#"{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}"#;
-    match dialect {
-        Dialect::Anthropic => {
-            let turn = format!(
-                r#"{{"role":"user","content":"{short}"}},{{"role":"assistant","content":[{{"type":"text","text":"{short}"}},{{"type":"tool_use","id":"toolu_1","name":"f","input":{{"city":"Ur"}}}}]}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"toolu_1","content":"{short}"}}]}}"#
-            );
-            format!(
-                r#"{{"model":"m","max_tokens":1000,"system":"{long}","messages":[{turn},{turn},{turn}],"tools":[{{"name":"f","description":"d","input_schema":{schema}}}],"stream":true}}"#
-            )
-        }
-        _ => {
-            let turn = format!(
-                r#"{{"role":"user","content":"{short}"}},{{"role":"assistant","content":"{short}","tool_calls":[{{"id":"call_1","type":"function","function":{{"name":"f","arguments":"{{\"city\":\"Ur\"}}"}}}}]}},{{"role":"tool","tool_call_id":"call_1","content":"{short}"}}"#
-            );
-            format!(
-                r#"{{"model":"m","max_tokens":1000,"messages":[{{"role":"system","content":"{long}"}},{turn},{turn},{turn}],"tools":[{{"type":"function","function":{{"name":"f","description":"d","parameters":{schema}}}}}],"stream":true}}"#
-            )
+    let schema =
+        json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    let arguments = json!({ "city": "Ur" });
+    let (turn, rest) = match dialect {
+        Dialect::Anthropic => (
+            json!([
+                { "role": "user", "content": short },
+                { "role": "assistant", "content": [{ "type": "text", "text": short }, { "type": "tool_use", "id": "toolu_1", "name": "f", "input": arguments }] },
+                { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "toolu_1", "content": short }] },
+            ]),
+            json!({ "model": "m", "max_tokens": 1000, "system": long, "messages": [], "tools": [{ "name": "f", "description": "d", "input_schema": schema }], "stream": true }),
+        ),
+        Dialect::Responses => (
+            json!([
+                { "role": "user", "content": [{ "type": "input_text", "text": short }] },
+                { "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": short, "annotations": [] }] },
+                { "type": "function_call", "call_id": "call_1", "name": "f", "arguments": arguments.to_string() },
+                { "type": "function_call_output", "call_id": "call_1", "output": short },
+            ]),
+            json!({ "model": "m", "max_output_tokens": 1000, "instructions": long, "input": [], "tools": [{ "type": "function", "name": "f", "description": "d", "parameters": schema }], "store": false, "stream": true }),
+        ),
+        Dialect::Gemini => (
+            json!([
+                { "role": "user", "parts": [{ "text": short }] },
+                { "role": "model", "parts": [{ "text": short }, { "functionCall": { "name": "f", "args": arguments } }] },
+                { "role": "user", "parts": [{ "functionResponse": { "name": "f", "response": { "result": short } } }] },
+            ]),
+            json!({ "systemInstruction": { "parts": [{ "text": long }] }, "contents": [], "generationConfig": { "maxOutputTokens": 1000 }, "tools": [{ "functionDeclarations": [{ "name": "f", "description": "d", "parameters": schema }] }] }),
+        ),
+        _ => (
+            json!([
+                { "role": "user", "content": short },
+                { "role": "assistant", "content": short, "tool_calls": [{ "id": "call_1", "type": "function", "function": { "name": "f", "arguments": arguments.to_string() } }] },
+                { "role": "tool", "tool_call_id": "call_1", "content": short },
+            ]),
+            json!({ "model": "m", "max_tokens": 1000, "messages": [{ "role": "system", "content": long }], "tools": [{ "type": "function", "function": { "name": "f", "description": "d", "parameters": schema } }], "stream": true }),
+        ),
+    };
+    let mut request = rest;
+    for list in ["messages", "input", "contents"] {
+        if let Some(turns) = request.get_mut(list).and_then(|list| list.as_array_mut()) {
+            (0..3).for_each(|_| turns.extend(turn.as_array().into_iter().flatten().cloned()));
         }
     }
+    request.to_string()
 }

@@ -76,6 +76,15 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The first byte that is no white space, as it stands: a backslash where that is an escape.
+    pub(crate) fn first(&self) -> Option<u8> {
+        let text = match &self.0 {
+            Repr::Escaped(inner) => inner,
+            Repr::Plain(text) => &**text,
+        };
+        text.trim_ascii_start().bytes().next()
+    }
+
     /// The same string with a lifetime of its own.
     #[must_use]
     pub fn into_owned(self) -> Text<'static> {

@@ -58,16 +58,16 @@ wire_object! {
 #[derive(Default)]
 pub(super) struct OneOrMany<'a>(pub(super) Vec<&'a RawValue>);
 
+impl<'a> OneOrMany<'a> {
+    pub(super) fn read(raw: &'a RawValue) -> Result<Self, Malformed> {
+        if raw.get().starts_with('[') { document(raw.get()).map(Self) } else { Ok(Self(vec![raw])) }
+    }
+}
+
 impl<'de> Deserialize<'de> for OneOrMany<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        match raw.get().starts_with('[') {
-            true => match document(raw.get()) {
-                Ok(list) => Ok(Self(list)),
-                Err(error) => Err(serde::de::Error::custom(error.message)),
-            },
-            false => Ok(Self(vec![raw])),
-        }
+        Self::read(<&RawValue>::deserialize(deserializer)?)
+            .map_err(|error| serde::de::Error::custom(error.message))
     }
 }
 

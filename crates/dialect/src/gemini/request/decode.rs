@@ -90,12 +90,11 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
             _ if raw.get() == "null" => {}
             "safetySettings" if raw.get() == "[]" => {}
             "model" => request.model = Some(read(raw).map_err(at)?),
-            "contents" => contents = read(raw).map_err(at)?,
+            "contents" => contents = OneOrMany::read(raw).map_err(at)?,
             "systemInstruction" => system(raw, &mut request).map_err(at)?,
             "generationConfig" => generation(raw, &mut request).map_err(at)?,
             "tools" => {
-                let tools: OneOrMany<'_> = read(raw).map_err(at)?;
-                for (index, raw) in tools.0.into_iter().enumerate() {
+                for (index, raw) in OneOrMany::read(raw).map_err(at)?.0.into_iter().enumerate() {
                     tool(raw, &mut request.tools)
                         .map_err(|error| error.within(&format!("{name}[{index}]")))?;
                 }

@@ -360,7 +360,8 @@ fn write_response(out: &mut Object<'_>, content: &[Block<'_>], error: Option<boo
         (Some(one), None) => one,
         (Some(first), Some(second)) => texts.fold(first.join(&second), |all, text| all.join(&text)),
     };
-    let plain = text.decode();
+    // Most results are prose, and long: only what may be an object is decoded.
+    let plain = if matches!(text.first(), Some(b'{' | b'\\')) { text.decode() } else { "".into() };
     match (as_object(&plain), error == Some(true)) {
         (Some(object), false) => out.json("response", object),
         (object, failed) => out.object("response", |out| {

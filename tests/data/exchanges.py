@@ -31,6 +31,9 @@ ANTHROPIC_USAGE = {
     "output_tokens": 5,
 }
 
+TRIP = {"city": "Paris", "days": 2}
+"""What an answer in a form says."""
+
 exchanges: list[dict[str, Any]] = []
 
 
@@ -168,6 +171,7 @@ def openai() -> None:
         ],
         tags=("tool_calls",),
     )
+    completion("openai-json", choice({"content": compact(TRIP)}, "stop"))
     completion("openai-refusal", choice({"refusal": "I can't help with that."}, "stop"))
     chunks(
         "openai-refusal-stream",
@@ -339,6 +343,7 @@ def anthropic() -> None:
         "tool_use",
         tags=("tool_calls",),
     )
+    message("anthropic-json", [{"type": "text", "text": compact(TRIP)}], "end_turn")
     message(
         "anthropic-thinking",
         [

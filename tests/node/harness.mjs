@@ -49,8 +49,8 @@ async function start(command, ...args) {
   return { base, stop };
 }
 
-/** A replay upstream and a gateway whose aliases are these `exchange[,fault...]`. */
-export async function startStack(aliases) {
+/** A replay upstream and a gateway whose aliases are these `exchange[,fault...]`, each with these `litellm_params` too. */
+export async function startStack(aliases, settings = []) {
   const exchanges = new Map(JSON.parse(await readFile(EXCHANGES_FILE, "utf8")).map((row) => [row.id, row]));
   const folder = await mkdtemp(join(tmpdir(), "ziggurat-"));
   const upstream = await start("replay-upstream", "--port", "0", "--synthetic", EXCHANGES_FILE);
@@ -65,6 +65,7 @@ export async function startStack(aliases) {
       `      model: ${provider}/${model}`,
       `      api_base: ${provider === "anthropic" ? base : `${base}/v1`}`,
       "      api_key: sk-provider-secret",
+      ...settings.map((setting) => `      ${setting}`),
     ];
   });
   const config = ["model_list:", ...models, "general_settings:", `  master_key: ${MASTER_KEY}`, ""].join("\n");

@@ -233,6 +233,16 @@ def end_of_event(exchange: str, needle: str) -> int:
     return body.index(b"\n\n", body.index(needle.encode())) + 2
 
 
+def calls_and_results(messages: list[dict[str, Any]], provider: str) -> tuple[list[str], list[str]]:
+    """The ids of the calls that a conversation at a provider holds, and of those that its results answer."""
+    if provider == "openai":
+        calls = [call["id"] for message in messages for call in message.get("tool_calls") or []]
+        return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+    blocks = [block for message in messages for block in message["content"] if isinstance(block, dict)]
+    calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
+    return calls, [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+
+
 def recordings_folder() -> pathlib.Path | None:
     """Where the recorded traffic is, if it is here: it is not part of the project."""
     named = os.environ.get("ZIGGURAT_SHARED")

@@ -23,6 +23,7 @@ import anthropic
 import harness
 import openai
 import pytest
+from botocore.eventstream import EventStreamBuffer
 
 SHARED = harness.recordings_folder()
 pytestmark = [
@@ -301,5 +302,56 @@ def test_the_anthropic_sdk_hears_the_provider(recorded: harness.Process, row: di
         judge(row, "messages", anthropic_hears, anthropic.APIStatusError, client)
 
 
+MESSAGES = [row for row in ROWS if row["endpoint"] == "converse-stream" and row["response"]["status"] == 200]
+
+
+def botocore_hears(body: bytes) -> dict[str, Any]:
+    """What AWS's own reader finds in a stream of Converse's, checksums included; calls of the provider's own tools are none of the caller's."""
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    text, finish, usage = "", None, None
+    calls: dict[int, list[str]] = {}
+    for message in buffer:
+        assert message.headers[":message-type"] == "event"
+        said = json.loads(message.payload)
+        match message.headers[":event-type"]:
+            case "contentBlockStart" if call := said["start"].get("toolUse"):
+                if call.get("type", "tool_use") == "tool_use":
+                    calls[said["contentBlockIndex"]] = [call["name"], ""]
+            case "contentBlockDelta":
+                text += said["delta"].get("text", "")
+                if (call := said["delta"].get("toolUse")) and said["contentBlockIndex"] in calls:
+                    calls[said["contentBlockIndex"]][1] += call["input"]
+            case "messageStop":
+                finish = said["stopReason"]
+            case "metadata":
+                usage = said["usage"]["outputTokens"]
+    found = [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()]
+    return {"text": text, "calls": found, "finish": finish, "output": usage}
+
+
+FINISHES = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "content_filter",
+}
+
+
+@pytest.mark.parametrize("row", MESSAGES, ids=[row["id"] for row in MESSAGES])
+def test_the_gateway_hears_what_botocore_hears(recorded: harness.Process, row: dict[str, Any]) -> None:
+    want = botocore_hears(row["body"])
+    options: Any = {"base_url": recorded.base + "/v1", "api_key": harness.MASTER_KEY}
+    truth = {"calls": [(name, "") for name, _ in want["calls"]]}
+    with openai.OpenAI(**options, max_retries=0, timeout=15.0) as client:
+        heard = openai_hears(client, row, truth)
+    assert heard["text"] == want["text"]
+    assert [(name, json.loads(arguments or "{}")) for name, arguments in heard["calls"]] == want["calls"]
+    assert heard["finish"] == FINISHES[want["finish"]]
+    assert heard["usage"][1] == want["output"]
+
+
 def test_there_is_recorded_traffic_of_every_provider() -> None:
     assert {row["provider"] for row in ROWS} == set(PROVIDERS)
+    assert len(MESSAGES) > 10

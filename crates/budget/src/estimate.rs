@@ -15,7 +15,9 @@ use ziggurat_core::{
     json::{Cursor, Fault, key_is},
 };
 
-use crate::{Charge, Flags, Uncapped, Unpriced, layer::Config, policy::UNKNOWN_CAP, searches::searches};
+use crate::{
+    Charge, Flags, Uncapped, Unpriced, layer::Config, needs::Needs, policy::UNKNOWN_CAP, searches::searches,
+};
 
 /// What is known of a call's cost before it is made.
 pub(crate) struct Estimate {
@@ -27,7 +29,7 @@ pub(crate) struct Estimate {
     asked: Asked,
     pub(crate) output: Output,
     pub(crate) streamed: bool,
-    operation: Operation,
+    needs: Needs,
 }
 
 struct Candidate {
@@ -61,7 +63,8 @@ impl Estimate {
         bounded: bool,
     ) -> Result<Self, Rejection> {
         let (streamed, operation) = (call.stream(), call.operation());
-        let models = candidates(config, request, call);
+        let needs = Needs::of(call);
+        let models = candidates(config, request, call, &needs);
         if bounded && config.unpriced == Unpriced::Refuse {
             refuse_unpriced(&models, call)?;
         }
@@ -104,7 +107,7 @@ impl Estimate {
                 return Err(Problem::new(Cause::InvalidRequest, message).param("max_tokens").into());
             }
         };
-        Ok(Self { models, input, choices, asked, output, streamed, operation })
+        Ok(Self { models, input, choices, asked, output, streamed, needs })
     }
 
     /// The most that so many output tokens a choice can cost, at the dearest of these candidates.
@@ -123,6 +126,9 @@ impl Estimate {
     }
 
     fn worst_of(&self, model: &Model, output: u64) -> Usd {
+        if let Needs::Pieces(pieces) = &self.needs {
+            return pieces.worst(model, self.input.tokens, self.choices, self.asked.tier);
+        }
         let tokens = output.saturating_mul(self.choices);
         let worst = |asked: &Asked| model.prices.worst_case(self.input.tokens, tokens, asked);
         match self.asked.tier {
@@ -168,8 +174,14 @@ impl Estimate {
             return Charge::of(Usd::ZERO, flags);
         }
         flags.incomplete = attempt.outcome.is_some() && !attempt.is_whole();
+        let model = self.model(config, attempt.target.as_deref());
+        if let (Needs::Pieces(pieces), Some(model)) = (&self.needs, &model) {
+            let asked = (self.input.tokens, self.choices);
+            let cost = pieces.cost(model, attempt, asked, self.asked.tier, &mut flags);
+            return Charge::of(cost, flags);
+        }
         let mut usage = self.known_usage(attempt, &mut flags);
-        let Some(model) = self.model(config, attempt.target.as_deref()) else {
+        let Some(model) = model else {
             flags.unpriced = true;
             return Charge::of(Usd::ZERO, flags);
         };
@@ -254,13 +266,18 @@ impl Estimate {
         });
         match known {
             Some(candidate) => candidate.model.clone(),
-            None => priced(config.catalog.for_target(target), self.operation),
+            None => self.needs.model(config, target),
         }
     }
 }
 
 /// The targets a call may go to and their prices, in order; what the call names, when nobody has chosen yet.
-fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> SmallVec<[Candidate; 1]> {
+fn candidates(
+    config: &Config,
+    request: &Request<Body>,
+    call: &Call,
+    needs: &Needs,
+) -> SmallVec<[Candidate; 1]> {
     let extensions = request.extensions();
     let planned = extensions.get::<Plan>().map(|plan| &*plan.candidates).unwrap_or_default();
     let targets = match planned {
@@ -269,22 +286,11 @@ fn candidates(config: &Config, request: &Request<Body>, call: &Call) -> SmallVec
     };
     if targets.is_empty() {
         let model = call.model().and_then(|name| config.catalog.named(name));
-        return smallvec![Candidate { target: None, model: priced(model, call.operation()) }];
+        return smallvec![Candidate { target: None, model: needs.priced(model) }];
     }
-    let candidate = |target: &Target| Candidate {
-        target: Some(target.clone()),
-        model: priced(config.catalog.for_target(target), call.operation()),
-    };
+    let candidate =
+        |target: &Target| Candidate { target: Some(target.clone()), model: needs.model(config, target) };
     targets.iter().map(candidate).collect()
-}
-
-/// A model that has the prices that such a call needs.
-fn priced(model: Option<Arc<Model>>, operation: Operation) -> Option<Arc<Model>> {
-    model.filter(|model| match operation {
-        Operation::Rerank if model.prices.is_priced_by_query() => true,
-        operation if operation.generates_text() => model.prices.is_priced_for_text(),
-        _ => model.prices.is_priced_for_tokens(),
-    })
 }
 
 fn refuse_unpriced(models: &[Candidate], call: &Call) -> Result<(), Rejection> {
@@ -372,7 +378,7 @@ fn best_of(call: &Call) -> u64 {
 }
 
 /// A member of the body that is no field of a `Call`.
-fn member<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
+pub(crate) fn member<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
     let mut found = None;
     let _walked: Result<(), Fault> = Cursor::new(call.text()).object(|key, cursor| {
         let value = cursor.value()?;

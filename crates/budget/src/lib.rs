@@ -8,6 +8,8 @@ mod estimate;
 mod journal;
 mod layer;
 mod ledger;
+mod needs;
+mod pieces;
 mod policy;
 mod refusal;
 pub mod remote;

@@ -126,6 +126,23 @@ impl Catalog {
         own.or_else(|| self.model(target.provider(), target.model()))
     }
 
+    /// What an image of a quality and a size costs at a target's model, where price lists have it under a name of its own
+    /// (`hd/1024-x-1792/dall-e-3`). What is not asked for is the dearest of the usual.
+    #[must_use]
+    pub fn image(&self, target: &Target, quality: Option<&str>, size: Option<&str>) -> Option<Arc<Model>> {
+        let (provider, model) = (target.provider(), target.model());
+        let named = |word: Option<&str>| word.filter(|word| *word != "auto").map(str::to_owned);
+        let qualities = named(quality).map_or(vec!["high".into(), "standard".into()], |own| vec![own]);
+        let size = named(size).map(|size| size.replacen('x', "-x-", 1));
+        let sizes = size.map_or(vec!["1024-x-1536".into(), "1024-x-1024".into()], |own| vec![own]);
+        let of_quality = |size: &str| {
+            qualities.iter().find_map(|quality| self.model(provider, &format!("{quality}/{size}/{model}")))
+        };
+        let of_size = |size: &str| self.model(provider, &format!("{size}/{model}"));
+        let listed = sizes.iter().find_map(|size| of_quality(size));
+        listed.or_else(|| sizes.iter().find_map(|size| of_size(size)))
+    }
+
     /// The model of this name, for who knows nothing but the name that a caller wrote: as the data has it, or `provider/model`.
     #[must_use]
     pub fn named(&self, model: &str) -> Option<Arc<Model>> {

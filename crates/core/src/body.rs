@@ -110,7 +110,7 @@ impl Body {
     }
 
     /// Has other bytes in the place of what is [held](Self::held); what comes behind it stays.
-    pub(crate) fn replace_held(&mut self, bytes: Bytes) {
+    pub fn replace_held(&mut self, bytes: Bytes) {
         match &mut self.0 {
             Kind::Begun(held, _) => *held = bytes,
             kind => *kind = Self::from(bytes).0,

@@ -1,6 +1,6 @@
 //! Token counts, with the convention in which a provider states them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What a provider's counts include. OpenAI's prompt tokens include the cached ones, Anthropic's exclude them; xAI's
 /// completion tokens exclude the reasoning ones. The convention travels with the numbers.
@@ -43,6 +43,10 @@ pub struct Usage {
     pub web_searches: Option<u64>,
     /// What a reranker bills by: searches, each a query with some documents.
     pub search_units: Option<u64>,
+    /// Length of the audio heard.
+    pub heard: Option<Duration>,
+    /// Images made.
+    pub images: Option<u64>,
     /// The service tier at which it was served, as stated.
     pub tier: Option<Tier>,
     /// Whether the input's or the output's count was stated as what cannot be one: negative, no number, out of range. It counts as not
@@ -88,6 +92,8 @@ impl Usage {
             image_output: None,
             web_searches: None,
             search_units: None,
+            heard: None,
+            images: None,
             tier: None,
             invalid: false,
         }
@@ -139,6 +145,8 @@ impl Usage {
         take(&mut self.image_output, later.image_output);
         take(&mut self.web_searches, later.web_searches);
         take(&mut self.search_units, later.search_units);
+        take(&mut self.heard, later.heard);
+        take(&mut self.images, later.images);
         take(&mut self.tier, later.tier);
         self.invalid |= later.invalid;
     }

@@ -60,6 +60,8 @@ pub struct Options {
     pub dialect: Dialect,
     /// Takes out the usage chunk that a caller of OpenAI's dialect did not ask for.
     pub hide_usage: bool,
+    /// Whether it is no chat but sound, what was heard, or images: then the end of the bytes, behind an event that says so, ends it.
+    pub media: bool,
     /// How many answers were asked for.
     pub choices: u64,
     /// Longest event in bytes.
@@ -78,7 +80,7 @@ impl Options {
     /// For a stream of one answer.
     #[must_use]
     pub const fn new(dialect: Dialect) -> Self {
-        Self { dialect, hide_usage: false, choices: 1, max_event: 1 << 20 }
+        Self { dialect, hide_usage: false, media: false, choices: 1, max_event: 1 << 20 }
     }
 }
 
@@ -91,7 +93,7 @@ impl MeteredBody {
         Self {
             inner: Some(inner),
             frames: sse::Decoder::new(options.max_event),
-            reader: Reader::new(options.dialect, handle.is_some(), options.choices),
+            reader: Reader::new(options.dialect, handle.is_some(), options.choices).of_media(options.media),
             options,
             confidential: Confidential::default(),
             held: VecDeque::new(),
@@ -267,8 +269,8 @@ impl MeteredBody {
         }
         match self.reader.state {
             State::Running if self.reader.all_finished() => {
-                // Gemini's streams have no terminator but their end.
-                if self.options.dialect != Dialect::Gemini {
+                // Gemini's streams have no terminator but their end, nor have those of media.
+                if self.options.dialect != Dialect::Gemini && !self.options.media {
                     self.push(Bytes::from_static(sse::DONE));
                 }
                 self.reader.state = State::Done;

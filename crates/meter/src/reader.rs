@@ -1,8 +1,8 @@
 //! What a passing event means, read as cheaply as the question allows.
 
-use ziggurat_core::{AttemptHandle, Dialect, Outcome};
+use ziggurat_core::{AttemptHandle, Convention, Dialect, Outcome, Usage};
 use ziggurat_dialect::StreamDecoder;
-use ziggurat_dialect::openai::correct_usage;
+use ziggurat_dialect::openai::{correct_usage, read_event_usage};
 
 use crate::{
     chunk_with_cost, feed,
@@ -19,6 +19,8 @@ pub(crate) struct Reader {
     dialect: Dialect,
     /// Decodes for a listener.
     decoder: Option<StreamDecoder>,
+    /// Whether it is no chat: sound, what was heard, images.
+    media: bool,
     refused: bool,
     /// Whether anything of an answer was seen.
     begun: bool,
@@ -60,12 +62,19 @@ impl Reader {
         Self {
             dialect,
             decoder: listened.then(|| StreamDecoder::new(dialect)),
+            media: false,
             refused: false,
             begun: false,
             choices: choices.clamp(1, MAX_CHOICES),
             finished: Vec::new(),
             state: State::Running,
         }
+    }
+
+    /// Reads events of media, if it is `media`.
+    pub(crate) fn of_media(mut self, media: bool) -> Self {
+        self.media = media;
+        self
     }
 
     /// Reads one event's data.
@@ -97,6 +106,9 @@ impl Reader {
             self.finished.truncate(known);
             return Verdict::Broken;
         };
+        if self.media {
+            return self.media(&facts, text, handle);
+        }
         if let Some(handle) = &mut handle {
             self.feed(text, handle);
         }
@@ -119,8 +131,13 @@ impl Reader {
 
     /// Whether all that was asked for has ended, though the terminator is missing.
     pub(crate) fn all_finished(&self) -> bool {
-        matches!(self.dialect, Dialect::OpenAi | Dialect::Gemini)
-            && self.finished.len() as u64 >= self.choices
+        match self.media {
+            true => !self.finished.is_empty(),
+            false => {
+                matches!(self.dialect, Dialect::OpenAi | Dialect::Gemini)
+                    && self.finished.len() as u64 >= self.choices
+            }
+        }
     }
 
     /// How an answer ends that is whole.
@@ -149,6 +166,36 @@ impl Reader {
             // JSON in a shape that is not known passes like any other; as nobody can say what it holds, it counts as content.
             handle.content(text.len());
         }
+    }
+
+    /// An event of a transcription, of speech or of images: its last one tells what was used.
+    fn media(&mut self, facts: &Facts<'_>, text: &str, handle: Option<&mut AttemptHandle>) -> Verdict {
+        if facts.error || facts.kind == Some("\"error\"") {
+            self.state = State::Failed;
+            return Verdict::Forward;
+        }
+        self.begun = true;
+        let is_last = facts.kind.is_some_and(|kind| LAST.contains(&kind));
+        if is_last {
+            self.finished.push(self.finished.len() as u64);
+        }
+        if let Some(handle) = handle {
+            handle.content(0);
+            let is_drawn = facts.kind.is_some_and(|kind| kind.starts_with("\"image"));
+            let mut usage = facts.usage.then(|| read_event_usage(text)).flatten();
+            if is_drawn && is_last {
+                let said = usage.get_or_insert(Usage::new(Convention::OPENAI));
+                said.images = Some(self.finished.len() as u64);
+                // Each image has a usage of its own.
+                if let Some(earlier) = handle.attempt().usage {
+                    add(said, &earlier);
+                }
+            }
+            if let Some(usage) = usage {
+                handle.usage(&usage);
+            }
+        }
+        Verdict::Forward
     }
 
     fn terminator(&mut self) -> Verdict {
@@ -198,6 +245,25 @@ impl Reader {
         }
     }
 }
+
+fn add(usage: &mut Usage, earlier: &Usage) {
+    let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    };
+    usage.input = sum(usage.input, earlier.input);
+    usage.output = sum(usage.output, earlier.output);
+    usage.image_input = sum(usage.image_input, earlier.image_input);
+    usage.image_output = sum(usage.image_output, earlier.image_output);
+}
+
+/// The events that say that a piece of media is whole.
+const LAST: [&str; 4] = [
+    "\"transcript.text.done\"",
+    "\"speech.audio.done\"",
+    "\"image_generation.completed\"",
+    "\"image_edit.completed\"",
+];
 
 /// Most answers that can be asked for.
 const MAX_CHOICES: u64 = 128;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 use ziggurat_core::{
     Attempt, AttemptHandle, Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Problem, Rejection,
-    Target, is_timeout,
+    Resend, Target, is_timeout,
 };
 use ziggurat_dialect::{add_hints, decode_error, decode_error_of};
 use ziggurat_meter::{feed_error, read_answer};
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct Asked {
     /// The request's head; what is sent is a copy of it.
     pub(crate) parts: request::Parts,
-    pub(crate) bytes: Bytes,
+    pub(crate) body: Resend,
     pub(crate) call: Call,
     pub(crate) meter: Meter,
     pub(crate) config: Arc<Config>,
@@ -219,7 +219,7 @@ impl Asked {
         if times.head.is_some() || times.idle.is_some() {
             parts.extensions.insert(times);
         }
-        Request::from_parts(parts, Body::from(self.bytes.clone()))
+        Request::from_parts(parts, self.body.body())
     }
 
     /// Whether answers to this operation are read.

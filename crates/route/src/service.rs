@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use ziggurat_catalog::tokens::count_input;
 use ziggurat_core::{
-    Body, BoxError, Call, Cause, Meter, Metered, Plan, Problem, Rejection, RespondErrorLayer,
+    Body, BoxError, Call, Cause, Meter, Metered, Plan, Problem, Rejection, Resend, RespondErrorLayer,
 };
 
 use crate::{
@@ -136,9 +136,9 @@ where
     };
     let (meter, end) = Meter::join(&mut request);
     let (parts, body) = request.into_parts();
-    // What is no JSON was not read.
-    let bytes = match body.collect_within(config.request.body).await {
-        Ok(bytes) => bytes,
+    // What is neither JSON nor a form was not read.
+    let body = match Resend::new(body, config.request.body).await {
+        Ok(body) => body,
         Err(_) => {
             let message =
                 format!("the request body is larger than {} bytes, or broke off", config.request.body);
@@ -163,7 +163,7 @@ where
         inner,
         end,
         tally: Tally::default(),
-        asked: Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) },
+        asked: Asked { parts, body, call, meter, config, made: AtomicU32::new(0) },
     })
 }
 

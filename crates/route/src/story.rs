@@ -95,7 +95,7 @@ where
                 let (falls_back, cause) = (failure.falls_back(), failure.problem.cause);
                 cooling |= failure.kind == Kind::Cooling;
                 told = Some(the_one_to_tell(told, failure));
-                if !falls_back || self.asked.has_left() {
+                if !falls_back || self.asked.has_left() || !self.asked.body.may_repeat() {
                     break;
                 }
                 // The first failure decides which list it is: what follows is its order.
@@ -155,6 +155,10 @@ where
                 Kind::Refused | Kind::Cooling => continue,
                 Kind::Final => break,
             }
+            // Bytes of a form have gone that nobody holds.
+            if !self.asked.body.may_repeat() {
+                break;
+            }
             let worth = self.is_worth_a_retry(group, &problem);
             // Another deployment may know the key, have the model, or be paid for.
             let may_move = is_the_deployments(problem.cause) && self.may_retry(group);
@@ -185,7 +189,7 @@ where
         tried: &mut Tried,
         total: Option<Fires>,
     ) -> Result<Answered, Box<Failure>> {
-        match group.hedge_after().filter(|_| !self.asked.is_shadow()) {
+        match group.hedge_after().filter(|_| !self.asked.is_shadow() && self.asked.body.is_whole()) {
             // In a box: what it takes to follow two is not carried by calls that make one at a time.
             Some(after) => Box::pin(self.hedged(group, chosen, tried, total, after)).await,
             None => {

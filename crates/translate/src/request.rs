@@ -121,6 +121,9 @@ impl Outgoing {
                 .model(target.model(), call.model().unwrap_or_default()),
         };
         let (parts, body) = request.into_parts();
+        if call.is_form() {
+            return Self::form(parts, body, expected, call, target, way).await;
+        }
         let mut more = Vec::new().into_iter();
         let body = match (way.wording, passes) {
             (Some(wording), _) => {
@@ -151,6 +154,56 @@ impl Outgoing {
         let rest = (more.len() > 0).then(|| Rest { head: head.clone(), bodies: more });
         Ok(Self { request: signed(head, body, target, &mut expected).await?, rest, expected })
     }
+
+    /// A form, of which some parts change and the rest may still be coming.
+    async fn form(
+        caller: Parts,
+        mut body: Body,
+        mut expected: Expected,
+        call: &Call,
+        target: &Target,
+        way: Way<'_>,
+    ) -> Result<Self, Rejection> {
+        if !expected.passes || way.wording.is_some() {
+            return Err(unserved(call.operation()));
+        }
+        let kind = caller.headers.get(header::CONTENT_TYPE).cloned();
+        let mut parts = head(caller, call, target, way);
+        if let Some(kind) = kind {
+            parts.headers.insert(header::CONTENT_TYPE, kind);
+        }
+        if let Some(bytes) = splice(call, target, false) {
+            body.replace_held(bytes);
+        }
+        let held = body.held().cloned().unwrap_or_default();
+        authorize(&mut parts, &held, target, &mut expected).await?;
+        Ok(Self { request: Request::from_parts(parts, body), rest: None, expected })
+    }
+}
+
+/// Puts the credential on a request whose body is final, and keeps it from whoever is answered.
+async fn authorize(
+    parts: &mut Parts,
+    body: &Bytes,
+    target: &Target,
+    expected: &mut Expected,
+) -> Result<(), Rejection> {
+    let before = parts.headers.clone();
+    target.credentials().apply(parts, body).await.map_err(|error| {
+        // What a source of credentials says of its failure is the operator's.
+        let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
+        Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
+    })?;
+    let confidential = std::mem::take(&mut expected.confidential);
+    expected.confidential = secrets(&parts.headers, &before)
+        .fold(confidential, |confidential, secret| confidential.secret(secret));
+    Ok(())
+}
+
+/// A target does not do what was asked for.
+pub(crate) fn unserved(operation: Operation) -> Rejection {
+    let message = format!("the model's provider cannot be asked for {}", operation.noun());
+    Rejection::new(Cause::NotFound, message)
 }
 
 // ===== impl Rest =====
@@ -172,22 +225,14 @@ impl Rest {
     }
 }
 
-/// Puts the credential on a request whose body is final, and takes note of what is secret in it.
+/// A request with its credential, whose body is final.
 async fn signed(
     mut parts: Parts,
     body: Bytes,
     target: &Target,
     expected: &mut Expected,
 ) -> Result<Request<Body>, Rejection> {
-    let before = parts.headers.clone();
-    target.credentials().apply(&mut parts, &body).await.map_err(|error| {
-        // What a source of credentials says of its failure is the operator's.
-        let why = if error == CredentialError::WrongOrigin { ": it is for another origin" } else { "" };
-        Rejection::new(Cause::Internal, format!("the deployment has no usable credential{why}"))
-    })?;
-    let confidential = std::mem::take(&mut expected.confidential);
-    expected.confidential = secrets(&parts.headers, &before)
-        .fold(confidential, |confidential, secret| confidential.secret(secret));
+    authorize(&mut parts, &body, target, expected).await?;
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
@@ -360,7 +405,7 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
     parts.extensions = caller.extensions;
     let streams = call.stream() && call.operation().generates_text();
     let accept = match (way.dialect, streams) {
-        _ if call.operation() == Operation::Speech => "*/*",
+        _ if is_media(call.operation()) => "*/*",
         (_, false) => "application/json",
         (Dialect::Converse, true) => "application/vnd.amazon.eventstream",
         (Dialect::Ollama, true) => "application/x-ndjson",
@@ -379,6 +424,11 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
         parts.headers.insert(name.clone(), value.clone());
     }
     parts
+}
+
+/// Whether it is answered with sound, text or images, as the caller's own words have it.
+fn is_media(operation: Operation) -> bool {
+    operation == Operation::Speech || operation.is_heard() || operation.is_drawn()
 }
 
 /// Anthropic wants a version; a caller of its own dialect chooses it, and the betas.

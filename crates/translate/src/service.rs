@@ -13,14 +13,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{
-    Body, BoxError, Call, Cause, Meter, Metered, OpenAttempt, Operation, Outcome, Rejection, Served, Target,
-};
+use ziggurat_core::{Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Rejection, Served, Target};
 use ziggurat_meter::feed_error;
 
 use crate::{
     layer::Config,
-    request::{Outgoing, Way},
+    request::{Outgoing, Way, unserved},
     response,
     reworded::ask_on,
 };
@@ -154,10 +152,4 @@ where
         response.extensions_mut().insert(Served::by(target, 1));
     }
     Ok(response)
-}
-
-/// A target does not do what was asked for.
-fn unserved(operation: Operation) -> Rejection {
-    let message = format!("the model's provider cannot be asked for {}", operation.noun());
-    Rejection::new(Cause::NotFound, message)
 }

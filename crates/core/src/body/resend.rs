@@ -90,6 +90,12 @@ impl Resend {
     }
 }
 
+impl From<Bytes> for Resend {
+    fn from(whole: Bytes) -> Self {
+        Self(Source::Whole(whole))
+    }
+}
+
 // ===== impl Lent =====
 
 impl HttpBody for Lent {

@@ -17,7 +17,7 @@ struct Recorder {
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Before(Option<String>, Vec<Attempt>),
-    Progress(Attempt),
+    Progress(Box<Attempt>),
     End(Vec<Attempt>),
 }
 
@@ -46,7 +46,7 @@ impl Subscriber for Recorder {
     }
 
     fn on_progress(&self, attempt: &Attempt) -> Decision {
-        self.see(Seen::Progress(attempt.clone()));
+        self.see(Seen::Progress(attempt.clone().into()));
         self.answer()
     }
 
@@ -279,11 +279,11 @@ fn progress_is_asked_only_when_something_changed() {
     assert_eq!(progress(&mut handle), Poll::Ready(Ok(())));
     assert_eq!(progress(&mut handle), Poll::Ready(Ok(())));
     let begun = Attempt { sent: true, content_begun: true, content_bytes: 7, ..Attempt::default() };
-    assert_eq!(recorder.take(), [Seen::Progress(begun.clone())]);
+    assert_eq!(recorder.take(), [Seen::Progress(begun.clone().into())]);
     assert_eq!(meter.attempts(), std::slice::from_ref(&begun));
     handle.usage(&usage(9));
     assert_eq!(progress(&mut handle), Poll::Ready(Ok(())));
-    assert_eq!(recorder.take(), [Seen::Progress(Attempt { usage: Some(usage(9)), ..begun })]);
+    assert_eq!(recorder.take(), [Seen::Progress(Attempt { usage: Some(usage(9)), ..begun }.into())]);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn the_end_comes_once_with_the_last_open_attempt() {
     let complete = Attempt { outcome: Some(Outcome::Complete), ..Attempt::default() };
     let mut cancelled = Attempt { content_begun: true, content_bytes: 3, ..Attempt::default() };
     let seen = recorder.take();
-    assert_eq!(seen.last(), Some(&Seen::Progress(cancelled.clone())));
+    assert_eq!(seen.last(), Some(&Seen::Progress(cancelled.clone().into())));
     drop(running);
     cancelled.outcome = Some(Outcome::Cancelled);
     let told = vec![complete, cancelled];
@@ -363,7 +363,7 @@ fn one_who_joins_during_an_attempt_is_asked_from_then_on() {
     handle.content(1);
     assert_eq!(progress(&mut handle), Poll::Ready(Ok(())));
     let seen = Attempt { content_begun: true, content_bytes: 2, ..Attempt::default() };
-    assert_eq!(late.take(), [Seen::Progress(seen)]);
+    assert_eq!(late.take(), [Seen::Progress(seen.into())]);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_presumed_attempt_stands_when_no_real_one_comes() {
     assert_eq!(progress(&mut presumed), Poll::Ready(Ok(())));
     presumed.end(Outcome::Complete);
     let mut told = Attempt { sent: true, content_begun: true, content_bytes: 2, ..Attempt::default() };
-    assert_eq!(recorder.take(), [Seen::Progress(told.clone())]);
+    assert_eq!(recorder.take(), [Seen::Progress(told.clone().into())]);
     drop(end);
     told.outcome = Some(Outcome::Complete);
     assert_eq!(recorder.take(), [Seen::End(vec![told])]);

@@ -2,6 +2,7 @@
 
 mod correct;
 mod legacy;
+mod media;
 mod mistral;
 mod request;
 mod response;
@@ -10,6 +11,7 @@ mod usage;
 
 pub use self::{
     correct::correct_usage,
+    media::{read_event_usage, read_media_answer, read_subtitles},
     mistral::to_mistral,
     request::{decode_request, encode_request, shorten_tool_name},
     response::{decode_response, encode_response},

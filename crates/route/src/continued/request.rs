@@ -52,7 +52,7 @@ impl Prefixed {
         let (parts, body) = request.into_parts();
         let (bytes, meter, config) =
             (body.as_bytes()?.clone(), asked.meter.clone(), std::sync::Arc::clone(&asked.config));
-        let asked = Asked { parts, bytes, call, meter, config, made: AtomicU32::new(0) };
+        let asked = Asked { parts, body: bytes.into(), call, meter, config, made: AtomicU32::new(0) };
         Some(Self { asked, held: text[kept.len()..].to_owned() })
     }
 }

@@ -69,12 +69,14 @@ pub async fn exchange_through(
     let answer = Arc::new(Mutex::new(Some(answer)));
     let keep = Arc::clone(&sent);
     let upstream = service_fn(move |request: Request<Body>| {
-        let (parts, body) = request.into_parts();
-        let body = body.as_bytes().expect("a request is sent whole").to_vec();
-        let body = String::from_utf8(body).expect("is UTF-8");
-        *keep.lock().expect("is sound") = Some(Sent { parts, body });
-        let answer = answer.lock().expect("is sound").take().expect("is called once");
-        ready(Ok::<_, Infallible>(answer))
+        let (keep, answer) = (Arc::clone(&keep), Arc::clone(&answer));
+        async move {
+            let (parts, body) = request.into_parts();
+            assert!(body.held().is_some(), "a request is sent whole, or begun");
+            let body = read_body(body).await.0;
+            *keep.lock().expect("is sound") = Some(Sent { parts, body });
+            Ok::<_, Infallible>(answer.lock().expect("is sound").take().expect("is called once"))
+        }
     });
     let layer = layer.clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
     let response = layer.layer(upstream).oneshot(request).await.expect("is infallible");

@@ -197,7 +197,7 @@ fn ask(recorder: &Recorder, model: &mut Model, at: usize, stop: Option<Rejection
     let known = entry.known.clone();
     let asked = changed && model.publish(at);
     if asked {
-        model.expected.push(Seen::Progress(known));
+        model.expected.push(Seen::Progress(known.into()));
     }
     let answer = stop.filter(|_| asked);
     if let Some(rejection) = &answer {

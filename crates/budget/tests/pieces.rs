@@ -1,0 +1,181 @@
+//! What sound and images are charged: by the piece, by tokens, by the characters.
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use tower::{Layer, ServiceExt};
+use ziggurat_budget::{BudgetLayer, Ledger};
+use ziggurat_catalog::{Catalog, Model, Prices, Unit};
+use ziggurat_core::{Body, Convention, Dialect, Meter, Metered, Outcome, Target, Usage, Usd};
+
+use crate::support::{cents, spent, text};
+
+fn prices(rates: &[(Unit, &str)]) -> Prices {
+    rates
+        .iter()
+        .fold(Prices::new(), |prices, (unit, rate)| prices.with(*unit, rate.parse().expect("is a price")))
+}
+
+fn catalog() -> Catalog {
+    let model = |id: &str, rates: &[(Unit, &str)]| {
+        Model::new(id, "openai").prices(prices(rates)).window(16_000, 2000)
+    };
+    Catalog::empty().with_all([
+        model("by-second", &[(Unit::SecondInput, "0.0001"), (Unit::SecondOutput, "0.0001")]),
+        model(
+            "by-token",
+            &[(Unit::Input, "0.0000025"), (Unit::Output, "0.00001"), (Unit::AudioInput, "0.000006")],
+        ),
+        model("by-character", &[(Unit::CharacterInput, "0.000015")]),
+        model("by-image", &[(Unit::PerImageOutput, "0.04")]),
+        model(
+            "by-image-token",
+            &[(Unit::Input, "0.000005"), (Unit::ImageInput, "0.00001"), (Unit::ImageOutput, "0.00004")],
+        ),
+        model("hd/1024-x-1792/listed", &[(Unit::PixelInput, "0.00000007")]),
+        model("standard/1024-x-1024/listed", &[(Unit::PerImageInput, "0.05")]),
+        model("by-nothing", &[]),
+    ])
+}
+
+/// What is set aside for a call, what it cost, and the status: the provider answers with this status and states this usage, and the budget
+/// is of so many cents.
+async fn ask(
+    of_cents: u64,
+    mut request: Request<Body>,
+    model: &str,
+    answer: (u16, Option<Usage>),
+) -> (Usd, Usd, u16) {
+    let (ledger, budget) = (Ledger::in_memory(), cents(of_cents));
+    let target =
+        Target::new("openai", Dialect::OpenAi, model, "https://o.example/v1/x").expect("is a target");
+    request.extensions_mut().insert(target);
+    let set_aside = Arc::new(Mutex::new(Usd::ZERO));
+    let (keep, watched, of) = (Arc::clone(&set_aside), ledger.clone(), budget.clone());
+    let upstream = tower::service_fn(move |request: Request<Body>| {
+        let (keep, watched, of) = (Arc::clone(&keep), watched.clone(), of.clone());
+        async move {
+            let (status, usage) = answer;
+            let meter = request.extensions().get::<Meter>().expect("is metered");
+            let mut attempt = meter.attempt(request.extensions().get()).await.expect("may go");
+            *keep.lock().expect("is sound") = spent(&watched, &of).1;
+            attempt.sent();
+            let mut response =
+                Response::builder().status(status).body(Body::from("{}")).expect("is an answer");
+            attempt.answered(response.status());
+            if let Some(usage) = usage {
+                attempt.usage(&usage);
+            }
+            attempt.end(if status == 200 { Outcome::Complete } else { Outcome::Failed });
+            response.extensions_mut().insert(Metered);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let layer = BudgetLayer::new(ledger.clone(), catalog()).budget(budget.clone());
+    let response = layer.layer(upstream).oneshot(request).await.expect("does not fail");
+    let status = response.status().as_u16();
+    text(response).await;
+    let set_aside = *set_aside.lock().expect("is sound");
+    let spent = ledger.balance(&budget).map_or(Usd::ZERO, |balance| balance.spent);
+    (set_aside, spent, status)
+}
+
+fn used(change: impl FnOnce(&mut Usage)) -> (u16, Option<Usage>) {
+    let mut usage = Usage::new(Convention::OPENAI);
+    change(&mut usage);
+    (200, Some(usage))
+}
+
+fn heard(bytes: usize) -> Request<Body> {
+    let part = |head: &str, content: &str| {
+        format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    };
+    let frame = part("name=\"model\"", "m") + &part("name=\"file\"; filename=\"a\"", "") + "--b--";
+    let sound = "s".repeat(bytes - frame.len());
+    let body = part("name=\"model\"", "m") + &part("name=\"file\"; filename=\"a\"", &sound) + "--b--";
+    let request =
+        Request::post("/v1/audio/transcriptions").header("content-type", "multipart/form-data; boundary=b");
+    request.body(Body::from(body)).expect("is a request")
+}
+
+fn json(path: &str, body: &str) -> Request<Body> {
+    Request::post(path).body(Body::from(body.to_owned())).expect("is a request")
+}
+
+fn usd(amount: &str) -> Usd {
+    amount.parse().expect("is an amount")
+}
+
+#[tokio::test]
+async fn sound_is_charged_by_the_seconds_that_were_heard() {
+    // A second for a thousand bytes is set aside.
+    let said = used(|usage| usage.heard = Some(Duration::from_millis(7500)));
+    assert_eq!(ask(100, heard(60_000), "by-second", said).await, (usd("0.006"), usd("0.00075"), 200));
+    // Text says nothing of it: then as much as was set aside.
+    assert_eq!(ask(100, heard(60_000), "by-second", (200, None)).await, (usd("0.006"), usd("0.006"), 200));
+    assert_eq!(ask(100, heard(60_000), "by-second", (500, None)).await, (usd("0.006"), Usd::ZERO, 500));
+}
+
+#[tokio::test]
+async fn sound_is_charged_by_its_tokens_where_those_are_stated() {
+    let said = used(|usage| {
+        (usage.input, usage.audio_input, usage.output) = (Some(110), Some(100), Some(5));
+    });
+    // 60 s of 17 tokens, and the longest text.
+    let (set_aside, cost, _) = ask(100, heard(60_000), "by-token", said).await;
+    assert_eq!((set_aside, cost), (usd("0.02612"), usd("0.000675")));
+}
+
+#[tokio::test]
+async fn speech_is_charged_by_its_characters() {
+    let asked = json("/v1/audio/speech", r#"{"model":"m","voice":"v","input":"Gr\u00fc\u00dfe \"du\""}"#);
+    assert_eq!(ask(100, asked, "by-character", (200, None)).await, (usd("0.00015"), usd("0.00015"), 200));
+    let asked = json("/v1/audio/speech", r#"{"model":"m","voice":"v","input":"Hi"}"#);
+    assert_eq!(ask(100, asked, "by-character", (400, None)).await, (usd("0.00003"), Usd::ZERO, 400));
+}
+
+#[tokio::test]
+async fn images_are_charged_by_how_many_were_made() {
+    let asked = || json("/v1/images/generations", r#"{"model":"m","prompt":"a","n":3}"#);
+    let two = used(|usage| usage.images = Some(2));
+    assert_eq!(ask(100, asked(), "by-image", two).await, (usd("0.12"), usd("0.08"), 200));
+    assert_eq!(ask(11, asked(), "by-image", two).await, (Usd::ZERO, Usd::ZERO, 429));
+    let asked = json("/v1/images/generations", r#"{"model":"m","size":"1024x1792","quality":"hd"}"#);
+    let one = used(|usage| usage.images = Some(1));
+    let cost = usd("0.12845056");
+    assert_eq!(ask(100, asked, "listed", one).await, (cost, cost, 200));
+    let asked = json("/v1/images/generations", r#"{"model":"m","prompt":"a","size":"auto"}"#);
+    assert_eq!(ask(100, asked, "listed", one).await, (usd("0.05"), usd("0.05"), 200));
+}
+
+#[tokio::test]
+async fn images_are_charged_by_their_tokens() {
+    let asked = json("/v1/images/generations", r#"{"model":"m","prompt":"a","n":2,"quality":"low"}"#);
+    let said = used(|usage| {
+        (usage.input, usage.output, usage.image_output, usage.images) =
+            (Some(10), Some(544), Some(544), Some(2));
+    });
+    let (set_aside, cost, _) = ask(100, asked, "by-image-token", said).await;
+    assert_eq!(cost, usd("0.02181"));
+    assert!(set_aside >= usd("0.03264") && set_aside < usd("0.0328"), "{set_aside}");
+}
+
+#[tokio::test]
+async fn what_has_no_price_is_refused() {
+    for (request, model) in [
+        (heard(1000), "by-nothing"),
+        (heard(1000), "by-character"),
+        (json("/v1/audio/speech", r#"{"model":"m","input":"a"}"#), "by-image"),
+        (json("/v1/images/generations", r#"{"model":"m","prompt":"a"}"#), "by-second"),
+        (json("/v1/images/generations", r#"{"model":"m","prompt":"a","size":"9x9"}"#), "listed"),
+    ] {
+        let (_, cost, status) = ask(100, request, model, (200, None)).await;
+        assert_eq!((cost, status), (Usd::ZERO, 400), "{model}");
+    }
+}

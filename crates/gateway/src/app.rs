@@ -14,7 +14,6 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body::Body as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
@@ -39,6 +38,7 @@ use crate::{
     options::Options,
     route,
     routes::Route,
+    server::Passage,
     stores::{Health, Stores},
     upstream::{RequestId, Upstream},
 };
@@ -98,10 +98,10 @@ impl App {
         guards: Guards,
         stores: Arc<Stores>,
         upstream: Upstream,
-        max_request: usize,
+        limits: Limits,
         drain: Drain,
     ) -> Self {
-        let limits = Limits::default().body(max_request);
+        let limits = limits.part(forbidden::part);
         let attempts = guards.attempts(TranslateLayer::new().limits(limits).layer(upstream), limits);
         let prober = route::prober(&config, &groups, attempts.clone());
         let (route, shadows) = (route::layer(&config, &groups), route::shadows(&config, &guards));
@@ -239,6 +239,11 @@ impl Inner {
                     if request.extensions().get::<Principal>().is_none() {
                         request.extensions_mut().insert(self.guards.principal());
                     }
+                    if request.body().as_bytes().is_none()
+                        && let Some(passage) = request.extensions_mut().remove::<Passage>()
+                    {
+                        passage.open();
+                    }
                     aside(self.is_large(request.body()), self.admitted(dialect, request)).await
                 }
                 Err(rejection) => rejection.into_response(dialect),
@@ -336,7 +341,8 @@ impl Inner {
 
     /// Whether reading, counting and translating a body may take long enough for others to notice.
     fn is_large(&self, body: &Body) -> bool {
-        body.size_hint().upper().is_none_or(|bytes| bytes > self.guards.large())
+        // What is not whole passes, and is not read at once.
+        body.as_bytes().is_some_and(|bytes| bytes.len() as u64 > self.guards.large())
     }
 
     async fn call(&self, dialect: Dialect, request: Request<Body>) -> Response<Body> {
@@ -526,7 +532,7 @@ mod tests {
         let (_drainer, drain) = drain::channel();
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);
-        let app = App::new(config, groups, guards, stores, Upstream::Panicking, 1 << 20, drain);
+        let app = App::new(config, groups, guards, stores, Upstream::Panicking, Limits::default(), drain);
         let body = r#"{"model":"demo","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
         let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body));
         let response = app.answer(Door::All, request.expect("valid")).await;

@@ -68,10 +68,14 @@ pub(crate) fn unpriced_in_words(deployment: &Deployment) -> String {
 pub(crate) fn is_unpriced(deployment: &Deployment, catalog: &Catalog, groups: &Groups) -> bool {
     let target = groups.of(deployment);
     target.is_some_and(|target| {
-        let model = catalog.for_target(target);
+        // Of images, the price may stand under a size.
+        let model = catalog.for_target(target).or_else(|| catalog.image(target, None, None));
         !model.is_some_and(|model| match model.mode {
             Mode::Embedding => model.prices.is_priced_for_tokens(),
             Mode::Rerank => model.prices.is_priced_for_tokens() || model.prices.is_priced_by_query(),
+            Mode::ImageGeneration | Mode::ImageEdit | Mode::Transcription | Mode::Speech => {
+                model.prices.is_priced()
+            }
             _ => model.prices.is_priced_for_text(),
         })
     })

@@ -13,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use ziggurat_budget::Unpriced;
 use ziggurat_catalog::Catalog;
+use ziggurat_core::Limits;
 use ziggurat_sql::directory::Directory;
 
 use crate::{
@@ -123,6 +124,9 @@ struct ClientLimits {
     /// Longest request body
     #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4095))]
     max_request: u16,
+    /// Longest form with sound that is passed on as it comes
+    #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    max_upload: u32,
     /// Most that the request bodies of all calls may take together
     #[arg(long, default_value_t = 1024, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
     max_in_flight: u32,
@@ -241,8 +245,9 @@ fn serve(serve: &Serve) -> Result<(), String> {
         let routes = groups.routes().clone();
         let guards = Guards::new(&config, catalog, &stores);
         guards.warm();
-        let max_request = usize::from(serve.clients.max_request) << 20;
-        let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, max_request, drain);
+        let limits = Limits::default().body(usize::from(serve.clients.max_request) << 20);
+        let limits = limits.upload(u64::from(serve.clients.max_upload) << 20);
+        let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, limits, drain);
         let app = Arc::new(app);
         let serving = server::serve(Arc::clone(&app), settings, drainer, |address, admin| {
             let admin = admin.map_or_else(String::new, |admin| format!("the admin API is on {admin}\n"));
@@ -394,7 +399,7 @@ mod tests {
         assert_eq!(settings.deadlines, Deadlines::default());
         assert_eq!(settings.drain, Duration::from_secs(30));
         assert_eq!(settings.max_in_flight, 1 << 30);
-        assert_eq!(serve.clients.max_request, 32);
+        assert_eq!((serve.clients.max_request, serve.clients.max_upload), (32, 1024));
         let timeouts = serve.upstream.with(None);
         assert_eq!(
             [timeouts.connect, timeouts.answer, timeouts.idle],

@@ -17,6 +17,10 @@ use crate::options;
 /// # Errors
 /// A rejection that names the field.
 pub(crate) fn check(call: &Call) -> Result<bool, Rejection> {
+    if call.is_form() {
+        // Its parts are judged as they come.
+        return Ok(false);
+    }
     let text = call.text();
     let mut found = None;
     let mut has_options = false;
@@ -38,6 +42,22 @@ pub(crate) fn check(call: &Call) -> Result<bool, Rejection> {
     match found {
         Some((message, name)) => Err(Problem::new(Cause::InvalidRequest, message).param(name).into()),
         None => Ok(has_options),
+    }
+}
+
+/// Refuses a part of a form by its name, as [`check`] does a field. Options are the headers' there.
+///
+/// # Errors
+/// A rejection that names the field.
+pub(crate) fn part(name: &str) -> Result<(), Rejection> {
+    let option = options::FIELDS.iter().find(|known| **known == fold(name));
+    let found = match option {
+        Some(option) => Some((format!("`{option}` is not taken from a form"), *option)),
+        None => refused(name),
+    };
+    match found {
+        Some((message, name)) => Err(Problem::new(Cause::InvalidRequest, message).param(name).into()),
+        None => Ok(()),
     }
 }
 
@@ -277,6 +297,23 @@ mod tests {
         for begins in REFUSED_BEGINNINGS {
             let (_, param) = said(&format!("\"{begins}x\":1,")).await.expect("is refused");
             assert_eq!(param.as_deref(), Some(begins));
+        }
+    }
+
+    #[test]
+    fn parts_of_forms_are_refused_by_name() {
+        let said = |name: &str| part(name).err().map(|it| it.problem().message.clone());
+        for fine in ["model", "file", "image[]", "timestamp_granularities[]", "language", "x-unknown"] {
+            assert_eq!(said(fine), None, "{fine}");
+        }
+        for (name, message) in [
+            ("API_base", "`api_base` is for the gateway's operator to say, not for a request"),
+            ("aws_region", "what begins with `aws_` is for the gateway's operator to say, not for a request"),
+            ("Prompt", "a field differs from `prompt` in its case alone"),
+            ("fallbacks", "`fallbacks` is not taken from a form"),
+            ("Timeout", "`timeout` is not taken from a form"),
+        ] {
+            assert_eq!(said(name).as_deref(), Some(message));
         }
     }
 

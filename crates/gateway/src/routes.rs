@@ -75,6 +75,12 @@ impl Route {
             | Operation::Completions
             | Operation::Embeddings
             | Operation::Rerank
+            | Operation::Images
+            | Operation::ImageEdit
+            | Operation::ImageVariation
+            | Operation::Speech
+            | Operation::Transcription
+            | Operation::Translation
             | Operation::Moderation => match *method {
                 Method::POST => Self::Call,
                 _ => Self::WrongMethod { allow: "POST", admin: false },
@@ -150,7 +156,13 @@ mod tests {
             (Method::POST, "/v2/rerank", Route::Call, Dialect::OpenAi),
             (Method::POST, "/rerank/", Route::Call, Dialect::OpenAi),
             (Method::GET, "/v2/rerank", Route::WrongMethod { allow: "POST", admin: false }, Dialect::OpenAi),
-            (Method::POST, "/v1/images/generations", Route::Nothing, Dialect::OpenAi),
+            (Method::POST, "/v1/images/generations", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/images/edits", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v1/images/variations", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v1/audio/speech", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v1/audio/transcriptions", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/openai/deployments/m/audio/translations", Route::Call, Dialect::OpenAi),
+            (Method::POST, "/v1/images/other", Route::Nothing, Dialect::OpenAi),
             (Method::GET, "/", Route::Nothing, Dialect::OpenAi),
             (Method::OPTIONS, "*", Route::Nothing, Dialect::OpenAi),
             (Method::CONNECT, "", Route::Nothing, Dialect::OpenAi),

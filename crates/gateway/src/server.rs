@@ -20,6 +20,8 @@ mod held;
 mod line;
 mod request;
 
+pub(crate) use self::request::Passage;
+
 #[cfg(test)]
 mod tests;
 

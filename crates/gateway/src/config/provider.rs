@@ -42,6 +42,9 @@ pub(crate) struct Provider {
     pub(super) plain_embeddings: bool,
     /// How it ranks, if it does beside OpenAI's API.
     pub(super) ranks: Option<Ranks>,
+    /// What of sound and images it serves as OpenAI's API has it.
+    #[serde(default)]
+    media: Vec<Media>,
     /// What an address that is given without it, as its owner writes it, lacks before `/chat/completions`.
     #[serde(default)]
     chat_prefix: Option<String>,
@@ -82,6 +85,18 @@ pub(crate) enum Api {
     Ollama,
     /// Cohere's second.
     Cohere,
+}
+
+/// What OpenAI's API has beside text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Media {
+    Images,
+    Edits,
+    Variations,
+    Speech,
+    Transcriptions,
+    Translations,
 }
 
 /// The header that carries the key.
@@ -196,6 +211,9 @@ impl Provider {
         let Some(root) = path.strip_suffix("/chat/completions") else { return Vec::new() };
         let served = SAME_ROOT.iter().filter(|(it, _)| self.chats || *it == Operation::Embeddings);
         let mut urls: Vec<_> = served.map(|(it, end)| (*it, whole(format!("{root}{end}")))).collect();
+        urls.extend(
+            self.media.iter().map(|media| media.at()).map(|(it, end)| (it, whole(format!("{root}{end}")))),
+        );
         if self.responses {
             let url = match root.find("/deployments/") {
                 // On Azure they stand at the root without versions, and the body names the deployment.
@@ -234,6 +252,22 @@ impl Provider {
         let query: Vec<&str> =
             [query, version.as_deref().unwrap_or("")].into_iter().filter(|part| !part.is_empty()).collect();
         if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
+    }
+}
+
+// ===== impl Media =====
+
+impl Media {
+    /// What it is asked for, and at which path behind the root.
+    const fn at(self) -> (Operation, &'static str) {
+        match self {
+            Self::Images => (Operation::Images, "/images/generations"),
+            Self::Edits => (Operation::ImageEdit, "/images/edits"),
+            Self::Variations => (Operation::ImageVariation, "/images/variations"),
+            Self::Speech => (Operation::Speech, "/audio/speech"),
+            Self::Transcriptions => (Operation::Transcription, "/audio/transcriptions"),
+            Self::Translations => (Operation::Translation, "/audio/translations"),
+        }
     }
 }
 

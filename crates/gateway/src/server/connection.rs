@@ -15,7 +15,7 @@ use super::{
     Deadlines,
     held::{Answered, Held},
     line::{Line, Turn},
-    request::RequestBody,
+    request::{Passage, RequestBody},
 };
 use crate::{
     app::{App, Door},
@@ -42,8 +42,11 @@ impl Shared {
 
     async fn answer(&self, request: Request<Incoming>, turn: &Arc<Turn>) -> Response<Answered> {
         let held = Arc::new(Held::new(Arc::clone(turn), Arc::clone(&self.bytes)));
-        let body = |body| Body::new(RequestBody::new(body, self.deadlines.body, Arc::clone(&held)));
-        let mut response = self.app.answer(self.door, request.map(body)).await;
+        let passage = Passage::default();
+        let (deadline, share) = (self.deadlines.body, Arc::clone(&held));
+        let mut request = request.map(|it| Body::new(RequestBody::new(it, deadline, share, passage.clone())));
+        request.extensions_mut().insert(passage);
+        let mut response = self.app.answer(self.door, request).await;
         if turn.is_unread() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -3,14 +3,17 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use ziggurat_core::{BoxError, Cause, Rejection};
 
 use super::held::Held;
@@ -22,9 +25,18 @@ pin_project_lite::pin_project! {
         body: B,
         #[pin]
         deadline: Sleep,
+        within: Duration,
+        // Whether more is waited for since it passes.
+        waits: bool,
+        passage: Passage,
         end: End,
     }
 }
+
+/// Request extension: by it a body is let pass. From then on its bytes are held by nobody, and so do not count among those of all calls; and
+/// it has to go on within the deadline, and no longer to end: who sends it waits for the provider that takes it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passage(Arc<AtomicBool>);
 
 /// Notes on the connection when a body was dropped before its end.
 struct End {
@@ -35,9 +47,9 @@ struct End {
 // ===== impl RequestBody =====
 
 impl<B: HttpBody> RequestBody<B> {
-    pub(super) fn new(body: B, within: Duration, held: Arc<Held>) -> Self {
+    pub(super) fn new(body: B, within: Duration, held: Arc<Held>, passage: Passage) -> Self {
         let end = End { held, reached: body.is_end_stream() };
-        Self { body, deadline: sleep(within), end }
+        Self { body, deadline: sleep(within), within, waits: false, passage, end }
     }
 }
 
@@ -54,19 +66,24 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
+        let passes = this.passage.is_open();
         let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            if passes && !std::mem::replace(this.waits, true) {
+                this.deadline.as_mut().reset(Instant::now() + *this.within);
+            }
             if this.deadline.poll(cx).is_pending() {
                 return Poll::Pending;
             }
             let late = Rejection::new(Cause::RequestTimeout, "the request body did not arrive in time");
             return Poll::Ready(Some(Err(late.into())));
         };
+        *this.waits = false;
         let Some(frame) = frame else {
             this.end.reached = true;
             return Poll::Ready(None);
         };
         let frame = frame.map_err(Into::into)?;
-        if let Some(data) = frame.data_ref() {
+        if let Some(data) = frame.data_ref().filter(|_| !passes) {
             this.end.held.take(data.len())?;
         }
         this.end.reached = this.body.is_end_stream();
@@ -79,6 +96,19 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+// ===== impl Passage =====
+
+impl Passage {
+    /// Lets the body pass.
+    pub(crate) fn open(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -95,7 +125,13 @@ impl Drop for End {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use tokio::{sync::Semaphore, time::Instant};
+    use tokio::{
+        sync::{
+            Semaphore,
+            mpsc::{UnboundedReceiver, unbounded_channel},
+        },
+        time::advance,
+    };
     use ziggurat_core::Body;
 
     use super::*;
@@ -115,10 +151,25 @@ mod tests {
         }
     }
 
+    /// What is sent to it.
+    struct Sent(UnboundedReceiver<Bytes>);
+
+    impl HttpBody for Sent {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0.poll_recv(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
+        }
+    }
+
     fn wrap<B: HttpBody>(body: B) -> (RequestBody<B>, Arc<Turn>) {
         let turn = Arc::new(Turn::default());
         let held = Arc::new(Held::new(Arc::clone(&turn), Arc::new(Semaphore::new(4))));
-        (RequestBody::new(body, Deadlines::default().body, held), turn)
+        (RequestBody::new(body, Deadlines::default().body, held, Passage::default()), turn)
     }
 
     async fn refusal<B>(body: RequestBody<B>) -> Option<Cause>
@@ -157,5 +208,26 @@ mod tests {
         let (body, turn) = wrap(Body::from("5byte"));
         assert_eq!(refusal(body).await, Some(Cause::Overloaded));
         assert!(turn.is_unread());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_passes_takes_no_share_and_has_to_go_on() {
+        let (sender, receiver) = unbounded_channel::<Bytes>();
+        let (body, _turn) = wrap(Sent(receiver));
+        body.passage.open();
+        let mut body = std::pin::pin!(body);
+        // Longer than a body may take that does not pass, and more than all calls may hold.
+        for _ in 0..3 {
+            advance(Duration::from_secs(29)).await;
+            sender.send(Bytes::from("longer than four")).expect("is received");
+            assert!(body.frame().await.expect("is there").is_ok());
+        }
+        let waiting = Instant::now();
+        let error = body.frame().await.expect("is told").expect_err("is late");
+        assert_eq!(
+            error.downcast_ref::<Rejection>().map(|it| it.problem().cause),
+            Some(Cause::RequestTimeout)
+        );
+        assert_eq!(waiting.elapsed(), Duration::from_secs(30));
     }
 }

@@ -7,6 +7,7 @@ use tokio::{
     time::{Duration, Instant, sleep},
 };
 use ziggurat_catalog::Catalog;
+use ziggurat_core::Limits;
 
 use super::{Deadlines, connection, connection::Shared};
 use crate::{
@@ -33,7 +34,7 @@ fn serve(theirs: DuplexStream) {
     tokio::spawn(async move {
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);
-        let app = App::new(config, groups, guards, stores, Upstream::demo(), 32 << 20, drain);
+        let app = App::new(config, groups, guards, stores, Upstream::demo(), Limits::default(), drain);
         let shared = Arc::new(Shared::new(Arc::new(app), Door::All, Deadlines::default(), 1 << 30));
         connection::run(theirs, shared).await;
         drop(drainer);

@@ -18,6 +18,7 @@ mod host;
 mod keys;
 mod limits;
 mod measured;
+mod media;
 mod memory;
 mod operations;
 mod paid;

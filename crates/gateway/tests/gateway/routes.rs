@@ -111,9 +111,7 @@ async fn wrong_methods_and_unknown_paths() {
     }
     let answer = call(&gateway, Method::PUT, MESSAGES, &bearer).await;
     answer.is(405, r#"{"type":"error","error":{"type":"invalid_request_error","message":"/v1/messages answers to POST only"}}"#);
-    for (method, path) in
-        [(Method::GET, "/"), (Method::POST, "/v1/images/generations"), (Method::OPTIONS, "/x")]
-    {
+    for (method, path) in [(Method::GET, "/"), (Method::POST, "/v1/files"), (Method::OPTIONS, "/x")] {
         let answer = call(&gateway, method.clone(), path, &bearer).await;
         answer.is(404, &openai(&format!("nothing answers at {method} {path}"), "not_found"));
         // Who is lost is not asked for a key.

@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_byte_that_is_no_white_space_is_told_as_it_stands() {
+        for (json, first) in
+            [(r#"" {}""#, Some(b'{')), (r#""\n{}""#, Some(b'\\')), (r#""a{""#, Some(b'a')), (r#""  ""#, None)]
+        {
+            assert_eq!(Text::from_json(json).map(|text| text.first()), Some(first), "{json}");
+        }
+        assert_eq!(Text::from("\n{").first(), Some(b'{'));
+    }
+
+    #[test]
     fn splits_with_and_without_escapes() {
         let (a, b) = Text::from_json(r#""data:x;base64,AA\/B""#)
             .expect("is a string")

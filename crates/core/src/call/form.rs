@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::{Field, Limits, invalid, shape};
+use super::{Field, Limits, headers, invalid, shape};
 use crate::{
     Cause, Operation, Rejection,
     form::{Fault, Item, Scanner},
@@ -171,12 +171,21 @@ impl Form {
 impl Limits {
     /// Refuses a part by its name.
     pub(super) fn judge(&self, name: &str) -> Result<(), Rejection> {
-        let alike = FIELDS.iter().map(|field| field.name()).find(|known| name.eq_ignore_ascii_case(known));
+        let base = base(name);
+        let alike = FIELDS.iter().map(|field| field.name()).find(|known| base.eq_ignore_ascii_case(known));
         if let Some(known) = alike.filter(|known| *known != name) {
-            return Err(invalid(format!("a field differs from `{known}` in its case alone"), known));
+            let message = format!("a field differs from `{known}` in its case, blanks or brackets alone");
+            return Err(invalid(message, known));
         }
-        self.part.map_or(Ok(()), |judge| judge(name))
+        self.part.map_or(Ok(()), |judge| judge(base))
     }
+}
+
+/// The name of a field without what some servers leave out of it: blanks around it, and brackets, which make it a list's.
+fn base(name: &str) -> &str {
+    let outer = |letter: char| letter.is_whitespace() || matches!(letter, '[' | ']');
+    let name = name.trim_start_matches(outer);
+    name.split(['[', ']']).next().unwrap_or_default().trim_end()
 }
 
 /// A field's text as JSON: words that cannot be a number or a truth are a string, whose type is refused later.
@@ -208,16 +217,27 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<String, Rejection> {
         return Err(unsupported("content-type must be multipart/form-data"));
     }
     let mut found = None;
-    for parameter in parameters.split(';') {
+    // What others than these say of a form, some read and some do not.
+    for parameter in parameters.split(';').filter(|parameter| !parameter.trim().is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if name.trim().eq_ignore_ascii_case("boundary") && found.replace(value.trim()).is_some() {
-            return Err(bad("content-type names more than one boundary"));
+        match name.trim_start().to_ascii_lowercase().as_str() {
+            "boundary" if found.replace(value.trim_end()).is_some() => {
+                return Err(bad("content-type names more than one boundary"));
+            }
+            "boundary" => {}
+            "charset" if headers::is_utf8(&headers::unquoted(value.trim()).to_ascii_lowercase()) => {}
+            "charset" => return Err(unsupported("the charset of content-type must be utf-8")),
+            _ => return Err(bad("content-type has a parameter that is neither `boundary` nor `charset`")),
         }
     }
-    let found = found.unwrap_or_default();
-    let found = found.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(found);
-    // RFC 2046, section 5.1.1; a semicolon, which would have to be quoted, is none of its letters.
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let given = found.unwrap_or_default();
+    let found = headers::unquoted(given);
+    // RFC 2046, section 5.1.1; a semicolon, which would have to be quoted, is none of its letters. Where some of the others are not quoted,
+    // there are those who read no further.
+    let is_quoted = found.len() < given.len();
+    let fits = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"'+_-./:=?".contains(&byte) || (is_quoted && b"(), ".contains(&byte))
+    };
     match found.len() {
         0 => Err(bad("content-type names no boundary")),
         1..=70 if found.bytes().all(fits) && !found.ends_with(' ') => Ok(found.to_owned()),

@@ -49,12 +49,15 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
 /// The charset that a parameter of a content type names, in lower case; empty when it names none.
 fn charset(parameter: &str) -> Option<String> {
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-    let value = value.trim();
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    name.trim().eq_ignore_ascii_case("charset").then(|| value.to_ascii_lowercase())
+    name.trim().eq_ignore_ascii_case("charset").then(|| unquoted(value.trim()).to_ascii_lowercase())
+}
+
+/// A parameter's value without its quotes, where it has both.
+pub(super) fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 /// Both labels are in use (<https://encoding.spec.whatwg.org/#names-and-labels>).
-fn is_utf8(charset: &str) -> bool {
+pub(super) fn is_utf8(charset: &str) -> bool {
     matches!(charset, "utf-8" | "utf8")
 }

@@ -64,7 +64,7 @@ pub struct Limits {
     pub form: usize,
     /// Longest form in bytes that is passed on as it comes.
     pub upload: u64,
-    /// Judges each part of a form by its name: also those that are not held.
+    /// Judges each part of a form by its name, without blanks and brackets around and behind it: also those that are not held.
     pub part: Option<JudgePart>,
 }
 

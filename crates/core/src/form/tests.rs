@@ -67,6 +67,59 @@ fn a_form_is_cut_into_its_parts() {
     assert_eq!(read(&[b"--xYz-9--"]), Ok(vec![Item::End(Bytes::from_static(b"--xYz-9--"))]));
 }
 
+/// As httpx, undici, curl, urllib3, aiohttp, .NET, OkHttp, Go and reqwest write them.
+#[test]
+fn heads_of_those_who_send_forms_are_read() {
+    let disposition = "Content-Disposition: form-data; ";
+    for (head, expected) in [
+        (format!("{disposition}name=\"model\""), part("model", false)),
+        (
+            format!("{disposition}name=\"timestamp_granularities[]\""),
+            part("timestamp_granularities[]", false),
+        ),
+        (
+            format!("{disposition}name=\"file\"; filename=\"a%22 b.mp3\"\r\nContent-Type: audio/mpeg"),
+            part("file", true),
+        ),
+        (
+            format!(
+                "{disposition}name=\"file\"; filename=\"\u{e9};b.mp3\"\r\nContent-Type: application/octet-stream"
+            ),
+            part("file", true),
+        ),
+        (format!("{disposition}name=\"file\"; filename*=utf-8''%C3%A9.mp3"), part("file", true)),
+        (
+            format!("Content-Type: text/plain; charset=utf-8\r\n{disposition}name=\"model\""),
+            part("model", false),
+        ),
+        (format!("Content-Type: text/plain; charset=utf-8\r\n{disposition}name=model"), part("model", false)),
+        (
+            format!(
+                "{disposition}name=file; filename=a.mp3; filename*=utf-8''a.mp3\r\nContent-Type: audio/mpeg"
+            ),
+            part("file", true),
+        ),
+        (
+            format!("{disposition}name=\"model\"\r\nContent-Transfer-Encoding: binary\r\nContent-Length: 1"),
+            part("model", false),
+        ),
+        (
+            format!(
+                "{disposition}name=\"file\"; filename=\"a.txt\"\r\nContent-Type: text/plain; charset=latin1"
+            ),
+            part("file", true),
+        ),
+    ] {
+        let form = format!("--xYz-9\r\n{head}\r\n\r\nx\r\n--xYz-9--\r\n");
+        let items = read(&[form.as_bytes()]);
+        let found = items.as_ref().map(|items| match &items[0] {
+            Item::Part(_, part) => Some(part.clone()),
+            _ => None,
+        });
+        assert_eq!(found, Ok(Some(expected)), "{head}");
+    }
+}
+
 #[test]
 fn what_could_be_read_in_two_ways_is_refused() {
     let head = |head: &str| format!("--xYz-9\r\n{head}\r\n\r\nx\r\n--xYz-9--");
@@ -91,7 +144,19 @@ fn what_could_be_read_in_two_ways_is_refused() {
             "a boundary is followed by something else than the end of its line",
         ),
         ("--xYz-9\r\n\r\nx\r\n--xYz-9--".to_owned(), "a part has no content-disposition"),
-        (head("x: y"), "a part has no content-disposition"),
+        (head("content-type: text/plain"), "a part has no content-disposition"),
+        (
+            head("content-disposition: form-data; name=a\r\nx: y"),
+            "the head of a part has a line that forms do not have",
+        ),
+        (
+            head("content-disposition: form-data; name=a\r\ncontent-type: text/plain; charset=utf-7"),
+            "a part of text is in another charset than UTF-8",
+        ),
+        (
+            head("content-disposition: form-data; name=a\r\ncontent-type: a/b\r\ncontent-type: a/b"),
+            "a part has more than one content-type",
+        ),
         (head("no colon"), "the head of a part has a line without a colon"),
         (head("content-disposition : form-data; name=a"), "the head of a part has blanks around a name"),
         (
@@ -115,23 +180,47 @@ fn what_could_be_read_in_two_ways_is_refused() {
         (disposition("; name=a; name=model"), "a part has more than one name"),
         (disposition("; name*=utf-8''model"), "a part has its name in escapes"),
         (disposition(r#"; name="mo\del""#), "a part has its name in escapes"),
+        (disposition(r#"; name="x"; name*0="mod"; name*1="el""#), "a part has its name in escapes"),
+        (disposition("; name=x; name*0*=utf-8''model"), "a part has its name in escapes"),
+        (disposition(r#"; name="=?utf-8?q?model?=""#), "a part has its name in escapes"),
+        (disposition("; name=_charset_"), "a part names the charset of the others"),
+        (disposition("; name=<model>"), "the content-disposition of a part has a value that needs quotes"),
+        (disposition("; name="), "the content-disposition of a part has a value that needs quotes"),
+        (disposition(r#"; name= "a""#), "the content-disposition of a part has a value that needs quotes"),
+        (
+            disposition(r#"; name="model"; filename*0="a""#),
+            "the content-disposition of a part has a parameter that forms do not have",
+        ),
+        (
+            disposition(r#"; x="; name=model"; name="y""#),
+            "the content-disposition of a part has a name within another value",
+        ),
+        (
+            disposition(r#"; name="y"; filename="a;Name =model""#),
+            "the content-disposition of a part has a name within another value",
+        ),
+        (
+            disposition(r#"; name ="a""#),
+            "the content-disposition of a part has a parameter that forms do not have",
+        ),
+        (disposition("; name=a; filename=b; filename=c"), "a part has more than one name"),
         (
             disposition(r#"; filename="a\"; name="model""#),
             "the content-disposition of a part has a quote in escapes",
         ),
         (disposition(r#"; name="a"#), "the content-disposition of a part has a quote that is open"),
-        (disposition(r#"; name=a"b"#), "the content-disposition of a part has a quote in its middle"),
+        (disposition(r#"; name=a"b"#), "the content-disposition of a part has a value that needs quotes"),
         (
             disposition(r#"; name="a" model"#),
             "the content-disposition of a part has something behind a quote",
         ),
         (
             disposition("; name=a; x; name=model"),
-            "the content-disposition of a part has a parameter without a value",
+            "the content-disposition of a part has a parameter that forms do not have",
         ),
         (disposition("; name=a; x"), "the content-disposition of a part has a parameter without a value"),
         (
-            head(&format!("x: {}\r\ncontent-disposition: form-data; name=a", "y".repeat(16 << 10))),
+            head(&format!("content-id: {}\r\ncontent-disposition: form-data; name=a", "y".repeat(16 << 10))),
             "the head of a part is longer than 16 KiB",
         ),
         (

@@ -162,6 +162,21 @@ async fn what_is_no_form_is_refused_by_name() {
             "content-type names more than one boundary",
         ),
         (
+            "multipart/form-data; boundary=b0; boundary*=utf-8''b1",
+            Cause::InvalidRequest,
+            "content-type has a parameter that is neither `boundary` nor `charset`",
+        ),
+        (
+            "multipart/form-data; boundary=b0,b1",
+            Cause::InvalidRequest,
+            "content-type names a boundary that is none",
+        ),
+        (
+            "multipart/form-data; boundary=b0; charset=utf-7",
+            Cause::UnsupportedMediaType,
+            "the charset of content-type must be utf-8",
+        ),
+        (
             "multipart/form-data; boundary=b1",
             Cause::InvalidRequest,
             "the form is malformed: it does not begin with its boundary",
@@ -183,7 +198,26 @@ async fn what_is_no_form_is_refused_by_name() {
             "the field `model` stands twice in the form",
             model.clone(),
         ),
-        (vec![field("Model", "m")], "a field differs from `model` in its case alone", model.clone()),
+        (
+            vec![field("Model", "m")],
+            "a field differs from `model` in its case, blanks or brackets alone",
+            model.clone(),
+        ),
+        (
+            vec![field("model", "m"), field("model[]", "n")],
+            "a field differs from `model` in its case, blanks or brackets alone",
+            model.clone(),
+        ),
+        (
+            vec![field("model", "m"), field(" Model", "n")],
+            "a field differs from `model` in its case, blanks or brackets alone",
+            model.clone(),
+        ),
+        (
+            vec![field("model", "m"), field("[n][0]", "9")],
+            "a field differs from `n` in its case, blanks or brackets alone",
+            Some("n".to_owned()),
+        ),
         (
             vec![file("x").replace("\"file\"", "\"model\"")],
             "`model` must be a field of text, not a file",
@@ -213,6 +247,8 @@ async fn what_is_no_form_is_refused_by_name() {
         _ => Ok(()),
     });
     assert_eq!(refused(request(PATH, good), &judged).await.1, "no files");
+    let listed = form(&[field("model", "m"), file("x").replace("\"file\"", "\" file[]\"")]);
+    assert_eq!(refused(request(PATH, listed), &judged).await.1, "no files");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! [RFC 2046](https://www.rfc-editor.org/rfc/rfc2046#section-5.1)).
 //!
 //! Nothing is lost: the bytes of all items, put together, are the input. What one reader could take for another form than the next one
-//! does (words ahead of the first boundary or behind the last, a boundary that goes on in its line, names in escapes) is refused: a
+//! does (words ahead of the first boundary or behind the last, a boundary that does not begin its line or goes on in it, names in escapes) is refused: a
 //! provider is not to find another model in a form than the layers did.
 
 mod head;
@@ -36,11 +36,14 @@ pub(crate) struct Fault(pub(crate) &'static str);
 pub(crate) struct Scanner {
     /// What stands between two parts, a line's end first: no other carriage return is in it.
     delimiter: Box<[u8]>,
+    /// Finds it without the line's end.
     finder: memmem::Finder<'static>,
     at: At,
     chunk: Bytes,
     /// What was taken of earlier chunks and not told yet.
     kept: Vec<u8>,
+    /// The end of the content that was told, shorter than a boundary: one may be cut in two.
+    tail: Vec<u8>,
     parts: usize,
 }
 
@@ -61,8 +64,9 @@ impl Scanner {
     /// For a form of this boundary.
     pub(crate) fn new(boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes().into_boxed_slice();
-        let finder = memmem::Finder::new(&delimiter).into_owned();
-        Self { delimiter, finder, at: At::Start, chunk: Bytes::new(), kept: Vec::new(), parts: 0 }
+        let finder = memmem::Finder::new(&delimiter[2..]).into_owned();
+        let (chunk, kept, tail) = (Bytes::new(), Vec::new(), Vec::new());
+        Self { delimiter, finder, at: At::Start, chunk, kept, tail, parts: 0 }
     }
 
     /// Adds what has come; to be called when there is no item left of what came before.
@@ -78,7 +82,7 @@ impl Scanner {
             let told = match at {
                 At::Start => self.start()?,
                 At::Head(boundary) => self.head(boundary)?,
-                At::Content => self.content(),
+                At::Content => self.content()?,
                 At::End => self.end()?,
             };
             if told.is_some() || self.at == at {
@@ -140,8 +144,12 @@ impl Scanner {
         if self.parts > MAX_PARTS {
             return Err(Fault("it has more than 1000 parts"));
         }
+        if self.finder.find(&self.kept[boundary..]).is_some() {
+            return Err(STRAY);
+        }
         let part = Part::read(&self.kept[boundary..])?;
         self.at = At::Content;
+        self.tail.clear();
         Ok(Some(Item::Part(mem::take(&mut self.kept).into(), part)))
     }
 
@@ -151,25 +159,32 @@ impl Scanner {
         self.chunk = self.chunk.split_off(length.saturating_sub(known));
     }
 
-    /// Takes content up to a boundary, and the boundary.
-    fn content(&mut self) -> Option<Item> {
+    /// Takes content up to a boundary, and the boundary. One that does not begin its line is refused: there are those who see it all the
+    /// same.
+    fn content(&mut self) -> Result<Option<Item>, Fault> {
         if !self.kept.is_empty() {
             // What was kept can only be the beginning of a boundary at its own first byte.
             let missing = &self.delimiter[self.kept.len()..];
             let length = missing.len().min(self.chunk.len());
             if self.chunk[..length] != missing[..length] {
-                return Some(Item::Content(mem::take(&mut self.kept).into()));
+                let content = Bytes::from(mem::take(&mut self.kept));
+                self.note(&content);
+                return Ok(Some(Item::Content(content)));
             }
             if length == missing.len() {
                 self.at = At::Head(self.delimiter.len());
             }
             self.kept.extend_from_slice(&self.chunk.split_to(length));
-            return None;
+            return Ok(None);
+        }
+        if self.ends_one() {
+            return Err(STRAY);
         }
         let (end, length) = match self.finder.find(&self.chunk) {
             Some(at) => {
                 self.at = At::Head(self.delimiter.len());
-                (at, self.delimiter.len())
+                let content = self.chunk[..at].strip_suffix(b"\r\n").ok_or(STRAY)?;
+                (content.len(), self.delimiter.len())
             }
             None => {
                 let end = memrchr(b'\r', &self.chunk).unwrap_or(self.chunk.len());
@@ -181,7 +196,22 @@ impl Scanner {
         };
         let content = self.chunk.split_to(end);
         self.kept.extend_from_slice(&self.chunk.split_to(length));
-        (!content.is_empty()).then_some(Item::Content(content))
+        self.note(&content);
+        Ok((!content.is_empty()).then_some(Item::Content(content)))
+    }
+
+    /// Whether the chunk ends a boundary that began in content which was told.
+    fn ends_one(&self) -> bool {
+        let most = (self.delimiter.len() - 3).min(self.chunk.len());
+        !self.tail.is_empty() && self.finder.find(&[&self.tail, &self.chunk[..most]].concat()).is_some()
+    }
+
+    /// Keeps the end of content that is told.
+    fn note(&mut self, content: &[u8]) {
+        let most = self.delimiter.len() - 3;
+        self.tail.extend_from_slice(&content[content.len().saturating_sub(most)..]);
+        let beyond = self.tail.len().saturating_sub(most);
+        self.tail.drain(..beyond);
     }
 
     fn end(&mut self) -> Result<Option<Item>, Fault> {
@@ -207,6 +237,8 @@ impl Item {
 fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|byte| matches!(byte, b' ' | b'\t'))
 }
+
+const STRAY: Fault = Fault("its boundary stands within a line");
 
 /// Most bytes of a boundary's line and the head behind it.
 const MAX_HEAD: usize = 16 << 10;

@@ -258,6 +258,6 @@ fn bad(message: &str) -> Rejection {
 }
 
 /// What layers go by.
-const FIELDS: [Field; 4] = [Field::Model, Field::Stream, Field::N, Field::User];
+pub(super) const FIELDS: [Field; 4] = [Field::Model, Field::Stream, Field::N, Field::User];
 
 pub(super) const MODEL: &str = Field::Model.name();

@@ -10,11 +10,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
     Limits,
-    form::{MODEL, malformed, twice},
+    form::{FIELDS, MODEL, malformed, twice},
     invalid, refuse_body,
 };
 use crate::{
-    Body, BoxError, CollectError, Field, Rejection,
+    Body, BoxError, CollectError, Rejection,
     form::{Item, Scanner},
 };
 
@@ -63,14 +63,17 @@ impl Passing {
         Ok(None)
     }
 
-    /// What comes too late to count is refused; gives whether the part is left out.
+    /// What layers go by and comes too late for them is refused; gives whether the part is left out.
     fn judge(&self, name: &str) -> Result<bool, Rejection> {
-        const USER: &str = Field::User.name();
-        match name {
-            MODEL if self.cuts_model => Ok(true),
-            MODEL => Err(twice(MODEL)),
-            USER => Err(invalid("`user` must stand ahead of the file in a form of this size", USER)),
-            _ => Ok(false),
+        if name == MODEL {
+            return if self.cuts_model { Ok(true) } else { Err(twice(MODEL)) };
+        }
+        match FIELDS.iter().map(|field| field.name()).find(|known| *known == name) {
+            Some(known) => {
+                let message = format!("`{known}` must stand ahead of the file in a form of this size");
+                Err(invalid(message, known))
+            }
+            None => Ok(false),
         }
     }
 

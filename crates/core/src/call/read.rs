@@ -3,7 +3,7 @@
 use std::{future::poll_fn, mem, pin::Pin};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header};
 use http_body::Body as HttpBody;
 
 use super::{
@@ -121,6 +121,10 @@ impl Call {
         let (whole, cuts_model) = (form.whole, !form.has(form::MODEL));
         let length = if whole { Some(told as u64) } else { announced.filter(|_| !cuts_model) };
         let call = Self::assemble(request, Some(held.clone()), Some(form), length)?;
+        if length.is_none() {
+            // What is left out of it makes it shorter than was announced.
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+        }
         *request.body_mut() = match whole {
             true => held.into(),
             false => Body::begun(held, Body::new(Passing::new(body, scanner, limits, told, cuts_model))),

@@ -132,9 +132,11 @@ async fn a_model_in_the_path_counts_and_one_that_comes_later_is_left_out() {
     let path = "/openai/deployments/gpt-4o-transcribe/audio/transcriptions";
     let sound = file(&"x".repeat(5000));
     let body = form(&[sound.clone(), field("model", "m"), field("language", "de")]);
-    let (asked, call) =
-        Call::read(request(path, coming(&body, 100).0), &Limits::default().form(1000)).await.expect("reads");
+    let mut asked = request(path, coming(&body, 100).0);
+    asked.headers_mut().insert("content-length", body.len().into());
+    let (asked, call) = Call::read(asked, &Limits::default().form(1000)).await.expect("reads");
     assert_eq!((call.model(), call.length()), (Some("gpt-4o-transcribe"), None));
+    assert_eq!(asked.headers().get("content-length"), None, "it may be shorter");
     assert_eq!(asked.body().size_hint().exact(), None);
     assert_eq!(text(asked.into_body()).await, form(&[sound, field("language", "de")]));
 }
@@ -262,6 +264,11 @@ async fn what_is_wrong_behind_the_beginning_of_a_file_fails_the_body() {
         (whole(&form(&[field("model", "n")])), "the field `model` stands twice in the form"),
         (whole(&form(&[field("api_base", "n")])), "not for callers"),
         (whole(&form(&[field("user", "n")])), "`user` must stand ahead of the file in a form of this size"),
+        (
+            whole(&form(&[field("stream", "true")])),
+            "`stream` must stand ahead of the file in a form of this size",
+        ),
+        (whole(&form(&[field("n", "9")])), "`n` must stand ahead of the file in a form of this size"),
         (whole(""), "the form is malformed: it ends before its last boundary"),
         (whole("--b0--x"), "the form is malformed: something stands behind its last boundary"),
         (whole(&form(&[field("prompt", &"x".repeat(2000))])), "the request body is larger than 3000 bytes"),

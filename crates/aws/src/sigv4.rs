@@ -131,6 +131,10 @@ impl Credential for SigV4 {
             self.sign(parts, body, &host, &keys)
         })
     }
+
+    fn signs_body(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for SigV4 {

@@ -56,6 +56,7 @@ fn signature(parts: &Parts) -> (String, String) {
 #[tokio::test]
 async fn a_request_to_bedrock_is_signed() {
     let credential = credential(HOST, keys());
+    assert!(credential.signs_body());
     let parts = signed(&credential, post(&format!("https://{HOST}{PATH}"))).await.expect("signs");
     assert_eq!(parts.headers["x-amz-date"], "20260102T030405Z");
     assert!(parts.headers["authorization"].is_sensitive());

@@ -19,6 +19,12 @@ pub trait Credential: Send + Sync + 'static {
         parts: &'a mut Parts,
         body: &'a Bytes,
     ) -> Pin<Box<dyn Future<Output = Result<(), CredentialError>> + Send + 'a>>;
+
+    /// Whether it needs all of the body, as a signature over it does; of a form that is passed on as it comes, `body` is the beginning. Not
+    /// unless an implementation says so.
+    fn signs_body(&self) -> bool {
+        false
+    }
 }
 
 /// Why a request got no credential. Says nothing of the secret.

@@ -167,6 +167,10 @@ impl Outgoing {
         if !expected.passes || way.wording.is_some() {
             return Err(unserved(call.operation()));
         }
+        if body.as_bytes().is_none() && target.credentials().signs_body() {
+            let message = "a form of this size is passed on as it comes, and the deployment signs all of what it is sent";
+            return Err(Rejection::new(Cause::TooLarge, message));
+        }
         let kind = caller.headers.get(header::CONTENT_TYPE).cloned();
         let mut parts = head(caller, call, target, way);
         if let Some(kind) = kind {

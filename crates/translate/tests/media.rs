@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, request::Parts};
 use serde_json::json;
-use ziggurat_core::{Attempt, Body, Operation, Outcome, Target};
+use ziggurat_core::{Attempt, Body, Credential, CredentialError, Operation, Outcome, Target};
 use ziggurat_testkit::{Scripted, Step};
 
 use crate::support::*;
@@ -61,18 +62,51 @@ async fn a_form_passes_with_its_model_alone_changed() {
     assert_eq!(attempt.outcome, Some(Outcome::Complete));
 }
 
+/// A form that comes in pieces.
+fn coming(form: &str) -> Body {
+    let pieces = form.as_bytes().chunks(1000).map(|it| String::from_utf8_lossy(it).into_owned());
+    Body::from(Scripted::new(pieces.map(Step::data)))
+}
+
 #[tokio::test]
 async fn a_long_form_passes_as_it_comes() {
     let sound = "s".repeat(2 << 20);
-    let pieces: Vec<String> = form("alias", &sound)
-        .as_bytes()
-        .chunks(1000)
-        .map(|it| String::from_utf8_lossy(it).into_owned())
-        .collect();
-    let asked = heard(Body::from(Scripted::new(pieces.into_iter().map(Step::data))));
+    let asked = heard(coming(&form("alias", &sound)));
     let exchange = exchange(serving(Operation::Transcription, URL), asked, json("{\"text\":\"Hi\"}")).await;
     assert!(exchange.sent().body == form("gpt", &sound));
     assert_eq!(exchange.status, 200);
+}
+
+struct Signing;
+
+impl Credential for Signing {
+    fn apply<'a>(
+        &'a self,
+        parts: &'a mut Parts,
+        body: &'a Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<(), CredentialError>> + Send + 'a>> {
+        parts.headers.insert("x-signed", body.len().into());
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn signs_body(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_signed_whole_or_refused() {
+    let signing = || serving(Operation::Transcription, URL).credential(Signing);
+    let held = exchange(signing(), heard(coming(&form("alias", "sound"))), json("{}")).await;
+    let signed = form("gpt", "sound");
+    assert_eq!(held.sent().body, signed);
+    assert_eq!(held.sent().header("x-signed"), Some(&*signed.len().to_string()));
+    let long = form("alias", &"s".repeat(2 << 20));
+    let passing = exchange(signing(), heard(coming(&long)), json("{}")).await;
+    assert!(passing.sent.is_none());
+    let message =
+        "a form of this size is passed on as it comes, and the deployment signs all of what it is sent";
+    assert_eq!((passing.status.as_u16(), &passing.json()["error"]["message"]), (413, &json!(message)));
 }
 
 #[tokio::test]

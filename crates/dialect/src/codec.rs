@@ -3,8 +3,10 @@
 use ziggurat_core::Dialect;
 
 use crate::{
-    Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse, fitted::fitted,
+    Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse,
+    fitted::fitted,
     gemini, ollama, openai, responses,
+    signature::{own_signatures, with_marks},
 };
 
 /// Reads a request of a caller of `dialect`.
@@ -30,6 +32,7 @@ pub fn encode_request(
     encoding: &Encoding<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
+    let request = &*own_signatures(dialect, request);
     if request.dialect == Dialect::Responses && dialect != Dialect::Responses {
         return responses::encode_elsewhere(dialect, request, encoding, |chat| {
             write_request(dialect, chat, encoding, out)
@@ -82,6 +85,7 @@ pub fn decode_response(dialect: Dialect, json: &str) -> Result<Response<'_>, Mal
 
 /// Writes an answer for a caller of `dialect`. `now`, in seconds of the Unix epoch, stands in where the provider gave no time.
 pub fn encode_response(dialect: Dialect, response: &Response<'_>, now: u64, out: &mut Vec<u8>) {
+    let response = &*with_marks(dialect, response);
     if response.dialect == Dialect::Responses && dialect != Dialect::Responses {
         return responses::answer_elsewhere(response, |plain| write_response(dialect, plain, now, out));
     }

@@ -103,6 +103,16 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// What stands behind a prefix of plain letters, if it begins with that.
+    #[must_use]
+    pub fn strip_prefix(&self, prefix: &str) -> Option<Self> {
+        Some(Self(match &self.0 {
+            Repr::Escaped(inner) => Repr::Escaped(inner.strip_prefix(prefix)?),
+            Repr::Plain(Cow::Borrowed(text)) => Repr::Plain(Cow::Borrowed(text.strip_prefix(prefix)?)),
+            Repr::Plain(Cow::Owned(text)) => Repr::Plain(Cow::Owned(text.strip_prefix(prefix)?.to_owned())),
+        }))
+    }
+
     /// This string and, behind it, another.
     #[must_use]
     pub fn join(&self, next: &Self) -> Self {

@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{Event, FormEvents, Opening, StreamDecoder, StreamEncoder, ToolNames, sse};
+use ziggurat_dialect::{
+    Event, FormEvents, Opening, SignatureMarks, StreamDecoder, StreamEncoder, ToolNames, sse,
+};
 use ziggurat_meter::{Confidential, broke_off, feed, not_an_event, too_long, truncated};
 
 use crate::{
@@ -38,6 +40,7 @@ pub struct TranslatedBody {
 /// Where the decoder's events go.
 struct Writer {
     encoder: StreamEncoder,
+    marks: SignatureMarks,
     caller: Dialect,
     /// Whether it is the provider's dialect too.
     same: bool,
@@ -80,6 +83,7 @@ impl TranslatedBody {
             decoder: StreamDecoder::new(expected.provider),
             writer: Writer {
                 encoder,
+                marks: SignatureMarks::new(expected.provider, expected.caller),
                 caller: expected.caller,
                 same: expected.caller == expected.provider,
                 model: expected.model.clone(),
@@ -294,7 +298,8 @@ impl Writer {
     }
 
     fn write(&mut self, event: &Event<'_>) {
-        match event {
+        let marked = self.marks.event(event);
+        match marked.as_ref().unwrap_or(event) {
             Event::Open { choice, block, opening: Opening::ToolCall { id, name } }
                 if !self.names.is_empty() =>
             {

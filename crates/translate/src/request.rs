@@ -9,7 +9,8 @@ use ziggurat_core::{
     Wording, json::find_member,
 };
 use ziggurat_dialect::{
-    Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, openai::to_mistral,
+    Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, has_signature_mark,
+    openai::to_mistral,
 };
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
@@ -112,7 +113,7 @@ impl Outgoing {
             stream: call.stream() && call.operation().generates_text(),
             choices: call.n(),
             include_usage: asked,
-            hide_usage: false,
+            hide_usage: passes && hidden,
             names: ToolNames::default(),
             reading: None,
             form: None,
@@ -125,7 +126,9 @@ impl Outgoing {
             return Self::form(parts, body, expected, call, target, way).await;
         }
         let mut more = Vec::new().into_iter();
-        let body = match (way.wording, passes) {
+        // A signature that another dialect's provider gave is not its provider's to read.
+        let is_mixed = passes && holds_marks(call, way.dialect);
+        let body = match (way.wording, passes && !is_mixed) {
             (Some(wording), _) => {
                 let (bodies, reading) = reworded::encode(call, target, wording)?;
                 expected.reading = Some(reading);
@@ -136,7 +139,7 @@ impl Outgoing {
                 let asks = wants_usage && !target.provider_quirks().no_stream_options;
                 let streams = matches!(expected.operation, Operation::Chat | Operation::Completions);
                 let wanted = asks && expected.stream && streams;
-                expected.hide_usage = hidden || (wanted && !asked);
+                expected.hide_usage |= wanted && !asked;
                 splice(call, target, expected.hide_usage && !hidden)
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
@@ -246,6 +249,13 @@ fn secrets<'a>(headers: &'a HeaderMap, before: &HeaderMap) -> impl Iterator<Item
         value.is_sensitive() || !before.get_all(*name).iter().any(|known| known == *value)
     });
     added.filter_map(|(_, value)| value.to_str().ok())
+}
+
+/// Whether a body of the target's own dialect has to be read for signatures that are marked as another's.
+fn holds_marks(call: &Call, dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Anthropic | Dialect::Gemini | Dialect::Responses)
+        && call.operation().is_conversation()
+        && has_signature_mark(call.body())
 }
 
 /// The same dialect on both sides: only what must change does, `None` when nothing must.
@@ -373,7 +383,10 @@ fn translate(
     if dialect == Dialect::OpenAi && target.provider_quirks().mistral {
         to_mistral(&mut request, &encoding).map_err(refuse)?;
     }
-    expected.form = FormTool::ask(dialect, &mut request, &encoding);
+    // What passes as it stands is asked for as it stands.
+    if !expected.passes {
+        expected.form = FormTool::ask(dialect, &mut request, &encoding);
+    }
     encode_request(dialect, &request, &encoding, &mut out).map_err(refuse)?;
     Ok(out.into())
 }

@@ -4,6 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use serde_json::json;
+use ziggurat_core::{Dialect, Target};
 
 use crate::support::*;
 
@@ -192,5 +193,17 @@ proptest! {
         });
         prop_assert_eq!(cut.status, whole.status);
         prop_assert_eq!(cut.body, whole.body);
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_signature_tells_a_caller_of_another_dialect_whose_it_is() {
+    let gemini = Target::new("gemini", Dialect::Gemini, "gemini-3-pro-preview", "https://g.example/stream");
+    let chunk = r#"data: {"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"Hi","thoughtSignature":"Uw=="}]},"finishReason":"STOP"}],"responseId":"r","modelVersion":"m"}"#;
+    for caller in DIALECTS {
+        let answer = events([Step::data(format!("{chunk}\n\n"))]);
+        let target = gemini.clone().expect("is a URL");
+        let exchange = exchange(target, post(caller, hello(caller, true)), answer).await;
+        assert!(exchange.body.contains(r#""signature":"zigguratOfGeminiUw==""#), "{}", exchange.body);
     }
 }

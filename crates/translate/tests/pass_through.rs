@@ -196,3 +196,16 @@ async fn the_target_in_the_extensions_goes_before_the_layers_own() {
     assert_eq!(exchange.sent().json()["model"], "own");
     assert_eq!(exchange.sent().parts.uri, "https://p.example/v1");
 }
+
+#[tokio::test]
+async fn a_body_with_a_thought_that_another_provider_signed_loses_that_alone() {
+    let body = r#"{"model":"alias","max_tokens":9,"x" : 1.0,"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"thinking","thinking":"why","signature":"zigguratOfGeminiUw=="},{"type":"text","text":"Hello"}]},{"role":"user","content":"So?"}]}"#;
+    let given = MESSAGE_ANSWER.replace("\"id\":\"m\"", "\"id\" : \"m\",\"y\":1.0");
+    let exchange = exchange(target(ANTHROPIC), post(ANTHROPIC, body), json(given.clone())).await;
+    let sent = exchange.sent().json();
+    let text = serde_json::json!([{ "type": "text", "text": "Hello" }]);
+    assert_eq!((&sent["messages"][1]["content"], &sent["x"]), (&text, &serde_json::json!(1.0)));
+    assert_eq!((&sent["model"], sent["messages"].as_array().map(Vec::len)), (&"claude".into(), Some(3)));
+    // The answer is the provider's all the same.
+    assert_eq!(exchange.body, given);
+}

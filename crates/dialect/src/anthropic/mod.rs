@@ -8,7 +8,7 @@ mod usage;
 
 pub(crate) use self::{
     models::Facts,
-    request::{Thinking, closed, thinking_effort},
+    request::{Thinking, cannot_think_on, closed, thinking_effort},
     response::{decode_thinking_block, write_input, write_thinking_block},
 };
 pub use self::{

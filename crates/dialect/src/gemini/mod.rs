@@ -8,8 +8,8 @@
 //! - **Calls without an id** get one: from the answer's id and the call's number in answers, from the number alone in a caller's history. A result
 //!   without one answers the oldest open call of its name.
 //! - **Signatures** reach other callers as thoughts, without words where the signed part is none, and on calls as `thoughtSignature` too; either
-//!   brings them back to the part that they sign. A caller that returns neither has its calls excused from generation 3 on. Nothing tells whose a
-//!   signature is: a conversation that changes its provider has to leave them out.
+//!   brings them back to the part that they sign. A caller that returns neither has its calls excused from generation 3 on. Those of
+//!   other makers do not come here, and without Gemini's mark they are taken for that, on calls aside.
 //! - **Schemas** of arguments are `parameters` where they are in Google's subset, else `parametersJsonSchema`; before 2.5 they are put into it.
 //! - **Media** by URL stay URLs: Google's models read them. Images in answers are `images` beside OpenAI's message.
 //! - **Log probabilities** of answers stay in Google's form, under Google's name. Redacted thoughts and a file's name have no place here, nor has
@@ -27,7 +27,7 @@ mod write;
 
 pub(crate) use self::{
     grounding::write_annotations,
-    part::image,
+    part::{SIGNATURE, image},
     request::{Standing, standing},
     schema::plain_schema,
 };

@@ -90,7 +90,7 @@ pub(super) struct Seed<'s> {
 
 /// The name under which a signature stands among the members of the block that it signs. As `null` beside a thought it says that the thought
 /// only precedes that block.
-pub(super) const SIGNATURE: &str = "thoughtSignature";
+pub(crate) const SIGNATURE: &str = "thoughtSignature";
 
 /// Stands before the media type of a file at a URI, for which the model has no place; its value is `null`, which nobody takes for a member.
 pub(super) const FILE_TYPE: &str = "fileData.mimeType:";

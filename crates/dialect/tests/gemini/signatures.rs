@@ -102,7 +102,7 @@ fn no_id_holds_a_signature() {
     let call = &openai["choices"][0]["message"]["tool_calls"][0];
     assert!(call["id"].as_str().is_some_and(|id| id.starts_with("call_") && id.len() < 20));
     assert_eq!(call["thoughtSignature"], "SIGNATURE");
-    let block = json!({ "type": "thinking", "thinking": "", "signature": "SIGNATURE" });
+    let block = json!({ "type": "thinking", "thinking": "", "signature": "zigguratOfGeminiSIGNATURE" });
     assert_eq!(openai["choices"][0]["message"]["thinking_blocks"], json!([block]));
 }
 
@@ -118,7 +118,8 @@ fn either_way_back_is_enough_and_other_names_are_known() {
         assert_eq!(returned(Dialect::OpenAi, &message)[0]["thoughtSignature"], "S", "{message}");
     }
     let mut thought = call("x", &json!(null));
-    thought["thinking_blocks"] = json!([{ "type": "thinking", "thinking": "", "signature": "S" }]);
+    thought["thinking_blocks"] =
+        json!([{ "type": "thinking", "thinking": "", "signature": "zigguratOfGeminiS" }]);
     assert_eq!(returned(Dialect::OpenAi, &thought)[0]["thoughtSignature"], "S");
     // A caller that keeps neither still has its history read.
     let bare = returned(Dialect::OpenAi, &call("x", &json!(null)));
@@ -140,8 +141,10 @@ fn a_stream_gives_the_same_signatures() {
         |member: &str| deltas.iter().filter_map(move |delta| delta.get(member)).cloned().collect::<Vec<_>>();
     assert_eq!(said("tool_calls")[0][0]["thoughtSignature"], "S");
     assert!(
-        said("thinking_blocks").iter().any(|blocks| blocks[0]["signature"] == "S" && blocks[0]["index"] == 0)
+        said("thinking_blocks")
+            .iter()
+            .any(|blocks| blocks[0]["signature"] == "zigguratOfGeminiS" && blocks[0]["index"] == 0)
     );
     let anthropic = stream(Dialect::Gemini, Dialect::Anthropic, &[&thought, &call]);
-    assert!(anthropic.contains(r#""type":"signature_delta","signature":"S""#));
+    assert!(anthropic.contains(r#""type":"signature_delta","signature":"zigguratOfGeminiS""#));
 }

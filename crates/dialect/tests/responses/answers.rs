@@ -121,11 +121,11 @@ fn anthropics_thinking_and_citations_have_their_places() {
     assert_eq!(kinds, ["reasoning", "reasoning", "message", "function_call"]);
     assert_eq!(
         (&output[0]["encrypted_content"], &output[0]["summary"][0]["text"]),
-        (&json!("sig"), &json!("Hm."))
+        (&json!("zigguratOfClaudesig"), &json!("Hm."))
     );
     assert_eq!(
         (&output[1]["encrypted_content"], &output[1]["summary"]),
-        (&json!("redacted_thinking:opaque"), &json!([]))
+        (&json!("redacted_thinking:zigguratOfClaudeopaque"), &json!([]))
     );
     assert_eq!(
         output[2]["content"],
@@ -200,7 +200,7 @@ fn a_responses_provider_answers_callers_of_other_dialects() {
                 "index": 0, "finish_reason": "tool_calls",
                 "message": {
                     "role": "assistant", "content": "Hi", "reasoning_content": thought,
-                    "thinking_blocks": [{ "type": "thinking", "thinking": thought, "signature": "gAAA" }],
+                    "thinking_blocks": [{ "type": "thinking", "thinking": thought, "signature": "zigguratOfOpenaigAAA" }],
                     "tool_calls": [{ "id": "call_1", "type": "function", "function": { "name": "f", "arguments": "{\"x\":1}" } }],
                 },
             }],
@@ -216,7 +216,7 @@ fn a_responses_provider_answers_callers_of_other_dialects() {
     assert_eq!(
         message["content"],
         json!([
-            { "type": "thinking", "thinking": thought, "signature": "gAAA" },
+            { "type": "thinking", "thinking": thought, "signature": "zigguratOfOpenaigAAA" },
             { "type": "text", "text": "Hi" },
             { "type": "tool_use", "id": "call_1", "name": "f", "input": { "x": 1 } },
         ])

@@ -26,7 +26,7 @@ fn conversation() -> Value {
                 { "type": "input_text", "text": "hi" },
                 { "type": "input_image", "image_url": "https://e.com/a.png", "detail": "low" },
             ] },
-            { "type": "reasoning", "id": "rs_1", "summary": [{ "type": "summary_text", "text": "t" }], "encrypted_content": "sig", "status": "completed" },
+            { "type": "reasoning", "id": "rs_1", "summary": [{ "type": "summary_text", "text": "t" }], "encrypted_content": "zigguratOfClaudesig", "status": "completed" },
             { "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
               "content": [{ "type": "output_text", "text": "Look", "annotations": [], "logprobs": [] }] },
             { "type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{\"x\":1}", "status": "completed" },

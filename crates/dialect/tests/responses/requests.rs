@@ -94,7 +94,7 @@ fn a_chats_request_becomes_items() {
                 { "type": "image_url", "image_url": { "url": "data:image/png;base64,AAAA", "detail": "high" } },
                 { "type": "file", "file": { "file_id": "file_1" } },
             ] },
-            { "role": "assistant", "content": "a", "thinking_blocks": [{ "type": "thinking", "thinking": "t", "signature": "enc" }],
+            { "role": "assistant", "content": "a", "thinking_blocks": [{ "type": "thinking", "thinking": "t", "signature": "zigguratOfOpenaienc" }],
               "tool_calls": [{ "id": "call_1", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
             { "role": "tool", "tool_call_id": "call_1", "content": "r" },
         ],
@@ -141,7 +141,7 @@ fn a_messages_request_becomes_items() {
         "messages": [
             { "role": "user", "content": "hi" },
             { "role": "assistant", "content": [
-                { "type": "thinking", "thinking": "", "signature": "enc" },
+                { "type": "thinking", "thinking": "", "signature": "zigguratOfOpenaienc" },
                 { "type": "redacted_thinking", "data": "x" },
                 { "type": "tool_use", "id": "toolu_1", "name": "f", "input": { "x": 1 } },
             ] },

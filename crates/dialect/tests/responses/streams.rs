@@ -244,8 +244,8 @@ fn anthropics_stream_keeps_what_its_thinking_is_known_by() {
     );
     let last = strict(data(&said).last().expect("has an end"));
     let output = &last["response"]["output"];
-    assert_eq!(output[0]["encrypted_content"], "sig");
-    assert_eq!(output[1]["encrypted_content"], "redacted_thinking:opaque");
+    assert_eq!(output[0]["encrypted_content"], "zigguratOfClaudesig");
+    assert_eq!(output[1]["encrypted_content"], "redacted_thinking:zigguratOfClaudeopaque");
     assert_eq!(
         output[2]["content"],
         json!([

@@ -7,7 +7,7 @@ mod tools;
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
-pub(crate) use self::thinking::{Thinking, closed, thinking_effort};
+pub(crate) use self::thinking::{Thinking, cannot_think_on, closed, thinking_effort};
 use self::{
     conversation::{write_conversation, write_own_conversation},
     tools::write_tools,

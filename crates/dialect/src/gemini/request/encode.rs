@@ -38,7 +38,7 @@ pub fn encode_request(
     let mut verdicts = Verdicts::new(encoding.policy);
     object(out, |body| {
         match own {
-            true => write_own_contents(body, request),
+            true => write_own_contents(body, request, facts),
             false => write_contents(body, request, facts, &mut verdicts),
         }
         write_tools(body, request, facts, &mut verdicts);

@@ -301,6 +301,12 @@ fn is_kind(thinking: &RawValue, kind: &str) -> bool {
     wire.kind.is_some_and(|own| own == *kind)
 }
 
+/// Whether Anthropic would refuse the request for the thinking that its own caller asks for.
+pub(crate) fn cannot_think_on(request: &Request<'_>) -> bool {
+    let thinking = request.reasoning.as_ref().and_then(|reasoning| reasoning.thinking);
+    thinking.is_some_and(|raw| is_kind(raw, "enabled")) && calls_without_thought(request)
+}
+
 /// Whether the model's last turn ends in a call, and what it thought in it is not there, or not signed. A turn goes on behind the answers of
 /// its tools, and need not think again.
 fn calls_without_thought(request: &Request<'_>) -> bool {

@@ -38,7 +38,7 @@ fn calls<'r, 'a>(request: &'r Request<'a>) -> Calls<'r, 'a> {
 }
 
 /// Writes a conversation that came in Google's words, turn by turn as it came.
-pub(super) fn write_own_contents(body: &mut Object<'_>, request: &Request<'_>) {
+pub(super) fn write_own_contents(body: &mut Object<'_>, request: &Request<'_>, facts: Facts) {
     let mut messages = &request.messages[..];
     if let [first, rest @ ..] = messages
         && request.system_apart
@@ -52,7 +52,7 @@ pub(super) fn write_own_contents(body: &mut Object<'_>, request: &Request<'_>) {
         });
     }
     let calls = calls(request);
-    let manner = Manner { own: true, ids: true, excuse: false };
+    let manner = Manner { own: true, ids: true, excuse: facts.is_third() };
     body.array("contents", |list| {
         for message in messages {
             list.object(|out| {

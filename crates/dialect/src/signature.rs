@@ -1,0 +1,228 @@
+//! Whose a signature is. It is opaque, its maker alone takes it back, and another refuses the whole request for it.
+//!
+//! A caller's dialect is the form of one maker's thoughts: there, that maker's signatures are as they are, and those of others bear a mark,
+//! with which they come back. Where a signature goes to a provider, its mark is taken off, and one of another maker's is left out. So is what
+//! callers keep from elsewhere without a mark, unless it is of their own dialect's maker.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use ziggurat_core::Dialect;
+
+use crate::{
+    Block, BlockKind, Delta, Event, Opening, Request, Response, Text, anthropic::cannot_think_on,
+    gemini::SIGNATURE,
+};
+
+/// Who made a signature. Claude's are the same at Anthropic, on Vertex AI and on Bedrock (Anthropic's guide to extended thinking).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    Claude,
+    Gemini,
+    Responses,
+}
+
+/// Marks the signatures of a provider's stream that its caller's dialect is not the home of.
+#[derive(Debug)]
+pub struct SignatureMarks {
+    mark: Option<&'static str>,
+    /// The open blocks whose signature has begun, by choice and block.
+    begun: HashSet<(u64, u64)>,
+}
+
+/// Whether a body may hold a marked signature.
+#[must_use]
+pub fn has_signature_mark(body: &[u8]) -> bool {
+    memchr::memmem::find(body, STEM.as_bytes()).is_some()
+}
+
+/// What all marks begin with.
+const STEM: &str = "zigguratOf";
+
+// ===== impl Maker =====
+
+impl Maker {
+    const ALL: [Self; 3] = [Self::Claude, Self::Gemini, Self::Responses];
+
+    /// The maker whose thoughts a dialect is the form of. Thinking blocks beside OpenAI's chats are Anthropic's.
+    const fn of(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Gemini => Self::Gemini,
+            Dialect::Responses => Self::Responses,
+            _ => Self::Claude,
+        }
+    }
+
+    /// The mark. Signatures are base64, which Google's SDKs decode and encode anew: letters, four or a multiple of it, leave them that.
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Claude => "zigguratOfClaude",
+            Self::Gemini => "zigguratOfGemini",
+            Self::Responses => "zigguratOfOpenai",
+        }
+    }
+
+    /// Whose mark a signature bears, and what it is without.
+    fn read<'a>(signature: &Text<'a>) -> Option<(Self, Text<'a>)> {
+        Self::ALL.into_iter().find_map(|maker| Some((maker, signature.strip_prefix(maker.mark())?)))
+    }
+}
+
+/// The mark for what a provider signs, `None` in front of callers to whom it is at home.
+fn mark(provider: Dialect, caller: Dialect) -> Option<&'static str> {
+    let maker = Maker::of(provider);
+    (maker != Maker::of(caller)).then(|| maker.mark())
+}
+
+/// The signature with the mark, unless it is none or already has one, as behind another gateway.
+fn marked<'a>(signature: &Text<'a>, mark: &'static str) -> Text<'a> {
+    match signature.is_empty() || Maker::read(signature).is_some() {
+        true => signature.clone(),
+        false => Text::from(mark).join(signature),
+    }
+}
+
+// ===== answers =====
+
+/// An answer as a caller of `dialect` gets it: with marks, where it is not the signatures' home.
+pub(crate) fn with_marks<'r, 'a>(dialect: Dialect, response: &'r Response<'a>) -> Cow<'r, Response<'a>> {
+    let Some(mark) = mark(response.dialect, dialect) else { return Cow::Borrowed(response) };
+    if !response.choices.iter().flat_map(|choice| &choice.content).any(|block| secret(block).is_some()) {
+        return Cow::Borrowed(response);
+    }
+    let mut response = response.clone();
+    for block in response.choices.iter_mut().flat_map(|choice| &mut choice.content) {
+        if let Some(secret) = secret_mut(block) {
+            *secret = marked(secret, mark);
+        }
+    }
+    Cow::Owned(response)
+}
+
+/// What of a block its maker alone reads.
+fn secret<'r, 'a>(block: &'r Block<'a>) -> Option<&'r Text<'a>> {
+    match &block.kind {
+        BlockKind::Thinking { signature, .. } => signature.as_ref(),
+        BlockKind::RedactedThinking { data } => Some(data),
+        _ => None,
+    }
+}
+
+fn secret_mut<'r, 'a>(block: &'r mut Block<'a>) -> Option<&'r mut Text<'a>> {
+    match &mut block.kind {
+        BlockKind::Thinking { signature, .. } => signature.as_mut(),
+        BlockKind::RedactedThinking { data } => Some(data),
+        _ => None,
+    }
+}
+
+// ===== impl SignatureMarks =====
+
+impl SignatureMarks {
+    /// For a stream of a provider of one dialect in front of a caller of another.
+    #[must_use]
+    pub fn new(provider: Dialect, caller: Dialect) -> Self {
+        Self { mark: mark(provider, caller), begun: HashSet::new() }
+    }
+
+    /// The event as the caller gets it, `None` where it is that already.
+    pub fn event<'a>(&mut self, event: &Event<'a>) -> Option<Event<'a>> {
+        let mark = self.mark?;
+        match event {
+            Event::Delta { choice, block, delta: Delta::Signature(piece) }
+                if !piece.is_empty() && self.begun.insert((*choice, *block)) =>
+            {
+                let delta = Delta::Signature(marked(piece, mark));
+                Some(Event::Delta { choice: *choice, block: *block, delta })
+            }
+            Event::Open { choice, block, opening: Opening::RedactedThinking { data } } => {
+                let opening = Opening::RedactedThinking { data: marked(data, mark) };
+                Some(Event::Open { choice: *choice, block: *block, opening })
+            }
+            Event::Close { choice, block } => {
+                self.begun.remove(&(*choice, *block));
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+// ===== requests =====
+
+/// The request without marks, and without what other makers than that of `target` signed: the words of their thoughts are then as those of
+/// unsigned ones are, or gone where the target would take them for its own.
+pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) -> Cow<'r, Request<'a>> {
+    // The rest reads no signatures, and what a chat's provider gave goes back to it as it was.
+    if !matches!(target, Dialect::Anthropic | Dialect::Converse | Dialect::Gemini | Dialect::Responses) {
+        return Cow::Borrowed(request);
+    }
+    let (maker, home) = (Maker::of(target), Maker::of(request.dialect));
+    let same = request.dialect == target;
+    let blocks = |request: &'r Request<'a>| request.messages.iter().flat_map(|message| &message.content);
+    if !blocks(request).any(|block| Signed::of(block, maker, home) != Signed::AsItStands) {
+        return Cow::Borrowed(request);
+    }
+    let mut request = request.clone();
+    request.messages.retain_mut(|message| {
+        let was_empty = message.content.is_empty();
+        message.content.retain_mut(|block| match Signed::of(block, maker, home) {
+            Signed::AsItStands => true,
+            Signed::Marked(own) => {
+                if let Some(secret) = secret_mut(block) {
+                    *secret = own;
+                }
+                true
+            }
+            Signed::Elsewhere => forget(block, same),
+        });
+        was_empty || !message.content.is_empty()
+    });
+    if same && maker == Maker::Claude && cannot_think_on(&request) {
+        request.reasoning.iter_mut().for_each(|reasoning| reasoning.thinking = None);
+    }
+    Cow::Owned(request)
+}
+
+/// What a block's signature is to a target.
+#[derive(PartialEq)]
+enum Signed<'a> {
+    /// None, or the target's own.
+    AsItStands,
+    /// The target's own once it is without its mark.
+    Marked(Text<'a>),
+    /// Another maker's.
+    Elsewhere,
+}
+
+impl<'a> Signed<'a> {
+    fn of(block: &Block<'a>, target: Maker, home: Maker) -> Self {
+        let is_marked = |json: &str| json.strip_prefix('"').is_some_and(|text| text.starts_with(STEM));
+        if matches!(block.kind, BlockKind::ToolCall(_)) {
+            // A Gemini caller gives it back on the call as well as on the thought before that.
+            let marked = block.extra.iter().any(|(name, raw)| name == SIGNATURE && is_marked(raw.get()));
+            return if marked { Self::Elsewhere } else { Self::AsItStands };
+        }
+        let Some(secret) = secret(block).filter(|secret| !secret.is_empty()) else { return Self::AsItStands };
+        match Maker::read(secret) {
+            Some((maker, own)) if maker == target => Self::Marked(own),
+            None if home == target => Self::AsItStands,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// Takes what another maker signed from a block; whether the block stays. `same` is whether the caller speaks the target's dialect: there an
+/// unsigned thought would pass as it stands, and be refused.
+fn forget(block: &mut Block<'_>, same: bool) -> bool {
+    match &mut block.kind {
+        BlockKind::Thinking { signature, .. } => {
+            *signature = None;
+            !same
+        }
+        BlockKind::RedactedThinking { .. } => false,
+        _ => {
+            block.extra.retain(|(name, _)| name != SIGNATURE);
+            true
+        }
+    }
+}

@@ -151,6 +151,11 @@ impl Estimate {
         }
     }
 
+    /// Whether nobody has chosen a target yet, so that it may cost something though what the call names costs nothing.
+    pub(crate) fn is_open(&self) -> bool {
+        self.models.iter().any(|candidate| candidate.target.is_none())
+    }
+
     /// The most tokens a choice, from 1 to `most`, that `granted` pays for at any of these candidates.
     pub(crate) fn affordable(&self, of: &dyn Fn(Option<&Target>) -> bool, granted: Usd, most: u64) -> u64 {
         let (mut fits, mut over) = (1, most.saturating_add(1));

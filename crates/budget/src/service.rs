@@ -199,18 +199,20 @@ impl Opening {
     }
 
     /// Sets aside what a call may cost, the most specific budgets first: gives the ledger's answer for some, and none once there is
-    /// nothing more to set aside.
+    /// nothing more to set aside. Nothing is set aside for what is free of charge; where that may turn out otherwise, a hold of zero is
+    /// made: it grows before the attempt, or is refused, and is posted to.
     fn next_claim(
         &self,
         config: &Config,
         applying: &mut Applying,
     ) -> Option<(Of, Reply<Result<Held, Refused>>)> {
         let first = |of: &Of| self.estimate.first_claim(&|target| of.counts(self.plan.as_ref(), target));
+        let counts = |most: Usd| !most.is_zero() || self.estimate.is_open();
         let patience = self.patience.clone();
         while let Some(budget) = applying.named.pop() {
             let of = Of::Named(budget.account.clone());
             let (least, most) = first(&of);
-            if !most.is_zero() {
+            if counts(most) {
                 let id = HoldId::unique(config.ledger.now());
                 let claim = Claim::new(id, self.id, [budget].into(), least, most).patience(patience);
                 return Some((of, config.ledger.reserve(claim)));
@@ -218,7 +220,7 @@ impl Opening {
         }
         let budgets = mem::take(&mut applying.call);
         let claim = first(&Of::Call);
-        (!budgets.is_empty() && !claim.1.is_zero())
+        (!budgets.is_empty() && counts(claim.1))
             .then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, claim, patience)))
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, Response};
 use tower::{Layer, ServiceExt};
-use ziggurat_budget::{BudgetLayer, Ledger};
+use ziggurat_budget::{BudgetLayer, Ledger, Unpriced};
 use ziggurat_catalog::{Catalog, Model, Prices, Unit};
 use ziggurat_core::{Body, Convention, Dialect, Meter, Metered, Outcome, Target, Usage, Usd};
 
@@ -52,18 +52,38 @@ async fn ask(
     model: &str,
     answer: (u16, Option<Usage>),
 ) -> (Usd, Usd, u16) {
+    request.extensions_mut().insert(target(model));
+    ask_at(of_cents, request, model, answer).await
+}
+
+fn target(model: &str) -> Target {
+    Target::new("openai", Dialect::OpenAi, model, "https://o.example/v1/x").expect("is a target")
+}
+
+/// As [`ask`], where the target is chosen behind the layer, which lets calls pass that have no price.
+async fn ask_at(
+    of_cents: u64,
+    request: Request<Body>,
+    model: &str,
+    answer: (u16, Option<Usage>),
+) -> (Usd, Usd, u16) {
     let (ledger, budget) = (Ledger::in_memory(), cents(of_cents));
-    let target =
-        Target::new("openai", Dialect::OpenAi, model, "https://o.example/v1/x").expect("is a target");
-    request.extensions_mut().insert(target);
+    let chosen = target(model);
+    let unpriced = match request.extensions().get::<Target>() {
+        Some(_) => Unpriced::Refuse,
+        None => Unpriced::Allow,
+    };
     let set_aside = Arc::new(Mutex::new(Usd::ZERO));
     let (keep, watched, of) = (Arc::clone(&set_aside), ledger.clone(), budget.clone());
     let upstream = tower::service_fn(move |request: Request<Body>| {
-        let (keep, watched, of) = (Arc::clone(&keep), watched.clone(), of.clone());
+        let (keep, watched, of, chosen) = (Arc::clone(&keep), watched.clone(), of.clone(), chosen.clone());
         async move {
             let (status, usage) = answer;
             let meter = request.extensions().get::<Meter>().expect("is metered");
-            let mut attempt = meter.attempt(request.extensions().get()).await.expect("may go");
+            let mut attempt = match meter.attempt(Some(&chosen)).await {
+                Ok(attempt) => attempt,
+                Err(rejection) => return Ok(rejection.into_response(Dialect::OpenAi)),
+            };
             *keep.lock().expect("is sound") = spent(&watched, &of).1;
             attempt.sent();
             let mut response =
@@ -77,7 +97,7 @@ async fn ask(
             Ok::<_, Infallible>(response)
         }
     });
-    let layer = BudgetLayer::new(ledger.clone(), catalog()).budget(budget.clone());
+    let layer = BudgetLayer::new(ledger.clone(), catalog()).budget(budget.clone()).unpriced(unpriced);
     let response = layer.layer(upstream).oneshot(request).await.expect("does not fail");
     let status = response.status().as_u16();
     text(response).await;
@@ -92,16 +112,33 @@ fn used(change: impl FnOnce(&mut Usage)) -> (u16, Option<Usage>) {
     (200, Some(usage))
 }
 
+fn part(head: &str, content: &str) -> String {
+    format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+}
+
+fn form(path: &str, parts: &[String]) -> Request<Body> {
+    let request = Request::post(path).header("content-type", "multipart/form-data; boundary=b");
+    request.body(Body::from(parts.concat() + "--b--")).expect("is a request")
+}
+
+/// A form of so many bytes.
+fn with_sound(path: &str, bytes: usize) -> Request<Body> {
+    let parts = |sound: &str| [part("name=\"model\"", "m"), part("name=\"file\"; filename=\"a\"", sound)];
+    let frame = parts("").concat().len() + "--b--".len();
+    form(path, &parts(&"s".repeat(bytes - frame)))
+}
+
 fn heard(bytes: usize) -> Request<Body> {
-    let part = |head: &str, content: &str| {
-        format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
-    };
-    let frame = part("name=\"model\"", "m") + &part("name=\"file\"; filename=\"a\"", "") + "--b--";
-    let sound = "s".repeat(bytes - frame.len());
-    let body = part("name=\"model\"", "m") + &part("name=\"file\"; filename=\"a\"", &sound) + "--b--";
-    let request =
-        Request::post("/v1/audio/transcriptions").header("content-type", "multipart/form-data; boundary=b");
-    request.body(Body::from(body)).expect("is a request")
+    with_sound("/v1/audio/transcriptions", bytes)
+}
+
+fn translated(bytes: usize) -> Request<Body> {
+    with_sound("/v1/audio/translations", bytes)
+}
+
+fn edited(bytes: usize) -> Request<Body> {
+    let image = part("name=\"image\"; filename=\"a\"", &"i".repeat(bytes));
+    form("/v1/images/edits", &[part("name=\"model\"", "m"), image, part("name=\"prompt\"", "a")])
 }
 
 fn json(path: &str, body: &str) -> Request<Body> {
@@ -178,4 +215,33 @@ async fn what_has_no_price_is_refused() {
         let (_, cost, status) = ask(100, request, model, (200, None)).await;
         assert_eq!((cost, status), (Usd::ZERO, 400), "{model}");
     }
+}
+
+#[tokio::test]
+async fn an_exhausted_budget_refuses_forms() {
+    let said = used(|usage| {
+        (usage.heard, usage.images) = (Some(Duration::from_secs(1)), Some(1));
+        (usage.output, usage.image_output) = (Some(10), Some(10));
+    });
+    for (request, model, cost) in [
+        (heard as fn(usize) -> Request<Body>, "by-second", "0.0001"),
+        (heard, "by-token", "0.0001"),
+        (translated, "by-second", "0.0001"),
+        (translated, "by-token", "0.0001"),
+        (edited, "by-image", "0.04"),
+        (edited, "by-image-token", "0.0004"),
+    ] {
+        assert_eq!(ask(0, request(1000), model, said).await, (Usd::ZERO, Usd::ZERO, 429), "{model}");
+        let (_, charged, status) = ask(1000, request(1000), model, said).await;
+        assert_eq!((charged, status), (usd(cost), 200), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn what_turns_out_to_have_a_price_is_set_aside_for_and_charged() {
+    let said = used(|usage| usage.heard = Some(Duration::from_millis(7500)));
+    let known = ask_at(100, heard(60_000), "by-second", said).await;
+    assert_eq!(known, (usd("0.006"), usd("0.00075"), 200));
+    assert_eq!(ask_at(0, heard(60_000), "by-second", said).await, (Usd::ZERO, Usd::ZERO, 429));
+    assert_eq!(ask_at(0, heard(60_000), "by-nothing", said).await, (Usd::ZERO, Usd::ZERO, 200));
 }

@@ -99,7 +99,12 @@ impl FormTool {
             },
             Format::Text | Format::Native { .. } => false,
         };
-        by_tool && !lacks(Feature::Tools) && !lacks(Feature::ForcedTool)
+        let can_be_forced = match dialect {
+            // Most models of Bedrock refuse to have one forced on them.
+            Dialect::Converse => known.takes(Feature::ForcedTool) == Some(true),
+            _ => !lacks(Feature::ForcedTool),
+        };
+        by_tool && !lacks(Feature::Tools) && can_be_forced
     }
 
     /// Makes text of the calls in a whole answer.

@@ -6,7 +6,7 @@ mod media;
 mod tools;
 
 use serde_json::value::RawValue;
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Feature};
 
 use self::{
     conversation::write_conversation,
@@ -55,7 +55,7 @@ pub fn encode_request(
         write_conversation(body, request, family, &mut verdicts);
         write_inference(body, request, thinking.as_ref(), &mut verdicts);
         write_tools(body, request, family, &mut verdicts);
-        let has_format = write_format(body, request, family, &mut verdicts);
+        let has_format = write_format(body, request, encoding, &mut verdicts);
         let has_tier = write_tier(body, request);
         write_params(body, request, family, thinking.as_ref(), (has_format, has_tier), &mut verdicts);
     });
@@ -95,14 +95,15 @@ fn write_inference(
 fn write_format(
     body: &mut Object<'_>,
     request: &Request<'_>,
-    family: Family,
+    encoding: &Encoding<'_>,
     verdicts: &mut Verdicts<'_>,
 ) -> bool {
+    let takes_schema = encoding.capabilities.takes(Feature::JsonSchema) != Some(false);
     match &request.format {
         None | Some(Format::Text) => false,
-        Some(Format::JsonSchema { name, description, schema: Some(schema), .. }) => {
+        Some(Format::JsonSchema { name, description, schema: Some(schema), .. }) if takes_schema => {
             let schema = plain_schema(request.dialect, schema);
-            let schema = if family == Family::Claude { closed(&schema) } else { schema };
+            let schema = if Family::of(encoding.model) == Family::Claude { closed(&schema) } else { schema };
             body.object("outputConfig", |config| {
                 config.object("textFormat", |format| {
                     format.str("type", "json_schema");
@@ -118,7 +119,7 @@ fn write_format(
             true
         }
         // Converse has no way to ask for just any JSON, which a schema that is not there asks for too.
-        Some(Format::JsonObject | Format::JsonSchema { schema: None, .. }) => {
+        Some(Format::JsonObject | Format::JsonSchema { .. }) => {
             verdicts.unsupported("response_format");
             false
         }

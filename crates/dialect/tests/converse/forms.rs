@@ -1,10 +1,10 @@
 //! Forms of answers that Bedrock's models are asked for by way of a tool.
 
 use serde_json::{Value, json};
-use ziggurat_core::{Dialect, ParamPolicy};
+use ziggurat_core::{Capabilities, Dialect, Feature, ParamPolicy};
 use ziggurat_dialect::{
-    Encoding, Event, FormEvents, FormTool, StreamDecoder, StreamEncoder, decode_request, decode_response,
-    encode_request, encode_response,
+    Encoding, Event, FormEvents, FormTool, Refused, StreamDecoder, StreamEncoder, decode_request,
+    decode_response, encode_request, encode_response,
 };
 
 #[test]
@@ -110,5 +110,41 @@ fn a_form_that_a_model_does_not_know_is_asked_for_by_way_of_a_tool() {
         assert!(stream.contains(ended), "{stream}");
         assert!(stream.contains("{\\\"n\\\":") && stream.contains("7}"), "{stream}");
         assert!(!stream.contains("thinking") && !stream.contains("json_tool_call"), "{stream}");
+    }
+}
+
+#[test]
+fn a_model_that_is_not_known_to_take_a_forced_tool_is_asked_by_none() {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
+    let by_schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let lacking = Capabilities::default().with(Feature::JsonSchema, false);
+    let forced = lacking.with(Feature::ForcedTool, true);
+    for (format, known, is_asked) in [
+        (&json!({ "type": "json_object" }), Capabilities::default(), false),
+        (&json!({ "type": "json_object" }), forced, true),
+        (&by_schema, lacking, false),
+        (&by_schema, forced, true),
+    ] {
+        let asked = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }], "response_format": format });
+        let json = asked.to_string();
+        let ask = |drops: bool| {
+            let mut request = decode_request(Dialect::OpenAi, &json).expect("reads");
+            let mut policy = ParamPolicy::default();
+            policy.drop_params = drops;
+            let encoding = Encoding::new("meta.llama3-1-70b-instruct-v1:0", &policy).capabilities(known);
+            let tool = FormTool::ask(Dialect::Converse, &mut request, &encoding);
+            assert_eq!(tool.is_some(), is_asked, "{format} {known:?}");
+            let mut out = Vec::new();
+            encode_request(Dialect::Converse, &request, &encoding, &mut out)?;
+            Ok(serde_json::from_slice::<Value>(&out).expect("is JSON"))
+        };
+        if is_asked {
+            let choice = &ask(false).expect("is not refused")["toolConfig"]["toolChoice"];
+            assert_eq!(*choice, json!({ "tool": { "name": "json_tool_call" } }));
+        } else {
+            assert_eq!(ask(false), Err(Refused::Unsupported(vec!["response_format".to_owned()])));
+            let body = ask(true).expect("drops it");
+            assert_eq!((&body["toolConfig"], &body["outputConfig"]), (&json!(null), &json!(null)));
+        }
     }
 }

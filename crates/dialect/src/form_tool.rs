@@ -1,5 +1,7 @@
 //! The form of an answer by way of a tool, for models that know no other.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, value::RawValue};
 use ziggurat_core::{Capabilities, Dialect, Feature};
 
@@ -23,6 +25,12 @@ pub struct FormTool {
 #[derive(Debug)]
 pub struct FormEvents {
     tool: FormTool,
+    choices: BTreeMap<u64, Choice>,
+}
+
+/// One of the answers of a stream.
+#[derive(Debug, Default)]
+struct Choice {
     /// The block that holds the answer.
     open: Option<u64>,
     /// The block of a second answer, which is none.
@@ -35,6 +43,8 @@ pub struct FormEvents {
     calls: bool,
     /// A block of text and what it says, until it is known whether there is an answer.
     held: Option<(u64, String)>,
+    /// Whether too much was said to be held.
+    is_told: bool,
 }
 
 // ===== impl FormTool =====
@@ -181,15 +191,29 @@ impl FormEvents {
     /// At the start of a stream.
     #[must_use]
     pub const fn new(tool: FormTool) -> Self {
-        Self { tool, open: None, second: None, begun: false, answered: false, calls: false, held: None }
+        Self { tool, choices: BTreeMap::new() }
     }
 
     /// Gives an event on, in the answer's words.
     pub fn event<'a>(&mut self, event: Event<'a>, sink: &mut impl FnMut(Event<'a>)) {
+        match &event {
+            Event::Open { choice, .. }
+            | Event::Delta { choice, .. }
+            | Event::Close { choice, .. }
+            | Event::Finish { choice, .. } => {
+                self.choices.entry(*choice).or_default().event(&self.tool, event, sink);
+            }
+            _ => sink(event),
+        }
+    }
+}
+
+// ===== impl Choice =====
+
+impl Choice {
+    fn event<'a>(&mut self, tool: &FormTool, event: Event<'a>, sink: &mut impl FnMut(Event<'a>)) {
         match event {
-            Event::Open { choice, block, opening: Opening::ToolCall { name, .. } }
-                if name == *self.tool.name =>
-            {
+            Event::Open { choice, block, opening: Opening::ToolCall { name, .. } } if name == *tool.name => {
                 if std::mem::replace(&mut self.answered, true) {
                     self.second = Some(block);
                     return;
@@ -197,7 +221,7 @@ impl FormEvents {
                 (self.open, self.held) = (Some(block), None);
                 sink(Event::Open { choice, block, opening: Opening::Text });
             }
-            Event::Open { block, opening: Opening::Text, .. } if self.tool.alone => {
+            Event::Open { block, opening: Opening::Text, .. } if tool.alone && !self.is_told => {
                 let said = self.held.take().map(|(_, said)| said).unwrap_or_default();
                 self.held = Some((block, said));
             }
@@ -214,7 +238,7 @@ impl FormEvents {
                 if said.len() > MOST_HELD {
                     // This is an answer of another kind, and nobody can wait for its end.
                     let said = std::mem::take(said);
-                    (self.held, self.tool.alone) = (None, false);
+                    (self.held, self.is_told) = (None, true);
                     sink(Event::Open { choice, block, opening: Opening::Text });
                     sink(Event::Delta { choice, block, delta: Delta::Text(said.into()) });
                 }

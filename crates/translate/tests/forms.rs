@@ -324,3 +324,78 @@ async fn a_model_of_the_callers_dialect_is_asked_alike() {
     let plain = exchange(lacking, post(OPENAI, body), support::json(CHAT_ANSWER)).await;
     assert_eq!((&*plain.sent().body, &*plain.body), (body, CHAT_ANSWER));
 }
+
+/// Pieces of several answers, as OpenAI's streams have them.
+fn chunks(choices: &[Value]) -> String {
+    let chunk = |choice: &Value| json!({ "id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [choice] });
+    let written: String = choices.iter().map(|choice| format!("data: {}\n\n", chunk(choice))).collect();
+    written + "data: [DONE]\n\n"
+}
+
+#[tokio::test]
+async fn each_of_several_answers_is_the_arguments_of_its_own_call() {
+    let lacking = || target(OPENAI).capabilities(Capabilities::default().with(Feature::JsonSchema, false));
+    let schema: Value = serde_json::from_str(SCHEMA).expect("is JSON");
+    let asked = |stream: bool| json!({ "response_format": format(&schema), "n": 3, "stream": stream });
+    let call = |arguments: &str| json!({ "index": 0, "id": "t", "type": "function", "function": { "name": "json_tool_call", "arguments": arguments } });
+    let whole = |index: u8, message: Value, ended: &str| json!({ "index": index, "message": message, "finish_reason": ended });
+    let answer = json!({
+        "id": "c", "object": "chat.completion", "created": 7, "model": "m",
+        "choices": [
+            whole(0, json!({ "role": "assistant", "content": "Here:", "tool_calls": [call("{\"n\":0}")] }), "tool_calls"),
+            whole(1, json!({ "role": "assistant", "content": null, "tool_calls": [call("{\"n\":1}")] }), "tool_calls"),
+            whole(2, json!({ "role": "assistant", "content": "No." }), "stop"),
+        ],
+    });
+    let expected = [("{\"n\":0}", "stop"), ("{\"n\":1}", "stop"), ("No.", "stop")];
+    let told = ask(lacking(), &asked(false), &answer.to_string()).await.json();
+    for (index, (said, ended)) in expected.into_iter().enumerate() {
+        let choice = &told["choices"][index];
+        assert_eq!(
+            (&choice["message"]["content"], &choice["message"]["tool_calls"], &choice["finish_reason"]),
+            (&json!(said), &json!(null), &json!(ended))
+        );
+    }
+
+    let piece = |index: u8, delta: Value| json!({ "index": index, "delta": delta, "finish_reason": null });
+    let more =
+        |arguments: &str| json!({ "tool_calls": [{ "index": 0, "function": { "arguments": arguments } }] });
+    let end = |index: u8, ended: &str| json!({ "index": index, "delta": {}, "finish_reason": ended });
+    let stream = chunks(&[
+        piece(0, json!({ "role": "assistant", "content": "Here:" })),
+        piece(2, json!({ "role": "assistant", "content": "N" })),
+        piece(0, json!({ "tool_calls": [call("")] })),
+        piece(1, json!({ "role": "assistant", "tool_calls": [call("")] })),
+        piece(0, more("{\"n\"")),
+        piece(1, more("{\"n\":1")),
+        piece(2, json!({ "content": "o." })),
+        piece(0, more(":0}")),
+        piece(1, more("}")),
+        end(1, "tool_calls"),
+        end(0, "tool_calls"),
+        end(2, "stop"),
+    ]);
+    let expected = expected.map(|(said, ended)| (said.to_owned(), ended.to_owned()));
+    for cut in 0..=stream.len() {
+        let pieces = [&stream.as_bytes()[..cut], &stream.as_bytes()[cut..]];
+        let steps = pieces.map(|piece| Step::data(piece.to_vec()));
+        let told = exchange(lacking(), post(OPENAI, chat(&asked(true)).to_string()), events(steps)).await;
+        assert_eq!(several(&told.body), expected, "at {cut}");
+    }
+}
+
+/// What each of three answers of a stream says, and how it ends.
+fn several(body: &str) -> [(String, String); 3] {
+    let mut all: [(String, String); 3] = Default::default();
+    for event in
+        body.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+    {
+        for choice in event["choices"].as_array().into_iter().flatten() {
+            assert_eq!(choice["delta"]["tool_calls"], json!(null), "{choice}");
+            let (said, ended) = &mut all[choice["index"].as_u64().expect("has one") as usize];
+            *said += choice["delta"]["content"].as_str().unwrap_or_default();
+            *ended += choice["finish_reason"].as_str().unwrap_or_default();
+        }
+    }
+    all
+}

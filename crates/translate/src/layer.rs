@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use tower_layer::Layer;
 use ziggurat_core::{Dialect, Limits, Target};
 
-use crate::Translate;
+use crate::{FetchMedia, Translate};
 
 /// Translates calls into the dialect of their target, and the answers back.
 #[derive(Clone)]
@@ -19,6 +19,7 @@ pub(crate) struct Config {
     pub(crate) request: Limits,
     pub(crate) max_response: usize,
     pub(crate) max_event: Option<usize>,
+    pub(crate) media: Option<Arc<dyn FetchMedia>>,
     pub(crate) now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
@@ -34,6 +35,7 @@ impl TranslateLayer {
                 request: Limits::default(),
                 max_response: 64 << 20,
                 max_event: None,
+                media: None,
                 now: Arc::new(SystemTime::now),
             }),
         }
@@ -61,6 +63,13 @@ impl TranslateLayer {
     #[must_use]
     pub fn max_event(self, bytes: usize) -> Self {
         self.change(|config| config.max_event = Some(bytes))
+    }
+
+    /// Sets who fetches images and files that stand at URLs, for providers that take only their bytes (Bedrock's Converse, Ollama); unless set,
+    /// they are refused by name.
+    #[must_use]
+    pub fn fetch_media(self, fetch: impl FetchMedia + 'static) -> Self {
+        self.change(|config| config.media = Some(Arc::new(fetch)))
     }
 
     /// Sets the clock that dates answers of providers that do not.

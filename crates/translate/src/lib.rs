@@ -4,6 +4,7 @@ mod body;
 mod fit;
 mod framing;
 mod layer;
+mod media;
 mod passed;
 mod request;
 mod response;
@@ -12,4 +13,5 @@ mod service;
 
 pub use body::TranslatedBody;
 pub use layer::TranslateLayer;
+pub use media::{FetchMedia, Fetched, Fetching, NotFetched};
 pub use service::Translate;

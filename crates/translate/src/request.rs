@@ -10,12 +10,13 @@ use ziggurat_core::{
 };
 use ziggurat_dialect::{
     Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, has_signature_mark,
-    openai::to_mistral,
+    openai::to_mistral, takes_urls,
 };
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
 use crate::{
-    fit,
+    FetchMedia, fit,
+    media::bring_in,
     reworded::{self, Reading},
 };
 
@@ -96,6 +97,7 @@ impl Outgoing {
         target: &Target,
         way: Way<'_>,
         wants_usage: bool,
+        media: Option<&dyn FetchMedia>,
     ) -> Result<Self, Rejection> {
         // What an outer layer of ours asked for is for us, not for the caller.
         let hidden = request.extensions().get::<Meter>().is_some_and(Meter::withholds_usage);
@@ -144,7 +146,7 @@ impl Outgoing {
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            (None, false) => translate(call, target, way.dialect, &mut expected)?,
+            (None, false) => translate(call, target, way.dialect, media, &mut expected).await?,
         };
         let body = match way.dialect {
             Dialect::OpenAi | Dialect::Responses => fit::fit(body, call.operation(), way.dialect, target)?,
@@ -359,10 +361,11 @@ const CHATS_ONLY: [&str; 14] = [
 ];
 
 /// Another dialect: the conversation is read and written anew.
-fn translate(
+async fn translate(
     call: &Call,
     target: &Target,
     dialect: Dialect,
+    media: Option<&dyn FetchMedia>,
     expected: &mut Expected,
 ) -> Result<Bytes, Rejection> {
     let edit = standing(call.edit(), call, target);
@@ -372,6 +375,9 @@ fn translate(
         None => call.text(),
     };
     let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
+    if let Some(fetch) = media.filter(|_| !takes_urls(dialect)) {
+        bring_in(&mut request, fetch).await?;
+    }
     request.stream = call.stream().then_some(true);
     // Callers of other dialects are always told what was used.
     request.include_usage = (dialect == Dialect::OpenAi && call.stream()).then_some(true);

@@ -96,10 +96,12 @@ where
     let meter = request.extensions().get::<Meter>().cloned();
     let open = request.extensions().get::<OpenAttempt>().cloned();
     let wants_usage = meter.as_ref().is_some_and(Meter::has_subscribers);
-    let (request, rest, mut expected) = match Outgoing::new(request, &call, &target, way, wants_usage).await {
-        Ok(Outgoing { request, rest, expected }) => (request, rest, expected),
-        Err(rejection) => return Ok(rejection.into_response(dialect)),
-    };
+    let media = config.media.as_deref();
+    let (request, rest, mut expected) =
+        match Outgoing::new(request, &call, &target, way, wants_usage, media).await {
+            Ok(Outgoing { request, rest, expected }) => (request, rest, expected),
+            Err(rejection) => return Ok(rejection.into_response(dialect)),
+        };
     let mut handle = open.and_then(|open| open.take());
     if let (None, Some(meter)) = (&handle, &meter) {
         match meter.attempt(Some(&target)).await {

@@ -1,6 +1,6 @@
 //! Which budgets apply to a call.
 
-use std::{mem, sync::Arc};
+use std::{cmp::Reverse, mem, sync::Arc};
 
 use http::Request;
 use smallvec::SmallVec;
@@ -13,12 +13,15 @@ use crate::layer::{Cap, Config};
 /// In place for as many as most calls have.
 pub(crate) type Budgets = SmallVec<[Budget; 5]>;
 
+/// Where a call may go, or goes, as far as that is known.
+pub(crate) type Way<'r> = (Option<&'r Plan>, Option<&'r Target>);
+
 /// The budgets of one call.
 #[derive(Default)]
 pub(crate) struct Applying {
     /// Those of the call, whichever target answers it; the most specific first.
     pub(crate) call: Budgets,
-    /// Those for the model that the call names, where another may answer in its place, which they are not for.
+    /// Those for the model that the call names, where another may answer in its place, which they are not for; the most specific last.
     pub(crate) named: Vec<Budget>,
     /// Those that depend on the target: of the principal's, by deployment, by provider, or for another model than the call names.
     pub(crate) targets: Vec<Budget>,
@@ -26,7 +29,7 @@ pub(crate) struct Applying {
 
 impl Applying {
     /// Adds a budget, if it applies wherever such a call may go.
-    fn add(&mut self, budget: &Budget, model: Option<&str>, plan: Option<&Plan>) {
+    fn add(&mut self, budget: &Budget, model: Option<&str>, (plan, target): Way<'_>) {
         let account = &budget.account;
         let may_be_for = |target: &Target| account.is_for(target.model_group());
         let leaves = |plan: &Plan| {
@@ -39,11 +42,13 @@ impl Applying {
                 self.named.push(budget())
             }
             (false, true) => self.call.push(budget()),
-            // For another model, which may answer in the place of this one.
-            (_, false) if plan.is_some_and(|plan| plan.candidates.iter().any(may_be_for)) => {
-                self.targets.push(budget());
+            // For another model, which may answer in the place of this one, or is what its name stands for.
+            (_, false) => {
+                let candidates = plan.map(|plan| &*plan.candidates).unwrap_or_default();
+                if candidates.iter().chain(target).any(may_be_for) {
+                    self.targets.push(budget());
+                }
             }
-            (_, false) => {}
         }
     }
 
@@ -83,13 +88,13 @@ impl Config {
         &self,
         named: Option<&[Scope]>,
         principal: Option<&Principal>,
-        plan: Option<&Plan>,
+        way: Way<'_>,
         call: &Call,
     ) -> Result<Applying, Rejection> {
         let model = call.model();
         let mut applying = Applying::default();
         for budget in principal.map(|principal| &*principal.budgets).unwrap_or_default() {
-            applying.add(budget, model, plan);
+            applying.add(budget, model, way);
         }
         let Applying { call: budgets, named: of_model, .. } = &mut applying;
         if !self.caps.is_empty() {
@@ -130,9 +135,10 @@ impl Config {
             budgets.extend(self.caps_of(ScopeKind::Gateway, || "".into()));
         }
         for budget in &*self.fixed {
-            applying.add(budget, model, plan);
+            applying.add(budget, model, way);
         }
         applying.call.sort_by_key(|budget| budget.account.scope.kind);
+        applying.named.sort_by_key(|budget| Reverse(budget.account.scope.kind));
         Ok(applying)
     }
 

@@ -115,7 +115,8 @@ where
             return Ok(inner.call(request).await?.map(Body::new));
         }
         let extensions = request.extensions();
-        let applying = config.applying(named.as_deref(), extensions.get(), extensions.get(), &call);
+        let way = (extensions.get(), extensions.get());
+        let applying = config.applying(named.as_deref(), extensions.get(), way, &call);
         let applying = match applying {
             Ok(applying) => applying,
             Err(rejection) => return Ok(rejection.into_response(call.dialect())),
@@ -219,9 +220,11 @@ impl Opening {
             }
         }
         let budgets = mem::take(&mut applying.call);
+        if budgets.is_empty() {
+            return None;
+        }
         let claim = first(&Of::Call);
-        (!budgets.is_empty() && counts(claim.1))
-            .then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, claim, patience)))
+        counts(claim.1).then(|| (Of::Call, config.ledger.reserve_call(self.id, budgets, claim, patience)))
     }
 
     /// Opens the tab, and clamps the output where policy says so: then gives the cap in tokens.

@@ -39,6 +39,8 @@ pub(crate) struct Tab {
 struct State {
     /// What is set aside, and for which of the attempts.
     parts: Parts,
+    /// Whether the call is over: what is set aside for it from now on is free again.
+    ended: bool,
     /// What earlier attempts of the call came to.
     earlier: Usd,
     /// What the attempt that runs had produced when it was last looked at, in bytes of content.
@@ -68,8 +70,8 @@ pub(crate) enum Of {
     Call,
     /// Those at the model that the call names, and at others that this account is for.
     Named(Account),
-    /// One at a deployment.
-    Deployment(String),
+    /// One at a deployment, and how many were made there before.
+    Deployment(String, usize),
 }
 
 /// What is to be set aside beside what is: the least that helps, and the most that is of use.
@@ -175,7 +177,15 @@ impl Tab {
             Claim::new(id, self.call, budgets.into(), need.least, need.most).patience(self.patience.clone());
         let reserved = self.config.ledger.reserve(claim).wait().await;
         let held = reserved.map_err(|refused| self.refuse(&refused))?;
-        self.state().parts.push(Part::new(Of::Deployment(deployment), held));
+        let mut state = self.state();
+        if state.ended {
+            drop(state);
+            held.hold.settle(Charge::new(Usd::ZERO));
+        } else {
+            let same = |part: &&Part| matches!(&part.of, Of::Deployment(id, _) if *id == deployment);
+            let before = state.parts.iter().filter(same).count();
+            state.parts.push(Part::new(Of::Deployment(deployment, before), held));
+        }
         Ok(())
     }
 
@@ -206,7 +216,7 @@ impl Subscriber for Tab {
             state.earlier = spent(&Of::Call);
             // What is set aside for an attempt elsewhere is none of this one's.
             let own = state.parts.iter_mut().enumerate();
-            let own = own.filter(|(_, part)| !matches!(part.of, Of::Deployment(_)));
+            let own = own.filter(|(_, part)| !matches!(part.of, Of::Deployment(..)));
             let own = own.filter(|(_, part)| self.counts(&part.of, target));
             own.filter_map(|(at, part)| {
                 part.earlier = spent(&part.of);
@@ -257,9 +267,9 @@ impl Subscriber for Tab {
         let last = state
             .parts
             .iter()
-            .rposition(|part| matches!(part.of, Of::Deployment(_)) && self.counts(&part.of, target));
+            .rposition(|part| matches!(part.of, Of::Deployment(..)) && self.counts(&part.of, target));
         let own = state.parts.iter().enumerate().filter(|(at, part)| match part.of {
-            Of::Deployment(_) => Some(*at) == last,
+            Of::Deployment(..) => Some(*at) == last,
             _ => self.counts(&part.of, target),
         });
         let need = Growth { least: need, most: need };
@@ -290,18 +300,22 @@ impl Subscriber for Tab {
     }
 
     fn on_end(&self, attempts: &[Attempt]) {
-        let parts = std::mem::take(&mut self.state().parts);
-        let mut settled: Vec<Of> = Vec::new();
-        for Part { of, held, .. } in parts {
-            // One of a deployment's holds posts what its attempts came to, the others are freed.
-            let first = !settled.contains(&of);
-            let theirs =
-                attempts.iter().filter(|attempt| first && self.counts(&of, attempt.target.as_deref()));
-            let charges = theirs.map(|attempt| self.charge(attempt));
+        let parts = {
+            let mut state = self.state();
+            state.ended = true;
+            std::mem::take(&mut state.parts)
+        };
+        let lasts: Vec<bool> =
+            parts.iter().map(|part| !parts.iter().any(|it| it.of.is_next(&part.of))).collect();
+        for (Part { of, held, .. }, is_last) in parts.into_iter().zip(lasts) {
+            let theirs = attempts.iter().filter(|attempt| self.counts(&of, attempt.target.as_deref()));
+            // Of several attempts at a deployment each is paid for by what was set aside for it; by the last, if there are more.
+            let (before, most) = match of {
+                Of::Deployment(_, nth) => (nth, if is_last { usize::MAX } else { 1 }),
+                _ => (0, usize::MAX),
+            };
+            let charges = theirs.skip(before).take(most).map(|attempt| self.charge(attempt));
             held.settle(charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge));
-            if matches!(of, Of::Deployment(_)) {
-                settled.push(of);
-            }
         }
     }
 }
@@ -316,8 +330,14 @@ impl Of {
             (Self::Named(account), Some(target)) => {
                 !plan.is_some_and(|plan| plan.is_stand_in(target)) || account.is_for(target.model_group())
             }
-            (Self::Deployment(id), target) => target.is_some_and(|target| target.deployment() == id),
+            (Self::Deployment(id, _), target) => target.is_some_and(|target| target.deployment() == id),
         }
+    }
+
+    /// Whether it is the attempt that was made next at the same deployment.
+    fn is_next(&self, to: &Self) -> bool {
+        let (Self::Deployment(id, nth), Self::Deployment(other, before)) = (self, to) else { return false };
+        id == other && *nth == before + 1
     }
 }
 

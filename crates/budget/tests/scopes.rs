@@ -2,9 +2,20 @@
 
 mod support;
 
-use tower::{Layer, ServiceExt};
-use ziggurat_budget::{BudgetLayer, Ledger};
-use ziggurat_core::{Budget, Principal, Scope, ScopeKind, Usd, Window};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use http::Request;
+use tower::{Layer, ServiceExt, service_fn};
+use ziggurat_budget::{
+    BudgetLayer, Flags, Journal, JournalError, Ledger, OpenHold, Posting, Recovered, Slot,
+};
+use ziggurat_core::{
+    Body, Budget, Convention, Dialect, Meter, Outcome, Principal, Scope, ScopeKind, Target, Usage, Usd,
+    Window,
+};
 
 use crate::support::*;
 
@@ -75,9 +86,8 @@ async fn caps_of_providers_hold_without_an_inner_layer() {
     let service = layer.layer(upstream(|_| answer(&used(1, 2000))));
     let mut statuses = Vec::new();
     for _ in 0..3 {
-        let target = ziggurat_core::Target::new("openai", ziggurat_core::Dialect::OpenAi, "m", "http://x/v1");
         let mut request = chat(r#","max_tokens":2000"#);
-        request.extensions_mut().insert(target.expect("is one"));
+        request.extensions_mut().insert(target());
         let response = service.clone().oneshot(request).await.expect("answers");
         statuses.push(response.status().as_u16());
         drop(text(response).await);
@@ -111,4 +121,74 @@ async fn a_cap_of_a_kind_that_nobody_is_of_lets_nobody_pass() {
         let service = layer.layer(upstream(|_| answer(&used(1, 1))));
         assert_eq!(service.oneshot(chat("")).await.expect("answers").status(), 403, "{kind}");
     }
+}
+
+fn target() -> Target {
+    Target::new("openai", Dialect::OpenAi, "m", "http://x/v1").expect("is one")
+}
+
+/// Remembers what was posted, and with which flags.
+#[derive(Default)]
+struct Postings(Mutex<Vec<(Usd, Usd, Flags)>>);
+
+impl Journal for Postings {
+    fn open(&self, _: &OpenHold<'_>) -> Result<Slot, JournalError> {
+        Ok(Slot(0))
+    }
+
+    fn grow(&self, _: &Slot, _: Usd) {}
+
+    fn close(&self, _: Slot, posting: &Posting<'_>) {
+        self.0.lock().expect("is sound").push((posting.held, posting.amount, posting.flags));
+    }
+}
+
+#[tokio::test]
+async fn attempts_at_one_deployment_are_each_paid_for_by_what_was_set_aside_for_them() {
+    let postings = Arc::new(Postings::default());
+    let journal = Arc::clone(&postings) as Arc<dyn Journal>;
+    let ledger = Ledger::in_memory().journal(journal, Recovered::default());
+    let layer =
+        BudgetLayer::new(ledger, catalog()).cap(ScopeKind::Provider, Usd::dollars(1), Window::Lifetime);
+    let service = layer.layer(service_fn(|mut request: Request<Body>| async move {
+        let (meter, _) = Meter::join(&mut request);
+        // One that broke off and one that answered, of a cent and two.
+        for tokens in [1000, 2000] {
+            let mut handle = meter.attempt(Some(&target())).await.expect("fits");
+            handle.sent();
+            let mut usage = Usage::new(Convention::OPENAI);
+            (usage.input, usage.output) = (Some(1), Some(tokens));
+            handle.usage(&usage);
+            handle.end(Outcome::Complete);
+        }
+        let mut response = answer("");
+        response.extensions_mut().insert(ziggurat_core::Metered);
+        Ok::<_, Infallible>(response)
+    }));
+    let response = service.oneshot(chat(r#","max_tokens":2000"#)).await.expect("answers");
+    drop(text(response).await);
+    let posted = postings.0.lock().expect("is sound").clone();
+    let expected = [1, 2].map(|cents| (Usd::cents(2), Usd::cents(cents), Flags::default()));
+    assert_eq!(posted, expected);
+}
+
+#[tokio::test]
+async fn a_target_without_a_plan_is_under_the_budgets_of_what_callers_call_it() {
+    let ledger = Ledger::in_memory();
+    let service = BudgetLayer::new(ledger.clone(), catalog()).layer(upstream(|_| answer(&used(1, 2000))));
+    let budget =
+        Budget::new(Scope::new(ScopeKind::Key, "k"), Usd::cents(2), Window::Lifetime).models("group");
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let mut principal = Principal::default();
+        principal.key = Some("k".into());
+        principal.budgets = [budget.clone()].into();
+        let mut request = chat(r#","max_tokens":2000"#);
+        request.extensions_mut().insert(principal);
+        request.extensions_mut().insert(target().group("group"));
+        let response = service.clone().oneshot(request).await.expect("answers");
+        statuses.push(response.status().as_u16());
+        drop(text(response).await);
+    }
+    assert_eq!((statuses, spent(&ledger, &budget)), (vec![200, 429], (Usd::cents(2), Usd::ZERO)));
 }

@@ -253,15 +253,16 @@ fn timeouts(deployment: &Deployment, config: &Config) -> Timeouts {
 
 /// LiteLLM's kinds of failures as the layer's.
 fn kinds(by_cause: &ByCause) -> impl Iterator<Item = (Kind, u32)> + use<> {
-    let ByCause { bad_request, authentication, timeout, rate_limit, content_policy, internal, .. } =
-        *by_cause;
     let kinds = [
-        (Kind::BadRequest, bad_request),
-        (Kind::Authentication, authentication),
-        (Kind::Timeout, timeout),
-        (Kind::RateLimit, rate_limit),
-        (Kind::ContentPolicy, content_policy),
-        (Kind::Internal, internal.or(by_cause.unavailable).or(by_cause.bad_gateway)),
+        (Kind::BadRequest, by_cause.bad_request),
+        (Kind::Authentication, by_cause.authentication),
+        (Kind::NotFound, by_cause.not_found),
+        (Kind::Timeout, by_cause.timeout),
+        (Kind::RateLimit, by_cause.rate_limit),
+        (Kind::ContentPolicy, by_cause.content_policy),
+        (Kind::Internal, by_cause.internal),
+        (Kind::Unavailable, by_cause.unavailable),
+        (Kind::BadGateway, by_cause.bad_gateway),
     ];
     kinds.into_iter().filter_map(|(kind, times)| Some((kind, times?)))
 }
@@ -344,11 +345,13 @@ impl Made {
         let Routing { strategy, strategy_args, retries, tags, hedging, streams, .. } = &config.routing;
         let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
         let own = deployment.and_then(|deployment| deployment.routing.retries);
-        let mut retry = RetryPolicy::new(own.or(retries.most).unwrap_or(RETRIES));
+        let by_cause = retries.by_group.get(alias).unwrap_or(&retries.by_cause);
+        let times = own.or(by_cause.other).or(retries.most).unwrap_or(RETRIES);
+        let mut retry = RetryPolicy::new(times);
         if let Some(wait) = retries.wait {
             retry = retry.wait_at_least(wait);
         }
-        for (kind, times) in kinds(retries.by_group.get(alias).unwrap_or(&retries.by_cause)) {
+        for (kind, times) in kinds(by_cause) {
             retry = retry.times_for(kind, times);
         }
         let mut group = Group::new(name).retry(retry).cooldown(cooldown(config, None));

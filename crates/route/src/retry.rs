@@ -27,6 +27,8 @@ pub enum Kind {
     BadRequest,
     /// The key is wrong or may not do this (`AuthenticationError...`).
     Authentication,
+    /// There is no such model (`NotFoundError...`).
+    NotFound,
     /// It took too long (`TimeoutError...`).
     Timeout,
     /// Too much at once (`RateLimitError...`).
@@ -35,6 +37,10 @@ pub enum Kind {
     ContentPolicy,
     /// The provider failed (`InternalServerError...`).
     Internal,
+    /// The provider has no capacity (`ServiceUnavailableError...`).
+    Unavailable,
+    /// There was no answer, or none that is one (`BadGatewayError...`).
+    BadGateway,
 }
 
 /// Something for some kinds of failures.
@@ -143,13 +149,16 @@ impl Default for RetryPolicy {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::BadRequest,
         Self::Authentication,
+        Self::NotFound,
         Self::Timeout,
         Self::RateLimit,
         Self::ContentPolicy,
         Self::Internal,
+        Self::Unavailable,
+        Self::BadGateway,
     ];
 
     /// The kind that a cause is of.
@@ -160,7 +169,10 @@ impl Kind {
             Cause::Timeout | Cause::RequestTimeout => Self::Timeout,
             Cause::RateLimit | Cause::Quota => Self::RateLimit,
             Cause::ContentPolicy => Self::ContentPolicy,
-            Cause::Internal | Cause::Upstream | Cause::Overloaded => Self::Internal,
+            Cause::NotFound | Cause::ModelNotFound => Self::NotFound,
+            Cause::Internal => Self::Internal,
+            Cause::Overloaded => Self::Unavailable,
+            Cause::Upstream => Self::BadGateway,
             _ => Self::BadRequest,
         }
     }

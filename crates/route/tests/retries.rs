@@ -204,8 +204,12 @@ async fn each_kind_of_failure_has_its_own_count() {
         .times_for(Kind::RateLimit, 3)
         .times_for(Kind::Authentication, 2)
         .times_for(Kind::BadRequest, 4)
-        .times_for(Kind::Internal, 0);
-    for (status, attempts) in [(429, 4), (401, 3), (400, 5), (500, 1), (408, 2)] {
+        .times_for(Kind::NotFound, 1)
+        .times_for(Kind::Internal, 0)
+        .times_for(Kind::Unavailable, 2)
+        .times_for(Kind::BadGateway, 3);
+    let expected = [(429, 4), (401, 3), (400, 5), (404, 2), (500, 1), (503, 3), (529, 3), (502, 4), (408, 2)];
+    for (status, attempts) in expected {
         let upstream = Upstream::default();
         upstream.does("a", [fails(status)]);
         let layer = of([never_cools(group("g", &["a"]).retry(retry.clone()))]);

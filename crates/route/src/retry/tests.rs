@@ -34,14 +34,17 @@ fn only_what_may_pass_is_tried_again_unless_the_policy_says_so() {
     let retries = [
         Cause::InvalidRequest,
         Cause::InvalidKey,
+        Cause::ModelNotFound,
         Cause::Timeout,
         Cause::RateLimit,
         Cause::ContentPolicy,
+        Cause::Internal,
         Cause::Overloaded,
+        Cause::Upstream,
         Cause::Quota,
     ];
-    assert_eq!(retries.map(|cause| policy.retries(cause)), [10, 11, 12, 13, 14, 15, 0]);
-    assert_eq!(policy.most(), 15);
+    assert_eq!(retries.map(|cause| policy.retries(cause)), [10, 11, 12, 13, 14, 15, 16, 17, 18, 0]);
+    assert_eq!(policy.most(), 18);
     assert_eq!(RetryPolicy::default().times_for(Kind::Internal, 0).retries(Cause::Internal), 0);
 }
 

@@ -31,6 +31,8 @@ async fn so_many_retries_as_the_config_says() {
         (&own, "router_settings: {num_retries: 0}\n", 3),
         (&[], "router_settings: {num_retries: 2, retry_policy: {InternalServerErrorRetries: 0}}\n", 1),
         (&[], "router_settings: {num_retries: 0, retry_policy: {InternalServerErrorRetries: 1}}\n", 2),
+        (&[], "router_settings: {num_retries: 0, retry_policy: {ServiceUnavailableErrorRetries: 1}}\n", 1),
+        (&[], "router_settings: {num_retries: 0, retry_policy: {DefaultRetries: 1}}\n", 2),
         (
             &[],
             "router_settings: {num_retries: 0, model_group_retry_policy: {m: {InternalServerErrorRetries: 1}}}\n",

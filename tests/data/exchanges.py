@@ -45,12 +45,19 @@ def add(
     *tags: str,
     status: int = 200,
     headers: dict[str, str] | None = None,
+    asked: tuple[str, str] | None = None,
 ) -> None:
-    """Adds one exchange in the shape of a recording."""
-    openai = provider == "openai"
-    kind = {"sse": "text/event-stream; charset=utf-8", "json": "application/json", "html": "text/html"}[
-        format
-    ]
+    """Adds one exchange in the shape of a recording; it is `asked` for at a path, of a model."""
+    if provider == "openai":
+        path, model = asked or ("/v1/chat/completions", OPENAI_MODEL)
+    else:
+        path, model = asked or ("/v1/messages", ANTHROPIC_MODEL)
+    kind = {
+        "sse": "text/event-stream; charset=utf-8",
+        "json": "application/json",
+        "html": "text/html",
+        "mp3": "audio/mpeg",
+    }[format]
     exchanges.append(
         {
             "id": name,
@@ -59,13 +66,13 @@ def add(
             "origin": "synthetic",
             "fidelity": "exact",
             "provider": provider,
-            "endpoint": "chat.completions" if openai else "messages",
-            "model": OPENAI_MODEL if openai else ANTHROPIC_MODEL,
+            "endpoint": path.removeprefix("/v1/").replace("/", "."),
+            "model": model,
             "format": format,
             "tags": [*tags, *(["stream"] if format == "sse" else [])],
             "request": {
                 "method": "POST",
-                "path": "/v1/chat/completions" if openai else "/v1/messages",
+                "path": path,
                 "headers": {"content-type": "application/json"},
                 "body": {},
             },
@@ -226,6 +233,24 @@ def openai() -> None:
     openai_error("openai-500", 500, "server_error", None, "The server had an error.")
     add("openai-html", "openai", "html", "<html><body>Bad gateway</body></html>", "error", status=502)
     add("openai-html-ok", "openai", "html", "<html><body>Please sign in</body></html>")
+    heard = {"text": "Hello", "usage": {"type": "duration", "seconds": 2}}
+    add(
+        "openai-transcription",
+        "openai",
+        "json",
+        compact(heard),
+        asked=("/v1/audio/transcriptions", "whisper-1"),
+    )
+    usage = {"input_tokens": 5, "output_tokens": 100, "total_tokens": 105}
+    drawn = {"created": 1754000000, "data": [{"b64_json": "AA=="}], "usage": usage}
+    add(
+        "openai-images",
+        "openai",
+        "json",
+        compact(drawn),
+        asked=("/v1/images/generations", "gpt-image-1"),
+    )
+    add("openai-speech", "openai", "mp3", "ID3 synthetic", asked=("/v1/audio/speech", "tts-1"))
 
 
 # ---- Anthropic messages ----

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde_json::Value;
 use ziggurat_core::{
     Call, Capabilities, Dialect, Effort, Feature, Operation, Param, Quirks, Rejection, Target,
     json::{Cursor, Fault, find_member, key_is, name_of, write_string},
@@ -146,12 +146,6 @@ impl<'t> Taken<'t> {
 /// Where Responses says how much to think.
 const REASONING: &str = "reasoning";
 
-#[derive(Deserialize)]
-struct Reasoning<'a> {
-    #[serde(borrow)]
-    effort: Option<Cow<'a, str>>,
-}
-
 // ===== impl Changes =====
 
 impl<'a> Changes<'a> {
@@ -205,24 +199,24 @@ impl<'a> Changes<'a> {
         model: &Capabilities,
         target: &Target,
     ) {
-        let reasoning = value(REASONING).and_then(|json| serde_json::from_str::<Reasoning<'_>>(json).ok());
-        let effort = value(Param::ReasoningEffort.name()).and_then(|json| serde_json::from_str(json).ok());
-        let effort: Option<Cow<'_, str>> =
-            effort.or_else(|| reasoning.and_then(|reasoning| reasoning.effort));
+        let read = |name: &str| value(name).and_then(|json| serde_json::from_str::<Value>(json).ok());
+        let (effort, reasoning) = (read(Param::ReasoningEffort.name()), read(REASONING));
+        let effort = effort.as_ref().and_then(Value::as_str);
+        let effort = effort.or_else(|| reasoning.as_ref()?.get("effort")?.as_str());
         for param in Param::ALL {
             let Some(json) = value(param.name()) else { continue };
-            if model.refuses_value(*param, json, effort.as_deref()) {
+            if model.refuses_value(*param, json, effort) {
                 self.leave(param.name(), false, target);
             }
         }
         if model.cannot_think() {
-            let is_off = effort.as_deref().is_none_or(|effort| effort == Effort::None.name());
+            let is_off = effort.is_none_or(|effort| effort == Effort::None.name());
             // To be told not to think is an unknown word, too.
             if is_off && value(Param::ReasoningEffort.name()).is_some() {
                 self.leave(Param::ReasoningEffort.name(), true, target);
             }
-            if value(REASONING).is_some() {
-                self.leave(REASONING, is_off, target);
+            if let Some(reasoning) = &reasoning {
+                self.leave(REASONING, asks_for_none(reasoning), target);
             }
         }
         let asks = |name: &str| value(name).is_some_and(|json| !matches!(json, "null" | "[]"));
@@ -280,6 +274,17 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Whether a `reasoning` asks for none: a budget, or a word on what is told of the thoughts, asks for some.
+fn asks_for_none(reasoning: &Value) -> bool {
+    match reasoning {
+        Value::Null => true,
+        Value::Object(members) => {
+            reasoning["effort"] == Effort::None.name() || members.values().all(Value::is_null)
+        }
+        _ => false,
+    }
+}
+
 /// Whether the policy hands a parameter on, whatever is known.
 fn passes(target: &Target, name: &str) -> bool {
     target.params().allowed_openai_params.iter().any(|allowed| allowed == name)
@@ -308,7 +313,7 @@ fn twice(from: &str, to: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use proptest::{prelude::*, sample::subsequence};
-    use serde_json::{Map, Value};
+    use serde_json::Map;
     use ziggurat_core::ParamPolicy;
 
     use super::*;

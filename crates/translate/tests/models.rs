@@ -133,3 +133,21 @@ async fn callers_of_responses_are_served_alike() {
     let cool = "\"temperature\":0.3,\"reasoning\":{\"effort\":\"none\"},";
     assert_eq!(of(target("gpt-5.1", false), cool).await.sent().body, body("gpt-5.1", cool));
 }
+
+#[tokio::test]
+async fn reasoning_is_off_only_where_it_asks_for_none() {
+    let chats = |value: &str| format!("\"reasoning\" : {value},");
+    for off in ["null", "{}", r#"{"effort":"none","summary":"auto"}"#, r#"{"effort":null,"summary":null}"#] {
+        assert_eq!(sent(model("openai", "gpt-4o", false), &chats(off)).await, chat("gpt-4o", ""), "{off}");
+    }
+    for on in [
+        r#"{"max_tokens":1000}"#,
+        r#"{"enabled":true}"#,
+        r#"{"effort":"low"}"#,
+        r#"{"summary":"auto"}"#,
+        "true",
+    ] {
+        assert_eq!(refused(model("openai", "gpt-4o", false), &chats(on)).await, "reasoning", "{on}");
+        assert_eq!(sent(model("openai", "gpt-4o", true), &chats(on)).await, chat("gpt-4o", ""), "{on}");
+    }
+}

@@ -108,16 +108,28 @@ impl Family {
     }
 }
 
-/// Whether a model's name holds a family's as whole words; of one that ends in `*`, as their beginning.
+/// Whether a model's name holds a family's as whole words; of one that ends in `*`, as their beginning; of one that begins with `/`, first behind
+/// its last slash.
 fn holds(model: &str, family: &str) -> bool {
+    let (family, is_first) = family.strip_prefix('/').map_or((family, false), |family| (family, true));
+    let model = match model.rsplit_once('/') {
+        Some((_, last)) if is_first => last,
+        _ => model,
+    };
+    let model = if is_first { model.strip_prefix(TUNED).unwrap_or(model) } else { model };
     let (family, is_open) = family.strip_suffix('*').map_or((family, false), |family| (family, true));
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let is_open = is_open || !is_word(family.as_bytes().last());
     model.match_indices(family).any(|(start, _)| {
         let before = start.checked_sub(1).and_then(|at| model.as_bytes().get(at));
-        !is_word(before) && (is_open || !is_word(model.as_bytes().get(start + family.len())))
+        (start == 0 || !is_first)
+            && !is_word(before)
+            && (is_open || !is_word(model.as_bytes().get(start + family.len())))
     })
 }
+
+/// What stands before the names of OpenAI's models that their owners tuned.
+const TUNED: &str = "ft:";
 
 fn form(word: &str) -> Option<ThinkingForm> {
     Some(match word {
@@ -197,6 +209,9 @@ mod tests {
             ("claude-3-haiku", "claude-3-"),
             ("publishers/google/models/gemini-3.7-flash", "gemini-3"),
             ("o1-o1x", "o1"),
+            ("o1-2024-12-17", "/o1"),
+            ("openai/o3-mini", "/o3-mini"),
+            ("ft:o4-mini-2025-04-16:org", "/o4-mini"),
         ];
         assert!(holding.iter().all(|(model, family)| holds(model, family)), "{holding:?}");
         let others = [
@@ -204,6 +219,10 @@ mod tests {
             ("gpt-50", "gpt-5"),
             ("turbo1", "o1"),
             ("o1x", "o1"),
+            ("Skywork-o1-Open-Llama-3.1-8B", "/o1"),
+            ("AIDC-AI/Marco-o1", "/o1"),
+            ("o1/mine", "/o1"),
+            ("o1x", "/o1"),
             ("", "o1"),
             ("claude-opus-4-5", "claude-opus-4-2025*"),
         ];

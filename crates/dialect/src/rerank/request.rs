@@ -1,5 +1,10 @@
 //! The request, in Cohere's words.
 
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
 use serde_json::value::RawValue;
 
 use crate::{
@@ -33,6 +38,9 @@ pub struct Document<'a> {
     pub object: Option<&'a RawValue>,
 }
 
+/// The fields of documents that are to be read, each with its place among them.
+type Places<'f> = HashMap<Cow<'f, str>, usize>;
+
 wire_object! {
     struct Wire {
         model: &'a RawValue = "model",
@@ -61,9 +69,10 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
     if top_n == Some(0) {
         return Err(Malformed::new("expected a whole number of at least 1", "top_n"));
     }
-    let fields = wire.rank_fields.filter(|fields| !fields.is_empty());
+    let fields = wire.rank_fields.unwrap_or_default();
+    let places = places(&fields)?;
     let documents = documents.iter().enumerate().map(|(index, json)| {
-        Document::read(json, fields.as_deref()).map_err(|error| error.within(&format!("documents[{index}]")))
+        Document::read(json, &places).map_err(|error| error.within(&format!("documents[{index}]")))
     });
     Ok(Request {
         query,
@@ -74,10 +83,21 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
     })
 }
 
+/// A field that is named twice would be written twice, of every document.
+fn places<'f>(fields: &'f [Text<'_>]) -> Result<Places<'f>, Malformed> {
+    let mut places = HashMap::with_capacity(fields.len());
+    for (place, field) in fields.iter().enumerate() {
+        if places.insert(field.decode(), place).is_some() {
+            return Err(Malformed::new("the field is named twice", format!("rank_fields[{place}]")));
+        }
+    }
+    Ok(places)
+}
+
 // ===== impl Document =====
 
 impl<'a> Document<'a> {
-    fn read(json: &'a RawValue, fields: Option<&[Text<'a>]>) -> Result<Self, Malformed> {
+    fn read(json: &'a RawValue, places: &Places<'_>) -> Result<Self, Malformed> {
         if let Some(text) = Text::from_json(json.get()) {
             return Ok(Self { text, object: None });
         }
@@ -85,16 +105,9 @@ impl<'a> Document<'a> {
             return Err(Malformed::new("expected a string or an object", ""));
         }
         let members: Members<'_> = document(json.get())?;
-        let text = match fields {
-            None => {
-                let text =
-                    members.member("text").ok_or_else(|| Malformed::new("missing required field", "text"))?;
-                Text::from_json(text.get()).ok_or_else(|| Malformed::new("expected a string", "text"))?
-            }
-            Some(fields) => {
-                let lines = fields.iter().filter_map(|field| members.line(&field.decode()));
-                lines.collect::<Result<Vec<_>, _>>()?.join("\n").into()
-            }
+        let text = match places.is_empty() {
+            true => members.text()?,
+            false => members.lines(places)?.into(),
         };
         Ok(Self { text, object: Some(json) })
     }
@@ -103,18 +116,29 @@ impl<'a> Document<'a> {
 // ===== impl Members =====
 
 impl<'a> Members<'a> {
-    fn member(&self, name: &str) -> Option<&'a RawValue> {
-        self.extra.iter().rev().find_map(|(known, raw)| (*known == name).then_some(*raw))
+    fn text(&self) -> Result<Text<'a>, Malformed> {
+        let text = self.extra.iter().rev().find_map(|(name, raw)| (*name == "text").then_some(*raw));
+        let text = text.ok_or_else(|| Malformed::new("missing required field", "text"))?;
+        Text::from_json(text.get()).ok_or_else(|| Malformed::new("expected a string", "text"))
     }
 
-    /// A field with its name, as the lines of YAML are written that Cohere recommends; nothing where the document has none of that name.
-    fn line(&self, name: &str) -> Option<Result<String, Malformed>> {
-        let raw = self.member(name)?.get();
-        Some(match (Text::from_json(raw), raw.as_bytes().first()) {
-            (Some(text), _) => Ok(format!("{name}: {}", text.decode())),
-            (None, Some(b'{' | b'[')) => Err(Malformed::new("expected a string or a number", name)),
-            (None, _) => Ok(format!("{name}: {raw}")),
-        })
+    /// The fields that the document has of those that are named, in their order. Each stands there once, and so they are no longer than the
+    /// document.
+    fn lines(&self, places: &Places<'_>) -> Result<String, Malformed> {
+        let mut named = BTreeMap::new();
+        // Of several of one name the last is meant.
+        named.extend(self.extra.iter().filter_map(|(name, raw)| Some((*places.get(name)?, (&**name, raw)))));
+        let lines = named.into_values().map(|(name, raw)| line(name, raw.get()));
+        Ok(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    }
+}
+
+/// A field with its name, as the lines of YAML are written that Cohere recommends.
+fn line(name: &str, raw: &str) -> Result<String, Malformed> {
+    match (Text::from_json(raw), raw.as_bytes().first()) {
+        (Some(text), _) => Ok(format!("{name}: {}", text.decode())),
+        (None, Some(b'{' | b'[')) => Err(Malformed::new("expected a string or a number", name)),
+        (None, _) => Ok(format!("{name}: {raw}")),
     }
 }
 
@@ -144,6 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn of_a_field_that_stands_twice_in_a_document_the_last_is_meant() {
+        let json = r#"{"query":"q","documents":[{"a":1,"b":2,"\u0061":3}],"rank_fields":["b","a"]}"#;
+        assert_eq!(texts(json), ["b: 2\na: 3"]);
+    }
+
+    /// This would take hours if each field were looked for in each document.
+    #[test]
+    fn fields_times_documents_are_no_work_and_no_memory() {
+        let fields: Vec<_> = (0..50_000).map(|n| format!("\"{n}\"")).collect();
+        let one =
+            format!("{{{}}}", fields.iter().map(|name| format!("{name}:0")).collect::<Vec<_>>().join(","));
+        let documents = format!("{one}{}", ",{\"7\":\"a\"}".repeat(50_000));
+        let json =
+            format!(r#"{{"query":"q","documents":[{documents}],"rank_fields":[{}]}}"#, fields.join(","));
+        let texts = texts(&json);
+        assert_eq!((texts.len(), &*texts[50_000]), (50_001, "7: a"));
+        assert!(texts[0].starts_with("0: 0\n1: 0\n") && texts[0].len() < one.len());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_place() {
         let cases = [
             (r#"{"documents":["a"]}"#, "query", "missing required field"),
@@ -163,6 +207,11 @@ mod tests {
                 r#"{"query":"q","documents":[{"x":[1]}],"rank_fields":["x"]}"#,
                 "documents[0].x",
                 "expected a string or a number",
+            ),
+            (
+                r#"{"query":"q","documents":["a"],"rank_fields":["x","y","\u0078"]}"#,
+                "rank_fields[2]",
+                "the field is named twice",
             ),
             (
                 r#"{"query":"q","documents":["a"],"top_n":0}"#,

@@ -27,6 +27,7 @@ const REQUESTS: &[&str] = &[
     r#"{"model":"m","input":["a\u00e9","b"],"dimensions":8,"encoding_format":"base64","user":"u","input_type":"query","title":"t","x":[1]}"#,
     r#"{"model":"m","input":[[1,2],[3]],"encoding_format":"float"}"#,
     r#"{"model":"m","query":"q","documents":["a\n",{"text":"b","n":1}],"top_n":1,"return_documents":true,"rank_fields":["text"],"x":{}}"#,
+    r#"{"model":"m","query":"q","documents":[{"text":"\u00e9\n\u0001","n":1,"n":2},{"n":"\"\\"},{}],"rank_fields":["n","text","none"],"top_n":1}"#,
 ];
 
 const ANSWERS: &[&str] = &[
@@ -78,6 +79,8 @@ fn broken_vectors_and_rankings_do_no_harm() {
             let read = rerank::decode_request(&request).ok();
             if let Some(body) = read.and_then(|read| rerank::encode_request(wording, &read, &encoding).ok()) {
                 is_json(&body);
+                // The model's name, and what the writer itself says.
+                assert!(body.len() <= request.len() + 128, "{request}");
                 written += 1;
             }
         }

@@ -9,6 +9,7 @@ impl<'a> Walk<'a> {
     pub(super) fn ranking(&mut self, cursor: &mut Cursor<'a>) -> Walked {
         self.count.exact = false;
         let (mut query, mut documents) = (0_u64, 0_u64);
+        let reads_fields = reads_fields(*cursor)?;
         cursor.object(|key, cursor| {
             if key_is(key, "query") {
                 let before = self.count.tokens;
@@ -17,7 +18,8 @@ impl<'a> Walk<'a> {
             } else if key_is(key, "documents") {
                 cursor.array(|_, cursor| {
                     documents += 1;
-                    self.strings(cursor)
+                    // Of named fields the names and numbers are read, too.
+                    if reads_fields { self.json(cursor) } else { self.strings(cursor) }
                 })?;
             }
             Ok::<_, Fault>(())
@@ -26,6 +28,18 @@ impl<'a> Walk<'a> {
         self.count.tokens = self.count.tokens.saturating_add(again);
         Ok(())
     }
+}
+
+/// Whether documents are read by fields that are named.
+fn reads_fields(mut ranking: Cursor<'_>) -> Result<bool, Fault> {
+    let mut named = false;
+    ranking.object(|key, cursor| {
+        if key_is(key, "rank_fields") {
+            named = !matches!(cursor.value()?, "null" | "[]");
+        }
+        Ok::<_, Fault>(())
+    })?;
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -42,5 +56,9 @@ mod tests {
         assert_eq!((counted.tokens, counted.exact), (3 * 2 + 3, false));
         assert_eq!(tokens(r#"{"documents":["abc"],"query":"abcdef"}"#).tokens, 3);
         assert_eq!(tokens(r#"{"query":"abcdef"}"#).tokens, 2);
+        // `text`, `abc`, `n` and `7`.
+        let fields = r#"{"documents":[{"text":"abc","n":7}],"rank_fields":["n"]}"#;
+        assert_eq!(tokens(fields).tokens, 2 + 1 + 1 + 1);
+        assert_eq!(tokens(&fields.replace(r#"["n"]"#, "[]")).tokens, 1);
     }
 }

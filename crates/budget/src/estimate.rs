@@ -16,7 +16,11 @@ use ziggurat_core::{
 };
 
 use crate::{
-    Charge, Flags, Uncapped, Unpriced, layer::Config, needs::Needs, policy::UNKNOWN_CAP, searches::searches,
+    Charge, Flags, Uncapped, Unpriced,
+    layer::Config,
+    needs::Needs,
+    policy::UNKNOWN_CAP,
+    searches::{DEFAULT_LONGEST, LONGEST, searches},
 };
 
 /// What is known of a call's cost before it is made.
@@ -72,6 +76,10 @@ impl Estimate {
         let mut asked = asked(call);
         asked.tier =
             targets().map(|target| charged_tier(target, call)).max_by_key(dearness).unwrap_or_default();
+        if operation == Operation::Rerank {
+            let longest = targets().map(|target| longest_document(target, call)).max();
+            asked.queries = searches(call.text(), longest.unwrap_or(DEFAULT_LONGEST));
+        }
         let input = count_input(call, &*config.counter);
         let model_cap = || {
             let caps = models.iter().map(|candidate| candidate.model.as_ref()?.max_output);
@@ -91,7 +99,7 @@ impl Estimate {
             // A cap that a target takes out again is none.
             // Gemini's cap is none of the fields that are set here.
             Uncapped::Clamp(_) if call.dialect() == Dialect::Gemini => Uncapped::ReserveModelCap,
-            Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field())) => {
+            Uncapped::Clamp(_) if targets().any(|target| drops(target, call.output_cap_field().name())) => {
                 Uncapped::ReserveModelCap
             }
             policy => policy,
@@ -322,7 +330,6 @@ fn asked(call: &Call) -> Asked {
         text_input: !marks.input,
         text_output: !marks.output,
         web_searches: if may_search(call) { MOST_SEARCHES } else { 0 },
-        queries: if call.operation() == Operation::Rerank { searches(call.text()) } else { 0 },
         ..Asked::default()
     }
 }
@@ -368,6 +375,12 @@ fn stated_cap(target: Option<&Target>, call: &Call) -> Option<u64> {
     fields.iter().filter_map(|&field| parameter(target, call, field)?.parse().ok()).max()
 }
 
+/// The most tokens that a target reads of a document.
+fn longest_document(target: Option<&Target>, call: &Call) -> u64 {
+    let stated = as_sent(target, LONGEST, member(call, LONGEST));
+    stated.and_then(|json| json.parse().ok()).unwrap_or(DEFAULT_LONGEST)
+}
+
 fn stated_choices(target: Option<&Target>, call: &Call) -> u64 {
     match call.dialect() {
         Dialect::Anthropic => 1,
@@ -397,17 +410,19 @@ pub(crate) fn member<'a>(call: &'a Call, name: &str) -> Option<&'a str> {
 
 /// A parameter as it goes to a target: the caller's, unless it is taken out there, else what is always sent.
 fn parameter<'a>(target: Option<&'a Target>, call: &'a Call, field: Field) -> Option<&'a str> {
-    let own = call.field(field).filter(|_| !drops(target, field));
-    own.or_else(|| {
+    as_sent(target, field.name(), call.field(field))
+}
+
+fn as_sent<'a>(target: Option<&'a Target>, name: &str, own: Option<&'a str>) -> Option<&'a str> {
+    own.filter(|_| !drops(target, name)).or_else(|| {
         let mut defaults = target?.default_params().iter();
-        defaults.find(|(name, _)| name == field.name()).map(|(_, json)| json.as_str())
+        defaults.find(|(given, _)| given == name).map(|(_, json)| json.as_str())
     })
 }
 
 /// Whether a target takes a parameter out of every request.
-fn drops(target: Option<&Target>, field: Field) -> bool {
-    target
-        .is_some_and(|target| target.params().additional_drop_params.iter().any(|name| name == field.name()))
+fn drops(target: Option<&Target>, name: &str) -> bool {
+    target.is_some_and(|target| target.params().additional_drop_params.iter().any(|dropped| dropped == name))
 }
 
 /// What a body may ask for that has a price of its own.

@@ -268,12 +268,29 @@ impl std::error::Error for Fault {}
 /// Finds the bytes of the member `path` of an object, names joined from the outside in: the member whole, as it must be cut so
 /// that the rest is JSON again, together with one of its commas. `None` when there is none; the first when there are several.
 ///
-/// Two cuts of one object may overlap in a comma: [`Edit::remove`](crate::Edit::remove) knows how to make several.
+/// Two cuts of one object may overlap in a comma: [`without`] knows how to make several.
 #[must_use]
 pub fn find_member(object: &str, path: &[&str]) -> Option<Range<usize>> {
     let mut members = find_members(object, path);
     members.truncate(1);
     cuts(members).pop()
+}
+
+/// An object without any of the members at `paths`, which is JSON again; `None` when there are none. In one pass for each path, however
+/// often a name stands in it.
+#[must_use]
+pub fn without(object: &str, paths: &[&[&str]]) -> Option<String> {
+    let members: Vec<Member> = paths.iter().flat_map(|path| find_members(object, path)).collect();
+    if members.is_empty() {
+        return None;
+    }
+    let (mut out, mut done) = (String::with_capacity(object.len()), 0);
+    for cut in cuts(members) {
+        out.push_str(&object[done..cut.start]);
+        done = cut.end;
+    }
+    out.push_str(&object[done..]);
+    Some(out)
 }
 
 /// Finds every member at `path`, in order: a name that we do not know may stand more than once.

@@ -2,7 +2,7 @@
 
 use ziggurat_core::{
     Call, Field, Usd,
-    json::{Cursor, Fault, find_member, key_is},
+    json::{Cursor, Fault, key_is, without},
 };
 
 /// Whether an OpenAI caller asks for usage at the end of its stream.
@@ -24,10 +24,9 @@ pub fn asks_for_usage(call: &Call) -> bool {
 /// The call's `stream_options`, an object, with usage asked for.
 #[must_use]
 pub fn options_with_usage(call: &Call) -> Vec<u8> {
-    let mut object = call.field(Field::StreamOptions).unwrap_or("{}").trim().to_owned();
-    while let Some(cut) = find_member(&object, &["include_usage"]) {
-        object.replace_range(cut, "");
-    }
+    let object = call.field(Field::StreamOptions).unwrap_or("{}").trim();
+    let rest = without(object, &[&["include_usage"]]);
+    let object = rest.as_deref().unwrap_or(object);
     let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
     let separator = if members.is_empty() { "" } else { "," };
     format!("{{{members}{separator}\"include_usage\":true}}").into_bytes()
@@ -52,7 +51,22 @@ pub fn chunk_with_cost(chunk: &str, cost: Usd) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+    use ziggurat_core::{Body, Limits};
+
     use super::*;
+
+    /// This would take minutes if each of them cost a walk of the options.
+    #[tokio::test]
+    async fn usage_is_asked_for_once_however_often_it_was_before() {
+        let before = r#""include_usage":null,"#.repeat(100_000);
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],"stream_options":{{{before}"x":1}}}}"#
+        );
+        let request = Request::post("/v1/chat/completions").body(Body::from(body)).expect("is a request");
+        let (_request, call) = Call::read(request, &Limits::default()).await.expect("is valid");
+        assert_eq!(options_with_usage(&call), br#"{"x":1,"include_usage":true}"#);
+    }
 
     #[test]
     fn a_cost_is_told_in_the_usage_and_nowhere_else() {

@@ -1,12 +1,12 @@
 //! The body that goes out, fitted to what its provider takes of the dialect.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::Value;
 use ziggurat_core::{
     Call, Capabilities, Dialect, Effort, Feature, Operation, Param, Quirks, Rejection, Target,
-    json::{Cursor, Fault, find_member, key_is, name_of, write_string},
+    json::{Cursor, Fault, find_member, key_is, name_of, without, write_string},
 };
 use ziggurat_dialect::{Encoding, FormTool, Refused, decode_request};
 
@@ -256,21 +256,9 @@ impl<'a> Changes<'a> {
     }
 
     fn apply(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for name in &self.gone {
-            while let Some(cut) = find_member(&text, &[name]) {
-                text.drain(cut);
-            }
-        }
-        for (from, to) in &self.renamed {
-            let mut key = Vec::with_capacity(to.len() + 2);
-            write_string(&mut key, to);
-            // From the last to the first, so that the places of those before stay true.
-            for place in keys(&text, from).into_iter().rev() {
-                text.replace_range(place, &String::from_utf8_lossy(&key));
-            }
-        }
-        text
+        let gone: Vec<&[&str]> = self.gone.iter().map(std::slice::from_ref).collect();
+        let rest = without(text, &gone).unwrap_or_else(|| text.to_owned());
+        self.renamed.iter().fold(rest, |text, (from, to)| renamed(&text, from, to))
     }
 }
 
@@ -290,17 +278,23 @@ fn passes(target: &Target, name: &str) -> bool {
     target.params().allowed_openai_params.iter().any(|allowed| allowed == name)
 }
 
-/// Where the keys of this name stand, quotes included.
-fn keys(text: &str, name: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let _walked: Result<(), Fault> = Cursor::new(text).object(|key, _| {
-        if key_is(key, name) {
-            let start = key.as_ptr() as usize - text.as_ptr() as usize;
-            found.push(start..start + key.len());
+/// An object whose members of one name have another.
+fn renamed(object: &str, from: &str, to: &str) -> String {
+    let mut name = Vec::with_capacity(to.len() + 2);
+    write_string(&mut name, to);
+    let name = String::from_utf8_lossy(&name);
+    let (mut out, mut done) = (String::with_capacity(object.len() + name.len()), 0);
+    let _walked: Result<(), Fault> = Cursor::new(object).object(|key, _| {
+        if key_is(key, from) {
+            let start = key.as_ptr() as usize - object.as_ptr() as usize;
+            out.push_str(&object[done..start]);
+            out.push_str(&name);
+            done = start + key.len();
         }
         Ok(())
     });
-    found
+    out.push_str(&object[done..]);
+    out
 }
 
 fn twice(from: &str, to: &str) -> Refused {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
-    Wording, json::find_member,
+    Wording,
+    json::{find_member, without},
 };
 use ziggurat_dialect::{
     Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, has_signature_mark,
@@ -286,12 +287,9 @@ fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
         return body;
     }
     let Ok(text) = std::str::from_utf8(&body) else { return body };
-    let mut text = text.trim().to_owned();
-    if cuts_model {
-        while let Some(cut) = find_member(&text, &["model"]) {
-            text.replace_range(cut, "");
-        }
-    }
+    let text = text.trim();
+    let cut = cuts_model.then(|| without(text, &[&["model"]])).flatten();
+    let mut text = cut.unwrap_or_else(|| text.to_owned());
     for (name, json) in target.additions() {
         if find_member(&text, &[name]).is_none() && text.starts_with('{') {
             let separator = if text[1..].trim_start().starts_with('}') { "" } else { "," };

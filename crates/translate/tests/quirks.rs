@@ -69,6 +69,19 @@ async fn several_renames_go_to_their_own_places() {
     assert_eq!(sent(twice, r#""x":1,"x":2,"#).await, chat(r#""longer":1,"longer":2,"#));
 }
 
+/// These would take minutes if each cost a walk of the body.
+#[tokio::test]
+async fn a_name_that_stands_a_hundred_thousand_times_goes_in_one_pass() {
+    let many = |name: &str| format!("\"{name}\":null,").repeat(100_000);
+    let dropping = differing(&[], &["bad"]).policy(policy(true, &[], &[]));
+    assert_eq!(sent(dropping, &many("bad")).await, chat(""));
+    assert_eq!(sent(differing(&[("x", "longer")], &[]), &many("x")).await, chat(&many("longer")));
+    let with_options = format!(r#""stream":true,"stream_options":{{{}"x":1}},"#, many("include_usage"));
+    let dropping = target(OPENAI).policy(policy(false, &[], &["stream_options.include_usage"]));
+    let expected = chat(r#""stream":true,"stream_options":{"x":1},"#);
+    assert_eq!(sent(dropping, &with_options).await, expected);
+}
+
 #[tokio::test]
 async fn both_names_of_one_parameter_must_not_contradict_each_other() {
     let refused = ask(differing(&[CAP], &[]), r#""max_tokens":3,"max_completion_tokens":4,"#).await;

@@ -7,7 +7,7 @@ use std::{borrow::Cow, cmp::Reverse, ops::Range};
 use bytes::Bytes;
 
 use super::{Call, Field};
-use crate::json::{Member, cuts, find_member, find_members, write_string};
+use crate::json::{Member, cuts, find_member, find_members, without, write_string};
 
 /// A change of a body that leaves every byte it does not name as it is.
 ///
@@ -198,8 +198,8 @@ impl<'a> Edit<'a> {
 
 /// Removes what stands at `path` from a value that is an object.
 fn cut_all(json: &mut Cow<'_, [u8]>, path: &[&str]) {
-    while let Some(cut) = std::str::from_utf8(json).ok().and_then(|text| find_member(text, path)) {
-        json.to_mut().drain(cut);
+    if let Some(rest) = std::str::from_utf8(json).ok().and_then(|text| without(text, &[path])) {
+        *json = rest.into_bytes().into();
     }
 }
 

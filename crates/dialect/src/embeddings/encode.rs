@@ -1,6 +1,7 @@
 //! The request, in the words of providers.
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+
 use ziggurat_core::Wording;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     Encoding, Refused, Text,
     encode::{Verdict, Verdicts},
+    read::Extra,
     write::{Object, object},
 };
 
@@ -20,7 +22,7 @@ struct Writing<'r, 'a> {
     model: &'r str,
     verdicts: Verdicts<'r>,
     /// Members that go as they are.
-    passed: Vec<(&'r str, &'a RawValue)>,
+    passed: Extra<'r>,
 }
 
 /// Writes a request for a provider: the bodies with which it is to be asked one after the other, each for as many texts as the others.
@@ -118,7 +120,7 @@ impl<'r, 'a> Writing<'r, 'a> {
                         }
                         request.text_if("title", title.as_ref());
                         request.number_if("outputDimensionality", self.request.dimensions);
-                        self.write_passed(request);
+                        request.extra(&self.passed, &[]);
                     });
                 }
             });
@@ -132,7 +134,7 @@ impl<'r, 'a> Writing<'r, 'a> {
         bodies(pieces, |texts, body| {
             texts.iter().for_each(|text| content(body, text));
             body.number_if("outputDimensionality", self.request.dimensions);
-            self.write_passed(body);
+            body.extra(&self.passed, &[]);
         })
     }
 
@@ -159,7 +161,7 @@ impl<'r, 'a> Writing<'r, 'a> {
                 body.object("parameters", |parameters| {
                     parameters.number_if("outputDimensionality", self.request.dimensions);
                     parameters.raw_if("autoTruncate", truncate);
-                    self.write_passed(parameters);
+                    parameters.extra(&self.passed, &[]);
                 });
             }
         })
@@ -188,7 +190,7 @@ impl<'r, 'a> Writing<'r, 'a> {
                 body.json("embedding_types", r#"["float"]"#);
                 body.number_if("output_dimension", self.request.dimensions);
             }
-            self.write_passed(body);
+            body.extra(&self.passed, &[]);
         })
     }
 
@@ -198,7 +200,7 @@ impl<'r, 'a> Writing<'r, 'a> {
             body.str("model", self.model);
             write_texts(body, "input", texts);
             body.number_if("dimensions", self.request.dimensions);
-            self.write_passed(body);
+            body.extra(&self.passed, &[]);
         })
     }
 
@@ -216,19 +218,19 @@ impl<'r, 'a> Writing<'r, 'a> {
             if let (true, Some(dimensions)) = (images, self.request.dimensions) {
                 body.object("embeddingConfig", |config| config.number("outputEmbeddingLength", dimensions));
             }
-            self.write_passed(body);
+            body.extra(&self.passed, &[]);
         })
     }
 
     fn plain(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
         let unheard = |name: &str| UNHEARD.contains(&name) && self.verdicts.unheard(name) == Verdict::Leave;
         let extra = self.request.extra.iter().filter(|(name, _)| !unheard(name));
-        self.passed = extra.map(|(name, raw)| (&**name, *raw)).collect();
+        self.passed = extra.map(|(name, raw)| (Cow::Borrowed(&**name), *raw)).collect();
         bodies(pieces, |texts, body| {
             body.str("model", self.model);
             write_texts(body, "input", texts);
             body.number_if("dimensions", self.request.dimensions);
-            self.write_passed(body);
+            body.extra(&self.passed, &[]);
         })
     }
 
@@ -249,7 +251,7 @@ impl<'r, 'a> Writing<'r, 'a> {
                 _ => Verdict::Pass,
             };
             if verdict == Verdict::Pass {
-                self.passed.push((name, raw));
+                self.passed.push((name.into(), raw));
             }
         }
     }
@@ -267,15 +269,6 @@ impl<'r, 'a> Writing<'r, 'a> {
     /// What the texts are embedded for, in whoever's word: by LiteLLM's names for it, and Google's.
     fn task(&mut self) -> Option<String> {
         self.text(&["input_type", "task_type", "taskType"]).map(|task| task.decode().into_owned())
-    }
-
-    fn write_passed(&self, out: &mut Object<'_>) {
-        for (at, (name, raw)) in self.passed.iter().enumerate() {
-            // Of several of one name the last is meant.
-            if !self.passed[at + 1..].iter().any(|(later, _)| later == name) {
-                out.json(name, raw.get());
-            }
-        }
     }
 }
 

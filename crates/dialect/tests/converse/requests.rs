@@ -1,6 +1,6 @@
 //! Requests, as Bedrock is asked.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::{Refused, converse::path};
 
@@ -365,6 +365,13 @@ fn parameters_of_its_own_pass_and_unknown_ones_go_to_the_model() {
     expected["inferenceConfig"] = json!({});
     expected["messages"] = json!([{ "role": "user", "content": [{ "text": "a" }] }]);
     assert_eq!(ask(&members), expected);
+}
+
+/// This would take minutes if each were compared with all before it.
+#[test]
+fn a_hundred_thousand_fields_of_the_model_go_to_it() {
+    let members: Value = (0..100_000).map(|n| (format!("x{n}"), json!(n))).collect::<Map<_, _>>().into();
+    assert_eq!(ask(&members)["additionalModelRequestFields"], members);
 }
 
 #[test]

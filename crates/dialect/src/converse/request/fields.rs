@@ -1,6 +1,6 @@
 //! Parameters that Converse has a place for and the model of a conversation does not, and the fields that only one model knows.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use ziggurat_core::Dialect;
 
@@ -22,7 +22,10 @@ wire_object! {
 
 /// What goes into `additionalModelRequestFields`: names and JSON. Of two with one name the first stays.
 #[derive(Default)]
-struct Fields<'f>(Vec<(Cow<'f, str>, Cow<'f, str>)>);
+struct Fields<'f> {
+    list: Vec<(Cow<'f, str>, Cow<'f, str>)>,
+    names: HashSet<Cow<'f, str>>,
+}
 
 /// Writes the service tier; whether there is one. The callers' `auto` leaves it to the provider.
 pub(super) fn write_tier(body: &mut Object<'_>, request: &Request<'_>) -> bool {
@@ -104,9 +107,9 @@ pub(super) fn write_params(
         (None, None) => {}
     }
     body.extra(&native, &[]);
-    if !fields.0.is_empty() {
+    if !fields.list.is_empty() {
         body.object("additionalModelRequestFields", |out| {
-            fields.0.iter().for_each(|(name, json)| out.json(name, json));
+            fields.list.iter().for_each(|(name, json)| out.json(name, json));
         });
     }
     let asked = native.iter().any(|(name, _)| name == PATHS);
@@ -171,8 +174,8 @@ fn string(text: &str) -> String {
 impl<'f> Fields<'f> {
     fn add(&mut self, name: impl Into<Cow<'f, str>>, json: impl Into<Cow<'f, str>>) {
         let name = name.into();
-        if !self.0.iter().any(|(known, _)| *known == name) {
-            self.0.push((name, json.into()));
+        if self.names.insert(name.clone()) {
+            self.list.push((name, json.into()));
         }
     }
 

@@ -83,6 +83,16 @@ fn models_that_take_one_text_are_asked_once_for_each() {
     assert!(encoded(Wording::OllamaEmbed, "m", &ParamPolicy::default(), &many).is_ok());
 }
 
+/// This would take minutes if each were compared with all behind it.
+#[test]
+fn of_members_that_stand_a_hundred_thousand_times_the_last_is_meant() {
+    let json = format!(r#"{{"input":"a",{}"new":2}}"#, r#""new":1,"#.repeat(100_000));
+    sends(Wording::OllamaEmbed, "m", &json, &[r#"{"model":"m","input":["a"],"new":2}"#]);
+    let names: String = (0..100_000).map(|n| format!(r#","x{n}":1"#)).collect();
+    let json = format!(r#"{{"input":"a"{names}}}"#);
+    sends(Wording::OllamaEmbed, "m", &json, &[&format!(r#"{{"model":"m","input":["a"]{names}}}"#)]);
+}
+
 #[test]
 fn cohere_is_told_what_the_texts_are_for() {
     sends(

@@ -129,13 +129,17 @@ impl Outgoing {
             return Self::form(parts, body, expected, call, target, way).await;
         }
         let mut more = Vec::new().into_iter();
+        let fitted = |body| match way.dialect {
+            Dialect::OpenAi | Dialect::Responses => fit::fit(body, call.operation(), way.dialect, target),
+            _ => Ok(body),
+        };
         // A signature that another dialect's provider gave is not its provider's to read.
         let is_mixed = passes && holds_marks(call, way.dialect);
         let body = match (way.wording, passes && !is_mixed) {
             (Some(wording), _) => {
                 let (bodies, reading) = reworded::encode(call, target, wording)?;
                 expected.reading = Some(reading);
-                more = bodies.into_iter();
+                more = bodies.into_iter().map(fitted).collect::<Result<Vec<_>, _>>()?.into_iter();
                 more.next().unwrap_or_default()
             }
             (None, true) => {
@@ -149,13 +153,9 @@ impl Outgoing {
             }
             (None, false) => translate(call, target, way.dialect, media, &mut expected).await?,
         };
-        let body = match way.dialect {
-            Dialect::OpenAi | Dialect::Responses => fit::fit(body, call.operation(), way.dialect, target)?,
-            _ => body,
-        };
         // Bodies of other dialects name the model nowhere, or always.
         let cuts = target.has_model_in_url() && way.dialect == Dialect::Anthropic;
-        let body = if way.wording.is_some() { body } else { finished(body, target, cuts) };
+        let body = if way.wording.is_some() { body } else { finished(fitted(body)?, target, cuts) };
         let head = head(parts, call, target, way);
         let rest = (more.len() > 0).then(|| Rest { head: head.clone(), bodies: more });
         Ok(Self { request: signed(head, body, target, &mut expected).await?, rest, expected })

@@ -45,7 +45,7 @@ pub(crate) fn encode(
     }
     let request = embeddings::decode_request(text).map_err(malformed)?;
     let bodies = embeddings::encode_request(wording, &request, &encoding).map_err(refuse)?;
-    let vectors = embeddings::Vectors::new(wording, &request).of_bodies(bodies.len());
+    let vectors = embeddings::Vectors::new(wording, &request, target.model());
     Ok((bodies.into_iter().map(Bytes::from).collect(), Reading::Vectors(Box::new(vectors))))
 }
 

@@ -119,6 +119,41 @@ async fn a_provider_of_one_text_a_call_is_asked_for_each_and_it_is_one_attempt()
 }
 
 #[tokio::test]
+async fn more_texts_than_a_provider_takes_are_several_calls_and_one_answer() {
+    let mut quirks = Quirks::default();
+    quirks.refuses = ["truncate".to_owned()].into();
+    let mut policy = ParamPolicy::default();
+    policy.drop_params = true;
+    // A provider whose chats are OpenAI's, and which takes no `truncate`.
+    let target = embedding(Dialect::OpenAi, "embed", Wording::CohereEmbed).quirks(quirks).policy(policy);
+    let texts: Vec<_> = (0..193).map(|n| format!("{n}.")).collect();
+    let body = json!({"model": "alias", "input": texts, "truncate": "END"}).to_string();
+    let answer = |numbers: std::ops::Range<usize>| {
+        let vectors: Vec<_> = numbers.map(|n| [n]).collect();
+        json(
+            json!({"embeddings": {"float": vectors}, "meta": {"billed_units": {"input_tokens": 5}}})
+                .to_string(),
+        )
+    };
+    let done = several(target, &body, vec![answer(0..96), answer(96..192), answer(192..193)]).await;
+    let sent = |texts: &[String]| {
+        let texts = json!(texts);
+        format!(
+            r#"{{"model":"embed","texts":{texts},"input_type":"search_document","embedding_types":["float"]}}"#
+        )
+    };
+    let bodies: Vec<_> = done.sent.iter().map(|(_, body)| body.as_str()).collect();
+    assert_eq!(bodies, [sent(&texts[..96]), sent(&texts[96..192]), sent(&texts[192..])]);
+    assert_eq!(done.status, 200);
+    let data = done.body["data"].as_array().expect("is a list");
+    let vectors: Vec<_> = data.iter().map(|item| item["embedding"][0].as_u64()).collect();
+    assert_eq!(vectors, (0..193).map(Some).collect::<Vec<_>>());
+    assert_eq!(done.body["usage"], json!({"prompt_tokens": 15, "total_tokens": 15}));
+    let [attempt] = &done.attempts[..] else { panic!("one attempt") };
+    assert_eq!(attempt.usage.and_then(|usage| usage.input), Some(15));
+}
+
+#[tokio::test]
 async fn a_failure_among_several_is_the_answer_and_what_came_before_is_paid_for() {
     let target = || embedding(Dialect::Converse, "amazon.titan-embed-text-v1", Wording::TitanEmbed);
     let body = r#"{"model":"alias","input":["a","b","c"]}"#;

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 use ziggurat_core::{Convention, Usage, Wording};
 
-use super::{Request, text_tokens};
+use super::{Request, encode::most_a_call, text_tokens};
 use crate::{
     Malformed, Text,
     openai::read_input_usage,
@@ -20,7 +20,7 @@ pub struct Vectors {
     base64: bool,
     /// How many are asked for.
     wanted: usize,
-    /// How many each answer gives: all, or one.
+    /// How many an answer gives at most.
     each: usize,
     /// The items of OpenAI's list that are written.
     items: Vec<u8>,
@@ -77,15 +77,15 @@ wire_object! {
 // ===== impl Vectors =====
 
 impl Vectors {
-    /// For the answers to the bodies of a request.
+    /// For the answers to the bodies of a request to a model, by its name at the provider.
     #[must_use]
-    pub fn new(wording: Wording, request: &Request<'_>) -> Self {
+    pub fn new(wording: Wording, request: &Request<'_>, model: &str) -> Self {
         let texts = request.input.texts();
         Self {
             wording,
             base64: request.base64,
             wanted: texts.len(),
-            each: texts.len(),
+            each: most_a_call(wording, model),
             items: Vec::new(),
             count: 0,
             usage: Stated::default(),
@@ -94,21 +94,15 @@ impl Vectors {
         }
     }
 
-    /// Says that so many bodies are sent.
-    #[must_use]
-    pub fn of_bodies(mut self, bodies: usize) -> Self {
-        self.each = self.wanted / bodies.max(1);
-        self
-    }
-
     /// Reads the next answer.
     ///
     /// # Errors
     /// [`Malformed`], when it is none or has not as many vectors as were asked for.
     pub fn read(&mut self, json: &str, headers: &HeaderMap) -> Result<(), Malformed> {
         let answer = Answer::read(self.wording, json)?;
-        if answer.vectors.len() != self.each {
-            let message = format!("{} vectors where {} were asked for", answer.vectors.len(), self.each);
+        let asked = self.each.min(self.wanted - self.count);
+        if answer.vectors.len() != asked {
+            let message = format!("{} vectors where {asked} were asked for", answer.vectors.len());
             return Err(Malformed::new(message, ""));
         }
         // A list of fifteen hundred numbers has about as many bytes as this.

@@ -25,7 +25,8 @@ struct Writing<'r, 'a> {
     passed: Extra<'r>,
 }
 
-/// Writes a request for a provider: the bodies with which it is to be asked one after the other, each for as many texts as the others.
+/// Writes a request for a provider: the bodies with which it is to be asked one after the other, each for as many texts as the provider takes
+/// in one call, and the last for those that are left.
 ///
 /// # Errors
 /// [`Refused`], when it holds what such a provider cannot be asked.
@@ -47,21 +48,23 @@ pub fn encode_request(
         verdicts: Verdicts::new(encoding.policy),
         passed: Vec::new(),
     };
-    let apart = takes_one(wording, encoding.model);
-    if apart && texts.len() > MOST_APART {
-        let message =
-            format!("this model's provider takes one text at a time, and at most {MOST_APART} are asked for");
-        return Err(Refused::invalid(message, "input"));
+    if texts.len() > MOST_TEXTS {
+        return Err(Refused::invalid(
+            format!("at most {MOST_TEXTS} texts are embedded in one call"),
+            "input",
+        ));
     }
-    if (apart || matches!(wording, Wording::BatchEmbedContents | Wording::Predict))
-        && beside(request).saturating_mul(texts.len()) > MOST_REPEATED
-    {
+    let pieces: Vec<&[Text<'_>]> = texts.chunks(most_a_call(wording, encoding.model)).collect();
+    let copies = match wording {
+        Wording::BatchEmbedContents | Wording::Predict => texts.len(),
+        _ => pieces.len(),
+    };
+    if copies > 1 && beside(request).saturating_mul(copies) > MOST_REPEATED {
         // Little is not to become much.
         let message =
-            "too many texts for what stands beside them, which this model's provider is told with each";
+            "too many texts for what stands beside them, which this model's provider is told several times";
         return Err(Refused::invalid(message, "input"));
     }
-    let pieces: Vec<&[Text<'_>]> = if apart { texts.chunks(1).collect() } else { vec![texts] };
     let bodies = match wording {
         Wording::BatchEmbedContents => writing.batch(&pieces),
         Wording::EmbedContent => writing.content(&pieces),
@@ -77,13 +80,16 @@ pub fn encode_request(
     Ok(bodies)
 }
 
-/// Whether a provider embeds one text a call.
-fn takes_one(wording: Wording, model: &str) -> bool {
+/// How many texts a provider takes in one call, by its own documentation.
+pub(super) fn most_a_call(wording: Wording, model: &str) -> usize {
     match wording {
-        Wording::EmbedContent | Wording::TitanEmbed => true,
+        Wording::EmbedContent | Wording::TitanEmbed => 1,
         // Google's models of that name, unlike those before them.
-        Wording::Predict => model.starts_with("gemini-embedding"),
-        _ => false,
+        Wording::Predict if model.starts_with("gemini-embedding") => 1,
+        Wording::Predict => 250,
+        Wording::BatchEmbedContents => 100,
+        Wording::CohereEmbed | Wording::InvokedCohereEmbed => 96,
+        _ => MOST_TEXTS,
     }
 }
 
@@ -92,11 +98,11 @@ fn beside(request: &Request<'_>) -> usize {
     request.extra.iter().map(|(name, raw)| name.len() + raw.get().len()).sum()
 }
 
-/// Bytes that are written once for each text.
+/// Bytes that are written once for each text or call.
 const MOST_REPEATED: usize = 16 << 20;
 
-/// As many inputs as OpenAI's API takes: where each is a call of its own, nobody else bounds their number.
-const MOST_APART: usize = 2048;
+/// As many inputs as OpenAI's API takes: where they are several calls, nobody else bounds their number.
+const MOST_TEXTS: usize = 2048;
 
 // ===== impl Writing =====
 

@@ -95,7 +95,7 @@ fn recorded_vectors_reach_callers_number_for_number() {
                 bodies.iter().map(|body| serde_json::from_slice(body).expect("is JSON")).collect();
             assert_eq!(bodies, [sent], "{}", recording.id);
         }
-        let mut read = embeddings::Vectors::new(wording, &ours);
+        let mut read = embeddings::Vectors::new(wording, &ours, model);
         read.read(answer, &HeaderMap::new()).unwrap_or_else(|error| panic!("{}: {error}", recording.id));
         let stated = read.usage().and_then(|usage| usage.input);
         assert_eq!(stated, tokens.as_u64(), "{}", recording.id);

@@ -4,7 +4,8 @@ use super::*;
 use crate::embeddings::decode_request;
 
 fn vectors(wording: Wording, request: &str) -> Vectors {
-    Vectors::new(wording, &decode_request(request).expect("reads"))
+    let model = "m";
+    Vectors::new(wording, &decode_request(request).expect("reads"), model)
 }
 
 /// The list for one answer to `n` texts of three bytes each.
@@ -78,8 +79,7 @@ fn each_form_is_read_and_numbers_stay_as_they_are() {
 
 #[test]
 fn several_answers_are_one_list_and_count_together() {
-    let mut vectors =
-        vectors(Wording::TitanEmbed, r#"{"input":["a","b"],"encoding_format":"base64"}"#).of_bodies(2);
+    let mut vectors = vectors(Wording::TitanEmbed, r#"{"input":["a","b"],"encoding_format":"base64"}"#);
     assert_eq!(vectors.usage(), None);
     for answer in [
         r#"{"embedding":[1,-2.5],"inputTextTokenCount":3}"#,
@@ -96,8 +96,28 @@ fn several_answers_are_one_list_and_count_together() {
 }
 
 #[test]
+fn each_answer_has_as_many_as_its_body_asked_for() {
+    let request = format!(r#"{{"input":[{}]}}"#, vec![r#""abc""#; 97].join(","));
+    let answer = |n: usize| {
+        format!(
+            r#"{{"embeddings":[{}],"meta":{{"billed_units":{{"input_tokens":{n}}}}}}}"#,
+            vec!["[1]"; n].join(",")
+        )
+    };
+    let mut vectors = vectors(Wording::CohereEmbed, &request);
+    for wrong in [97, 95] {
+        vectors.read(&answer(wrong), &HeaderMap::new()).expect_err("is not what was asked for");
+    }
+    vectors.read(&answer(96), &HeaderMap::new()).expect("reads");
+    vectors.read(&answer(96), &HeaderMap::new()).expect_err("one is left");
+    vectors.read(&answer(1), &HeaderMap::new()).expect("reads");
+    let told_of_all = told(&["[1]"; 97], "m", 97);
+    assert_eq!(Ok(String::from_utf8(vectors.finish("m")).expect("is UTF-8")), told_of_all);
+}
+
+#[test]
 fn what_was_not_stated_by_all_is_not_stated() {
-    let mut vectors = vectors(Wording::TitanEmbed, r#"{"input":["abc","abcdef"]}"#).of_bodies(2);
+    let mut vectors = vectors(Wording::TitanEmbed, r#"{"input":["abc","abcdef"]}"#);
     vectors.read(r#"{"embedding":[1],"inputTextTokenCount":3}"#, &HeaderMap::new()).expect("reads");
     vectors.read(r#"{"embedding":[1]}"#, &HeaderMap::new()).expect("reads");
     assert_eq!(vectors.usage(), None);

@@ -77,10 +77,37 @@ fn models_that_take_one_text_are_asked_once_for_each() {
             r#"{"content":{"parts":[{"text":"b"}]},"outputDimensionality":8}"#,
         ],
     );
-    let many = format!(r#"{{"input":[{}]}}"#, vec![r#""a""#; 2049].join(","));
-    let too_many = refused(Wording::TitanEmbed, "amazon.titan-embed-text-v1", &many);
-    assert!(matches!(too_many, Refused::Invalid { param, .. } if param == "input"));
-    assert!(encoded(Wording::OllamaEmbed, "m", &ParamPolicy::default(), &many).is_ok());
+}
+
+#[test]
+fn no_more_texts_go_out_at_once_than_a_provider_takes() {
+    let many = |n: usize| {
+        let texts: Vec<_> = (0..n).map(|n| format!("\"{n}.\"")).collect();
+        format!(r#"{{"input":[{}]}}"#, texts.join(","))
+    };
+    let cases = [
+        (Wording::CohereEmbed, "embed-v4.0", 96),
+        (Wording::InvokedCohereEmbed, "cohere.embed-english-v3", 96),
+        (Wording::BatchEmbedContents, "text-embedding-004", 100),
+        (Wording::Predict, "text-embedding-005", 250),
+        (Wording::Predict, "gemini-embedding-001", 1),
+        (Wording::EmbedContent, "gemini-embedding-2", 1),
+        (Wording::TitanEmbed, "amazon.titan-embed-text-v1", 1),
+        (Wording::OllamaEmbed, "m", 2048),
+        (Wording::PlainEmbed, "m", 2048),
+    ];
+    for (wording, model, most) in cases {
+        let bodies = encoded(wording, model, &ParamPolicy::default(), &many(2048)).expect("is taken");
+        assert_eq!(bodies.len(), 2048_usize.div_ceil(most), "{wording:?} {model}");
+        for (place, body) in bodies.iter().enumerate() {
+            let (first, end) = (place * most, 2048.min((place + 1) * most));
+            let at: Vec<_> = (first..end).map(|n| body.find(&format!("\"{n}.\"")).expect("has it")).collect();
+            assert!(at.is_sorted(), "{body}");
+            assert_eq!(body.matches(".\"").count(), end - first, "{body}");
+        }
+        let too_many = refused(wording, model, &many(2049));
+        assert!(matches!(too_many, Refused::Invalid { param, .. } if param == "input"), "{wording:?}");
+    }
 }
 
 /// This would take minutes if each were compared with all behind it.

@@ -193,12 +193,13 @@ impl Estimate {
             let cost = pieces.cost(model, attempt, asked, self.asked.tier, &mut flags);
             return Charge::of(cost, flags);
         }
-        let mut usage = self.known_usage(attempt, &mut flags);
+        let by_query = model.as_ref().is_some_and(|model| model.prices.is_priced_by_query());
+        let mut usage = self.known_usage(attempt, by_query, &mut flags);
         let Some(model) = model else {
             flags.unpriced = true;
             return Charge::of(Usd::ZERO, flags);
         };
-        if self.asked.queries > 0 && usage.search_units.is_none() && model.prices.is_priced_by_query() {
+        if self.asked.queries > 0 && usage.search_units.is_none() && by_query {
             flags.estimated = true;
             usage.search_units = Some(self.asked.queries);
         }
@@ -221,7 +222,7 @@ impl Estimate {
     }
 
     /// The provider's counts; where it stated none, or not to the end, or what cannot be: estimates.
-    fn known_usage(&self, attempt: &Attempt, flags: &mut Flags) -> Usage {
+    fn known_usage(&self, attempt: &Attempt, by_query: bool, flags: &mut Flags) -> Usage {
         let mut usage = attempt.usage.unwrap_or(Usage::new(Convention::OPENAI));
         flags.usage_invalid = usage.invalid;
         if !is_credible(&usage) {
@@ -230,7 +231,7 @@ impl Estimate {
         }
         if usage.input.is_none() {
             // What is billed by the search is known without it.
-            flags.estimated = usage.search_units.is_none();
+            flags.estimated = !by_query || usage.search_units.is_none();
             usage.input = Some(self.input.tokens);
         }
         let seen = match self.unseen(attempt, &usage) {

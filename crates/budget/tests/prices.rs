@@ -2,10 +2,15 @@
 
 mod support;
 
+use std::convert::Infallible;
+
+use http::{Request, Response};
 use tower::{Layer, ServiceExt};
 use ziggurat_budget::{BudgetLayer, Ledger, Spending, Uncapped, Unpriced};
 use ziggurat_catalog::{Catalog, Model, Prices, ServiceTier, Unit};
-use ziggurat_core::{Budget, Dialect, ParamPolicy, Target, Usd, Window};
+use ziggurat_core::{
+    Body, Budget, Convention, Dialect, Meter, Metered, Outcome, ParamPolicy, Target, Usage, Usd, Window,
+};
 
 use crate::support::*;
 
@@ -126,4 +131,36 @@ async fn a_model_whose_output_has_no_price_has_none() {
     let layer = BudgetLayer::new(Ledger::in_memory(), catalog).budget(cents(100));
     let refused = layer.layer(upstream(|_| answer(&used(1, 1)))).oneshot(chat("")).await.expect("answers");
     assert_eq!(refused.status(), 400);
+}
+
+#[tokio::test]
+async fn searches_are_no_count_of_tokens() {
+    let rate = |text: &str| text.parse().expect("is a price");
+    let charged = |prices: Prices| async move {
+        let catalog = Catalog::empty().with(Model::new("m", "cohere").prices(prices));
+        let layer = BudgetLayer::new(Ledger::in_memory(), catalog).budget(cents(100)).report();
+        let service = layer.layer(tower::service_fn(async |request: Request<Body>| {
+            let meter = request.extensions().get::<Meter>().expect("is metered");
+            let mut attempt = meter.attempt(request.extensions().get()).await.expect("may go");
+            attempt.sent();
+            let mut usage = Usage::new(Convention::OPENAI);
+            (usage.output, usage.search_units) = (Some(0), Some(2));
+            attempt.usage(&usage);
+            attempt.progress().await.expect("may go on");
+            attempt.end(Outcome::Complete);
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Metered);
+            Ok::<_, Infallible>(response)
+        }));
+        let call = r#"{"model":"m","query":"abc","documents":["abcdef"]}"#;
+        let call = Request::post("/v1/rerank").body(Body::from(call)).expect("is a request");
+        let response = service.oneshot(call).await.expect("answers");
+        let charge = response.extensions().get::<Spending>().expect("is attached").charge.expect("is whole");
+        (charge.amount, charge.flags.estimated)
+    };
+    let by_search = Prices::new().with(Unit::Query, rate("0.002")).with(Unit::Input, rate("0"));
+    assert_eq!(charged(by_search).await, (Usd::pico(4_000_000_000), false));
+    // Three tokens that nobody has stated.
+    let by_token = Prices::new().with(Unit::Input, rate("0.00001"));
+    assert_eq!(charged(by_token).await, (Usd::pico(30_000_000), true));
 }

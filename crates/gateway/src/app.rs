@@ -34,7 +34,9 @@ use crate::{
     forbidden,
     groups::Groups,
     guards::{Guarded, Guards, MASTER},
-    headers, health, models,
+    headers, health,
+    media::Fetcher,
+    models,
     options::Options,
     route,
     routes::Route,
@@ -53,6 +55,9 @@ pub(crate) struct App {
     drain: Drain,
     ids: Ids,
 }
+
+/// The ways out: to the providers, and to media at URLs, where that is fetched.
+pub(crate) type Out = (Upstream, Option<Fetcher>);
 
 /// Through which port a request came, and so what it may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +102,17 @@ impl App {
         groups: Groups,
         guards: Guards,
         stores: Arc<Stores>,
-        upstream: Upstream,
+        (upstream, media): Out,
         limits: Limits,
         drain: Drain,
     ) -> Self {
         let limits = limits.part(forbidden::part);
-        let attempts = guards.attempts(TranslateLayer::new().limits(limits).layer(upstream), limits);
+        let translate = TranslateLayer::new().limits(limits);
+        let translate = match media {
+            Some(media) => translate.fetch_media(media),
+            None => translate,
+        };
+        let attempts = guards.attempts(translate.layer(upstream), limits);
         let prober = route::prober(&config, &groups, attempts.clone());
         let (route, shadows) = (route::layer(&config, &groups), route::shadows(&config, &guards));
         let shadowed = (!shadows.is_empty()).then(|| guards.layer_shadows(&route, attempts.clone(), limits));
@@ -532,7 +542,8 @@ mod tests {
         let (_drainer, drain) = drain::channel();
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);
-        let app = App::new(config, groups, guards, stores, Upstream::Panicking, Limits::default(), drain);
+        let app =
+            App::new(config, groups, guards, stores, (Upstream::Panicking, None), Limits::default(), drain);
         let body = r#"{"model":"demo","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
         let request = Request::builder().method(Method::POST).uri(path).body(Body::from(body));
         let response = app.answer(Door::All, request.expect("valid")).await;

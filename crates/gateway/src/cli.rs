@@ -24,6 +24,7 @@ use crate::{
     demo, drain,
     groups::Groups,
     guards::Guards,
+    media::Fetcher,
     params::{self, Detail},
     prices,
     server::{self, Deadlines, Settings},
@@ -229,6 +230,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
         true => Upstream::demo(),
         false => Upstream::http(timeouts, drain.clone()).map_err(|error| error.to_string())?,
     };
+    let media = config.media.as_ref().map(Fetcher::new).transpose().map_err(|error| error.to_string())?;
     // Without keys to manage there is nothing to serve there.
     let admin_port = config.stores.admin_port.filter(|_| config.stores.database.is_some());
     let settings = serve.settings(admin_port);
@@ -247,7 +249,7 @@ fn serve(serve: &Serve) -> Result<(), String> {
         guards.warm();
         let limits = Limits::default().body(usize::from(serve.clients.max_request) << 20);
         let limits = limits.upload(u64::from(serve.clients.max_upload) << 20);
-        let app = App::new(config, groups, guards, Arc::clone(&stores), upstream, limits, drain);
+        let app = App::new(config, groups, guards, Arc::clone(&stores), (upstream, media), limits, drain);
         let app = Arc::new(app);
         let serving = server::serve(Arc::clone(&app), settings, drainer, |address, admin| {
             let admin = admin.map_or_else(String::new, |admin| format!("the admin API is on {admin}\n"));

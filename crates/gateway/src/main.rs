@@ -18,6 +18,7 @@ mod headers;
 mod health;
 mod jwt;
 mod ledger;
+mod media;
 mod models;
 mod options;
 mod params;

@@ -15,7 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         self, Client,
-        connect::{CaptureConnection, HttpConnector, capture_connection},
+        connect::{CaptureConnection, HttpConnector, capture_connection, dns::GaiResolver},
     },
     rt::{TokioExecutor, TokioTimer},
 };
@@ -126,7 +126,12 @@ impl Service<Request<Body>> for Upstream {
 
 /// Connects by TCP, and by TLS where a URL says so.
 pub(crate) fn connector() -> io::Result<HttpsConnector<HttpConnector>> {
-    let mut http = HttpConnector::new();
+    connector_with(GaiResolver::new())
+}
+
+/// The same, where somebody else says what names resolve to.
+pub(crate) fn connector_with<R>(resolver: R) -> io::Result<HttpsConnector<HttpConnector<R>>> {
+    let mut http = HttpConnector::new_with_resolver(resolver);
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_recv_buffer_size(Some(RECEIVE_BUFFER));

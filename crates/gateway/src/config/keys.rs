@@ -476,7 +476,7 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
         ),
         group(Read, Flag, "continue_streams"),
         group(Read, List, "shadow"),
-        group(Read, Map, "retry_budget probes"),
+        group(Read, Map, "retry_budget probes media"),
         group(Read, Any, "hedge_after"),
     ],
 };

@@ -11,6 +11,7 @@ mod diagnostic;
 mod env;
 mod include;
 mod keys;
+mod media;
 mod model;
 mod nearest;
 mod node;
@@ -34,6 +35,8 @@ mod credential_tests;
 #[cfg(test)]
 mod include_tests;
 #[cfg(test)]
+mod media_tests;
+#[cfg(test)]
 mod routing_tests;
 #[cfg(test)]
 mod spending_tests;
@@ -48,6 +51,7 @@ use std::time::Duration;
 pub(crate) use self::aws::{Aws, Keys};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
+pub(crate) use self::media::MediaSettings;
 pub(crate) use self::provider::{Auth, encode};
 pub(crate) use self::resolve::{Alias, Resolved};
 pub(crate) use self::reworded::Reworded;
@@ -92,6 +96,8 @@ pub(crate) struct Config {
     pub(crate) gateway_rates: Rates,
     /// `general_settings.max_parallel_requests`: of each key.
     pub(crate) key_rates: Rates,
+    /// `ziggurat_settings.media`: what is fetched from URLs of callers'; `None` where nothing is.
+    pub(crate) media: Option<MediaSettings>,
     /// The deployments of each alias without `*`.
     groups: HashMap<String, Vec<usize>>,
     /// The aliases with `*`, those to try first at the front.
@@ -194,6 +200,7 @@ impl Config {
             drop_params: of("litellm_settings", "drop_params").and_then(Node::flag).unwrap_or(false),
             request_timeout,
             routing: Routing::default(),
+            media: MediaSettings::read(root, report),
             groups: HashMap::new(),
             patterns: Vec::new(),
             deployments,

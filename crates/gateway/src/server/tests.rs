@@ -34,7 +34,8 @@ fn serve(theirs: DuplexStream) {
     tokio::spawn(async move {
         let stores = Arc::new(Stores::open(&config).await.expect("needs nothing"));
         let guards = Guards::new(&config, Catalog::empty(), &stores);
-        let app = App::new(config, groups, guards, stores, Upstream::demo(), Limits::default(), drain);
+        let app =
+            App::new(config, groups, guards, stores, (Upstream::demo(), None), Limits::default(), drain);
         let shared = Arc::new(Shared::new(Arc::new(app), Door::All, Deadlines::default(), 1 << 30));
         connection::run(theirs, shared).await;
         drop(drainer);

@@ -23,6 +23,7 @@ mod memory;
 mod operations;
 mod paid;
 mod prices;
+mod remote;
 mod routes;
 mod routing;
 mod rows;

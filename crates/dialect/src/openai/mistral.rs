@@ -4,8 +4,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use ziggurat_core::Dialect;
 
+use super::request::THOUGHT_PART;
 use crate::{
-    BlockKind, Encoding, Message, Reasoning, Refused, Request, Role, Source, Text, Tool, ToolChoice,
+    Block, BlockKind, Encoding, Message, Reasoning, Refused, Request, Role, Source, Text, Tool, ToolChoice,
     encode::{Place, Verdict, Verdicts},
     foreign::Thought,
     model::CALL,
@@ -18,11 +19,13 @@ use crate::{
 pub fn to_mistral(request: &mut Request<'_>, encoding: &Encoding<'_>) -> Result<(), Refused> {
     let mut verdicts = Verdicts::new(encoding.policy);
     reshape_params(request, &mut verdicts);
+    let thinks = can_think(encoding.model);
     reshape_reasoning(request, encoding.model, &mut verdicts);
     reshape_tools(request, &mut verdicts);
     let from_openai = request.dialect == Dialect::OpenAi;
     for index in 0..request.messages.len() {
         let place = Place::of(request, index);
+        reshape_thoughts(&mut request.messages[index], thinks);
         reshape_message(&mut request.messages[index], place, from_openai, &mut verdicts);
     }
     if let Some(last) = request.messages.last_mut().filter(|last| from_openai && last.role == Role::Assistant)
@@ -79,13 +82,10 @@ const OPENAI_ONLY: &[&str] = &[
 fn reshape_reasoning(request: &mut Request<'_>, model: &str, verdicts: &mut Verdicts<'_>) {
     let Some(reasoning) = request.reasoning.take() else { return };
     let Some((thought, name)) = Thought::of(Some(&reasoning), verdicts) else { return };
-    let model = model.rsplit('/').next().unwrap_or(model);
-    let is = |families: &[&str]| families.iter().any(|family| model.starts_with(family));
-    // From Mistral's guide to reasoning: the first two know all and nothing.
-    let (on_or_off, levels) = (is(&["mistral-small", "mistral-medium"]), is(&["mistral-large-4"]));
+    let (on_or_off, levels) = (is_of(model, &ON_OR_OFF), is_of(model, &LEVELS));
     if !(on_or_off || levels) {
         // A model that does not think need not be told so.
-        let is_moot = thought == Thought::Off && !is(&["magistral"]);
+        let is_moot = thought == Thought::Off && !is_of(model, &ALWAYS);
         if !is_moot && verdicts.unsupported(name) == Verdict::Pass {
             request.reasoning = Some(reasoning);
         }
@@ -98,6 +98,51 @@ fn reshape_reasoning(request: &mut Request<'_>, model: &str, verdicts: &mut Verd
     };
     request.reasoning = Some(Reasoning { effort: Some(effort.into()), thinking: None });
 }
+
+/// Families that think, from Mistral's guide to reasoning: those that can be told all or nothing, how much, and nothing.
+const ON_OR_OFF: [&str; 2] = ["mistral-small", "mistral-medium"];
+const LEVELS: [&str; 1] = ["mistral-large-4"];
+const ALWAYS: [&str; 1] = ["magistral"];
+
+fn is_of(model: &str, families: &[&str]) -> bool {
+    let model = model.rsplit('/').next().unwrap_or(model);
+    families.iter().any(|family| model.starts_with(family))
+}
+
+fn can_think(model: &str) -> bool {
+    is_of(model, &ON_OR_OFF) || is_of(model, &LEVELS) || is_of(model, &ALWAYS)
+}
+
+/// Makes a part of the content of what an assistant thought, as Mistral wants it back (its guide to reasoning): what stands beside the content,
+/// under either name. A signed thought is another maker's and has no place here, nor has any where the model does not think.
+fn reshape_thoughts(message: &mut Message<'_>, thinks: bool) {
+    let is_thought = |block: &Block<'_>| {
+        matches!(block.kind, BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. })
+    };
+    let is_own = |block: &Block<'_>| match &block.kind {
+        BlockKind::Thinking { text, signature } => {
+            !text.is_empty() && signature.as_ref().is_none_or(Text::is_empty)
+        }
+        kind => !matches!(kind, BlockKind::RedactedThinking { .. }),
+    };
+    let tells = thinks && message.role == Role::Assistant && message.content.iter().all(is_own);
+    if !tells {
+        return message.content.retain(|block| !is_thought(block));
+    }
+    if !message.content.iter().any(is_thought) {
+        let said = message.extra.iter().filter(|(name, _)| REASONING.contains(&&**name));
+        let mut texts = said.filter_map(|(_, raw)| Text::from_json(raw.get()));
+        if let Some(text) = texts.find(|text| !text.is_empty()) {
+            message.content.insert(0, Block::new(BlockKind::Thinking { text, signature: None }));
+        }
+    }
+    for block in message.content.iter_mut().filter(|block| is_thought(block)) {
+        block.extra = vec![(THOUGHT_PART.into(), RawValue::NULL)];
+    }
+}
+
+/// Members of a message that hold what the model thought.
+const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
 fn reshape_tools(request: &mut Request<'_>, verdicts: &mut Verdicts<'_>) {
     let from_openai = request.dialect == Dialect::OpenAi;
@@ -155,10 +200,6 @@ fn reshape_message(message: &mut Message<'_>, place: Place, from_openai: bool, v
         }
         (_, true) => false,
         (name, false) => verdicts.unsupported(&place.member(name)) == Verdict::Pass,
-    });
-    // What another maker's model thought has no place among OpenAI's members; Mistral's own is a part of the content.
-    message.content.retain(|block| {
-        !matches!(block.kind, BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. })
     });
     for (part, block) in message.content.iter_mut().enumerate() {
         block.cache = None;

@@ -5,7 +5,7 @@ mod encode;
 
 pub(super) use self::{
     decode::arguments,
-    encode::{is_call, write_call, write_joined, write_part},
+    encode::{THOUGHT_PART, is_call, write_call, write_joined, write_part},
 };
 pub use self::{
     decode::decode_request,

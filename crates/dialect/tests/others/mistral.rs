@@ -145,6 +145,42 @@ fn nothing_is_sent_back_that_only_an_answer_has() {
 }
 
 #[test]
+fn what_mistral_thought_goes_back_to_it_in_its_own_words() {
+    let thought = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "h\n" }] });
+    let text = json!({ "type": "text", "text": "a" });
+    let given = json!({ "id": "c", "choices": [{ "index": 0, "message": { "content": [thought, text] }, "finish_reason": "stop" }] });
+    let sent = |caller: Dialect, model: &str, said: &Value| {
+        let messages = json!([{ "role": "user", "content": "x" }, said, { "role": "user", "content": "y" }]);
+        let body = json!({ "model": "m", "max_tokens": 5, "messages": messages });
+        asked(caller, model, &body, &ParamPolicy::default()).expect("is not refused")["messages"][1].clone()
+    };
+    let message = answer(Dialect::OpenAi, Dialect::OpenAi, &given)["choices"][0]["message"].clone();
+    assert_eq!((&message["content"], &message["reasoning_content"]), (&json!("a"), &json!("h\n")));
+    let turn = json!({ "role": "assistant", "content": [thought, text] });
+    assert_eq!(sent(Dialect::OpenAi, "magistral-medium-latest", &message), turn);
+    assert_eq!(sent(Dialect::OpenAi, "mistralai/mistral-small-latest", &message), turn);
+    let content = &answer(Dialect::OpenAi, Dialect::Anthropic, &given)["content"];
+    let message_of = json!({ "role": "assistant", "content": content });
+    assert_eq!(sent(Dialect::Anthropic, "magistral-medium-latest", &message_of), turn);
+    // With a call and no word, too.
+    let call =
+        json!({ "id": "D681PevKs", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let calls = json!({ "role": "assistant", "content": null, "reasoning": "h\n", "reasoning_content": "", "tool_calls": [call] });
+    let turn = json!({ "role": "assistant", "content": [thought], "tool_calls": [call] });
+    assert_eq!(sent(Dialect::OpenAi, "magistral-medium-latest", &calls), turn);
+    // A model that does not think has no part for it, and what another maker signed is not Mistral's.
+    let plain = json!({ "role": "assistant", "content": "a" });
+    assert_eq!(sent(Dialect::OpenAi, "ministral-8b-latest", &message), plain);
+    let mut foreign = message;
+    foreign["thinking_blocks"] = json!([{ "type": "thinking", "thinking": "h", "signature": "S" }]);
+    assert_eq!(sent(Dialect::OpenAi, "magistral-medium-latest", &foreign), plain);
+    for odd in [json!(null), json!(7), json!(["h"]), json!("")] {
+        let message = json!({ "role": "assistant", "content": "a", "reasoning_content": odd });
+        assert_eq!(sent(Dialect::OpenAi, "magistral-medium-latest", &message), plain, "{odd}");
+    }
+}
+
+#[test]
 fn a_last_turn_of_the_assistants_is_marked_as_a_beginning() {
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }, { "role": "assistant", "content": "{" }] });
     assert_eq!(ask(&body)["messages"][1], json!({ "role": "assistant", "content": "{", "prefix": true }));

@@ -8,7 +8,7 @@ mod tools;
 use ziggurat_core::{Dialect, Feature};
 
 pub(crate) use self::parts::write_url;
-pub(in crate::openai) use self::parts::{is_call, write_call, write_joined, write_part};
+pub(in crate::openai) use self::parts::{THOUGHT_PART, is_call, write_call, write_joined, write_part};
 pub use self::tools::shorten_tool_name;
 use super::decode::WireStreamOptions;
 use crate::{

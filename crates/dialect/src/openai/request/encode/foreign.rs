@@ -1,6 +1,6 @@
 //! Messages that came in other words than OpenAI's.
 
-use super::parts::{is_part, write_call, write_part, write_text_content};
+use super::parts::{is_part, is_thought_part, write_call, write_part, write_text_content};
 use crate::{
     Block, BlockKind, Message, Role,
     encode::{Place, Verdicts},
@@ -109,7 +109,12 @@ fn write_assistant(
     let is_text = |block: &&Block<'_>| matches!(block.kind, BlockKind::Text { .. });
     let texts: Vec<&Block<'_>> = blocks.iter().map(|(block, ..)| *block).filter(is_text).collect();
     let has_calls = blocks.iter().any(|(block, ..)| matches!(block.kind, BlockKind::ToolCall(_)));
+    let is_said = |block: &&Block<'_>| is_thought_part(block) || matches!(block.kind, BlockKind::Text { .. });
     match texts.len() {
+        _ if blocks.iter().any(|(block, ..)| is_thought_part(block)) => out.array("content", |parts| {
+            let said = blocks.iter().map(|(block, ..)| *block).filter(is_said);
+            said.for_each(|block| write_part(parts, block, false));
+        }),
         0 if has_calls => out.json("content", "null"),
         // OpenAI refuses a turn without either.
         0 => out.str("content", ""),

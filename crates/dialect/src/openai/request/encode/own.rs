@@ -1,6 +1,6 @@
 //! Messages that came in OpenAI's words, as they came.
 
-use super::parts::{is_call, is_part, write_call, write_part};
+use super::parts::{is_call, is_part, is_thought_part, write_call, write_part};
 use crate::{
     Block, BlockKind, Message, Role,
     anthropic::write_thinking_block,
@@ -37,6 +37,7 @@ const fn role(role: Role) -> &'static str {
 fn write_turn(out: &mut Object<'_>, content: &[Block<'_>], plain: bool) {
     let is_thought = |block: &&Block<'_>| {
         matches!(block.kind, BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. })
+            && !is_thought_part(block)
     };
     if content.iter().any(|block| is_thought(&block)) {
         out.array("thinking_blocks", |list| {

@@ -55,8 +55,18 @@ pub(super) fn is_part(block: &Block<'_>) -> bool {
         BlockKind::Image { source, .. } => matches!(source, Source::Url(_) | Source::Base64 { .. }),
         BlockKind::File { source, .. } => !matches!(source, Source::Url(_)),
         BlockKind::Native { dialect: Dialect::OpenAi, .. } => !is_call(block),
+        BlockKind::Thinking { .. } => is_thought_part(block),
         _ => false,
     }
+}
+
+/// Beside a thought, as `null`: it is a part of the content, as Mistral has it, and stands in no list of its own.
+pub(in crate::openai) const THOUGHT_PART: &str = "thinking";
+
+/// Whether a block is a thought that is a part of the content.
+pub(super) fn is_thought_part(block: &Block<'_>) -> bool {
+    matches!(block.kind, BlockKind::Thinking { .. })
+        && block.extra.iter().any(|(name, raw)| name == THOUGHT_PART && raw.get() == "null")
 }
 
 /// Writes a block that is a part; `own` is whether it came in OpenAI's words, with members of OpenAI's that the model does not know.
@@ -65,6 +75,17 @@ pub(in crate::openai) fn write_part(list: &mut Array<'_>, block: &Block<'_>, own
     let extra = if own { &block.extra } else { &none };
     if let BlockKind::Native { raw, .. } = &block.kind {
         return list.json(raw.get());
+    }
+    if let BlockKind::Thinking { text, .. } = &block.kind {
+        return list.object(|part| {
+            part.str("type", "thinking");
+            part.array("thinking", |thoughts| {
+                thoughts.object(|thought| {
+                    thought.str("type", "text");
+                    thought.text("text", text);
+                });
+            });
+        });
     }
     list.object(|part| {
         let inner = match &block.kind {

@@ -48,6 +48,7 @@ wire_object! {
         function: WireFunction<'a> = "function",
     }
     struct WireFunction { name: Text<'a> = "name", arguments: &'a RawValue = "arguments", }
+    struct WireKind { kind: Text<'a> = "type", }
     struct WirePart {
         kind: Text<'a> = "type",
         text: Text<'a> = "text",
@@ -251,6 +252,7 @@ pub(super) fn write_finish(out: &mut Object<'_>, finish: Option<&Finish<'_>>) {
 fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
     out.str("role", "assistant");
     write_content(out, &choice.content, own);
+    write_references(out, &choice.content);
     write_reasoning(out, &choice.content);
     write_citations(out, &choice.content);
     if !own {
@@ -284,7 +286,9 @@ fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
 
 fn write_content(out: &mut Object<'_>, content: &[Block<'_>], own: bool) {
     let is_native = |block: &Block<'_>| {
-        matches!(&block.kind, BlockKind::Native { dialect: Dialect::OpenAi, .. }) && !is_call(block)
+        matches!(&block.kind, BlockKind::Native { dialect: Dialect::OpenAi, .. })
+            && !is_call(block)
+            && reference(block).is_none()
     };
     let mut texts = content.iter().filter_map(|block| match &block.kind {
         BlockKind::Text { text, .. } => Some(text),
@@ -314,6 +318,33 @@ fn write_content(out: &mut Object<'_>, content: &[Block<'_>], own: bool) {
         Some(first) => write_joined(out.key("content"), std::iter::once(first).chain(texts)),
     }
 }
+
+/// Writes Mistral's references beside the content, which is a text to OpenAI's SDKs. They name results of the caller's own tools, by numbers that
+/// the caller gave, and no URL: there is no annotation of OpenAI's to make of them.
+fn write_references(out: &mut Object<'_>, content: &[Block<'_>]) {
+    let mut references = content.iter().filter_map(reference).peekable();
+    if references.peek().is_some() {
+        out.array(REFERENCES, |list| references.for_each(|raw| list.json(raw.get())));
+    }
+}
+
+fn reference<'a>(block: &Block<'a>) -> Option<&'a RawValue> {
+    match &block.kind {
+        BlockKind::Native { dialect: Dialect::OpenAi, raw, .. } if is_reference(raw) => Some(raw),
+        _ => None,
+    }
+}
+
+/// Whether a part of a content list is a reference of Mistral's.
+pub(super) fn is_reference(raw: &RawValue) -> bool {
+    let wire: WireKind<'_> = document(raw.get()).unwrap_or_default();
+    wire.kind.is_some_and(|kind| kind == *REFERENCE)
+}
+
+/// Mistral's type of a part that refers to what it stands behind.
+const REFERENCE: &str = "reference";
+/// The member of a message in which references are told.
+pub(super) const REFERENCES: &str = "references";
 
 /// Writes reasoning where LiteLLM's users look for it: the text, and the signed blocks that have to be sent back as they are.
 fn write_reasoning(out: &mut Object<'_>, content: &[Block<'_>]) {

@@ -6,7 +6,7 @@ use ziggurat_dialect::{
     Encoding, Refused, decode_request, decode_response, encode_request, openai::to_mistral,
 };
 
-use crate::common::{answer, dropping, events, stream, strict};
+use crate::common::{answer, data, dropping, events, stream, strict};
 
 fn asked(from: Dialect, model: &str, body: &Value, policy: &ParamPolicy) -> Result<Value, Refused> {
     let json = body.to_string();
@@ -222,6 +222,41 @@ fn old_and_new_answers_are_read() {
     let read = anthropic(json!({ "content": thought }), "model_length");
     assert_eq!((&read["stop_reason"], &read["content"][0]["thinking"]), (&json!("max_tokens"), &json!("h")));
     assert_eq!((&read["content"][1]["text"], &read["content"][2]["text"]), (&json!("a"), &json!("b")));
+}
+
+#[test]
+fn references_stand_beside_a_content_that_is_a_text() {
+    let reference = json!({ "type": "reference", "reference_ids": [1, 2] });
+    let parts = json!([
+        { "type": "text", "text": "a" }, reference, { "type": "text", "text": "b" }, { "type": "reference", "reference_ids": ["x"] },
+    ]);
+    let whole = json!({ "id": "c", "choices": [{ "index": 0, "message": { "content": parts }, "finish_reason": "stop" }] });
+    let message = answer(Dialect::OpenAi, Dialect::OpenAi, &whole)["choices"][0]["message"].clone();
+    assert_eq!(
+        message,
+        json!({ "role": "assistant", "content": "ab", "references": [reference, { "type": "reference", "reference_ids": ["x"] }] })
+    );
+    // They came with an answer, and do not go back.
+    let body = json!({ "model": "m", "messages": [message, { "role": "user", "content": "x" }] });
+    assert_eq!(ask(&body)["messages"][0], json!({ "role": "assistant", "content": "ab" }));
+    let chunk = |content: Value| {
+        json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "delta": { "content": content } }] })
+            .to_string()
+    };
+    let lines =
+        [chunk(json!("a")), chunk(json!([reference])), chunk(json!([{ "type": "text", "text": "b" }]))];
+    let end =
+        r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}]}"#;
+    let told = stream(Dialect::OpenAi, Dialect::OpenAi, &[&lines[0], &lines[1], &lines[2], end, "[DONE]"]);
+    let deltas: Vec<Value> = data(&told)
+        .iter()
+        .filter_map(|data| serde_json::from_str::<Value>(data).ok())
+        .map(|chunk| chunk["choices"][0]["delta"].clone())
+        .collect();
+    let said = |name: &str| deltas.iter().filter_map(|delta| delta.get(name)).cloned().collect::<Vec<_>>();
+    let texts: Vec<_> = said("content").iter().filter_map(|text| text.as_str().map(str::to_owned)).collect();
+    assert_eq!((texts.concat().as_str(), said("references")), ("ab", vec![json!([reference])]));
+    assert!(said("content").iter().all(|content| !content.is_array()), "{told}");
 }
 
 #[test]

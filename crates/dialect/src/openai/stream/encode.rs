@@ -3,7 +3,12 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
-use super::super::{legacy, request::write_part, response::write_finish, usage::write_usage};
+use super::super::{
+    legacy,
+    request::write_part,
+    response::{REFERENCES, is_reference, write_finish},
+    usage::write_usage,
+};
 use crate::{
     Delta, Event, Opening, Scope, Spent, gemini,
     names::repeated,
@@ -156,7 +161,8 @@ impl StreamEncoder {
                 self.choice(choice, out, write, |_| {});
             }
             Opening::Native { dialect: Dialect::OpenAi, raw } => {
-                self.choice(choice, out, |delta| delta.array("content", |list| list.json(raw.get())), |_| {})
+                let member = if is_reference(raw) { REFERENCES } else { "content" };
+                self.choice(choice, out, |delta| delta.array(member, |list| list.json(raw.get())), |_| {})
             }
             // A model's image, where OpenRouter and LiteLLM have it.
             Opening::Native { dialect: Dialect::Gemini, raw } => {

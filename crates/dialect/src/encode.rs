@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target};
 
-use crate::{BlockKind, Request, capabilities, read::Extra};
+use crate::{BlockKind, Request, capabilities, capabilities_at, read::Extra};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -64,14 +64,15 @@ impl<'e> Encoding<'e> {
     /// For a model, under a policy: it takes what its [family](capabilities) takes.
     #[must_use]
     pub fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
-        Self { model, policy, capabilities: capabilities("", model) }
+        Self { model, policy, capabilities: capabilities(model) }
     }
 
     /// For a deployment: its model takes what the deployment says, else what its family takes at its provider.
     #[must_use]
     pub fn of(target: &'e Target) -> Self {
         let known = target.model_capabilities().copied();
-        let capabilities = known.unwrap_or_else(|| capabilities(target.provider(), target.model()));
+        let capabilities =
+            known.unwrap_or_else(|| capabilities_at(target.provider(), target.dialect(), target.model()));
         Self { model: target.model(), policy: target.params(), capabilities }
     }
 

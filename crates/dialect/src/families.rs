@@ -2,20 +2,33 @@
 
 use std::sync::LazyLock;
 
-use ziggurat_core::{Capabilities, Effort, Efforts, Feature, Param, Params, Thinking, ThinkingForm};
+use ziggurat_core::{Capabilities, Dialect, Effort, Efforts, Feature, Param, Params, Thinking, ThinkingForm};
 
-/// What a provider's model takes, as far as its family says. Where `provider` is empty, the model is taken for its maker's.
+/// What a model takes of its maker, as far as its family says.
 #[must_use]
-pub fn capabilities(provider: &str, model: &str) -> Capabilities {
+pub fn capabilities(model: &str) -> Capabilities {
+    known(|family| family.holds(model))
+}
+
+/// What a model takes at a provider that is asked in this dialect, as far as its family says.
+///
+/// Whoever has the models of others and speaks OpenAI's dialect knows OpenAI's words for all of them, and gives them on as each maker wants
+/// them: there such a family says nothing, unless its line says so.
+#[must_use]
+pub fn capabilities_at(provider: &str, dialect: Dialect, model: &str) -> Capabilities {
+    known(|family| family.is_at(provider, dialect) && family.holds(model))
+}
+
+fn known(is_theirs: impl Fn(&Family) -> bool) -> Capabilities {
     FAMILIES
         .iter()
-        .filter(|family| family.is_of(provider, model))
+        .filter(|family| is_theirs(family))
         .fold(Capabilities::default(), |known, family| family.over(known))
 }
 
 /// A line of the data.
 struct Family {
-    /// Whose models; none for all.
+    /// Whose models: none for those of all that are asked in other words than OpenAI's, `*` for those of all.
     providers: Vec<&'static str>,
     name: &'static str,
     form: Option<ThinkingForm>,
@@ -79,10 +92,15 @@ impl Family {
         Some(family)
     }
 
-    fn is_of(&self, provider: &str, model: &str) -> bool {
-        let is_theirs =
-            provider.is_empty() || self.providers.is_empty() || self.providers.contains(&provider);
-        is_theirs && holds(model, self.name)
+    fn is_at(&self, provider: &str, dialect: Dialect) -> bool {
+        match &*self.providers {
+            [] => !matches!(dialect, Dialect::OpenAi | Dialect::Responses),
+            providers => providers.contains(&provider) || providers.contains(&"*"),
+        }
+    }
+
+    fn holds(&self, model: &str) -> bool {
+        holds(model, self.name)
     }
 
     /// What is known with this line, which goes before.
@@ -173,9 +191,22 @@ mod tests {
         efforts.iter().map(Effort::name).collect::<Vec<_>>().join(",")
     }
 
+    /// What a model takes at a provider that is asked in its usual dialect.
+    fn at(provider: &str, model: &str) -> Capabilities {
+        let dialect = match provider {
+            "" => return capabilities(model),
+            "anthropic" | "vertex_ai" => Dialect::Anthropic,
+            "bedrock" => Dialect::Converse,
+            "gemini" => Dialect::Gemini,
+            "cohere_chat" => Dialect::Cohere,
+            _ => Dialect::OpenAi,
+        };
+        capabilities_at(provider, dialect, model)
+    }
+
     /// A family's form of thinking, its words and what it does unasked.
     fn thinks(provider: &str, model: &str) -> String {
-        let Some(thinking) = capabilities(provider, model).thinking else { return "?".to_owned() };
+        let Some(thinking) = at(provider, model).thinking else { return "?".to_owned() };
         let unasked = thinking.unasked.map_or("", Effort::name);
         let budget = match thinking.budget {
             (0, u64::MAX) => String::new(),
@@ -189,7 +220,9 @@ mod tests {
     fn every_line_is_read_and_says_something() {
         assert!(FAMILIES.len() > 70);
         for family in &*FAMILIES {
-            assert!(family.is_of(family.providers.first().unwrap_or(&""), family.name.trim_end_matches('*')));
+            let provider = family.providers.first().unwrap_or(&"");
+            assert!(family.is_at(provider, Dialect::Anthropic), "{}", family.name);
+            assert!(family.holds(family.name.trim_end_matches('*')), "{}", family.name);
             let mut known = Capabilities::default();
             known.thinking = Some(Thinking::new(ThinkingForm::Effort));
             known.refuses = Params::default().with(Param::N);
@@ -259,6 +292,8 @@ mod tests {
             ("cohere_chat", "command-a-reasoning-08-2025", "Budget   1024-"),
             ("cohere_chat", "command-r-plus", "None  "),
             ("openai", "my-model", "?"),
+            ("openrouter", "anthropic/claude-opus-4.5", "?"),
+            ("openrouter", "google/gemini-2.0-flash-001", "?"),
         ];
         for (provider, model, expected) in table {
             assert_eq!(thinks(provider, model), expected, "{provider} {model}");
@@ -268,7 +303,7 @@ mod tests {
     #[test]
     fn families_refuse_what_their_models_refuse() {
         let refused = |provider, model, effort| {
-            let known = capabilities(provider, model);
+            let known = at(provider, model);
             let refused = Param::ALL.iter().filter(|param| known.refuses_value(**param, "0.5", effort));
             refused.map(|param| param.name()).collect::<Vec<_>>().join(" ")
         };
@@ -291,7 +326,7 @@ mod tests {
 
     #[test]
     fn families_take_what_their_models_take() {
-        let takes = |model, feature| capabilities("", model).takes(feature);
+        let takes = |model, feature| capabilities(model).takes(feature);
         assert_eq!(takes("claude-sonnet-4-20250514", Feature::JsonSchema), Some(false));
         assert_eq!(takes("claude-sonnet-4-5", Feature::JsonSchema), Some(true));
         assert_eq!(takes("claude-next", Feature::JsonSchema), None);
@@ -301,7 +336,18 @@ mod tests {
         assert_eq!(takes("o3-mini", Feature::Images), Some(false));
         assert_eq!(takes("gpt-5.6-sol", Feature::MaxCompletionTokens), Some(true));
         assert_eq!(takes("gpt-4o", Feature::MaxCompletionTokens), None);
-        assert_eq!(capabilities("", "claude-opus-4-1-20250805").max_output, Some(32_000));
-        assert_eq!(capabilities("", "gpt-4o").max_stops, Some(4));
+        assert_eq!(capabilities("claude-opus-4-1-20250805").max_output, Some(32_000));
+        assert_eq!(capabilities("gpt-4o").max_stops, Some(4));
+    }
+
+    #[test]
+    fn who_speaks_openais_dialect_knows_its_words_for_the_models_of_others() {
+        for model in ["anthropic/claude-3-haiku", "google/gemini-2.0-flash-001", "cohere/command-r-plus"] {
+            for dialect in [Dialect::OpenAi, Dialect::Responses] {
+                assert_eq!(capabilities_at("openrouter", dialect, model), Capabilities::default(), "{model}");
+            }
+            let other = capabilities_at("mine", Dialect::Anthropic, model);
+            assert!(other == capabilities(model) && other.cannot_think(), "{model}");
+        }
     }
 }

@@ -36,7 +36,7 @@ pub use codec::{
 };
 pub use encode::{Encoding, Refused};
 pub use error::{decode_answer_error, decode_error, decode_error_of};
-pub use families::capabilities;
+pub use families::{capabilities, capabilities_at};
 pub use form_tool::{FormEvents, FormTool};
 pub use hint::{add_hints, retry_after};
 pub use model::*;

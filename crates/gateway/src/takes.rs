@@ -2,15 +2,15 @@
 
 use ziggurat_catalog::{Capability, Model};
 use ziggurat_core::{Capabilities, Dialect, Effort, Efforts, Feature, Param, Thinking, ThinkingForm};
-use ziggurat_dialect::capabilities;
+use ziggurat_dialect::capabilities_at;
 
 use crate::config::Deployment;
 
 /// What a deployment's model takes, `known` being what the catalog knows of it.
 pub(crate) fn of(deployment: &Deployment, model: &str, known: Option<&Model>) -> Capabilities {
     let base = deployment.pricing.base_model.as_ref().map(|(name, _)| name.as_str());
-    let mut takes = capabilities(&deployment.provider.id, base.unwrap_or(model));
     let dialect = deployment.dialect(model);
+    let mut takes = capabilities_at(&deployment.provider.id, dialect, base.unwrap_or(model));
     if let Some(known) = known {
         takes = with_facts(takes, known, dialect);
     }

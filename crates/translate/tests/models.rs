@@ -135,6 +135,19 @@ async fn callers_of_responses_are_served_alike() {
 }
 
 #[tokio::test]
+async fn who_has_the_models_of_others_is_asked_as_the_caller_asks() {
+    for name in ["anthropic/claude-3-haiku", "anthropic/claude-opus-4.5", "google/gemini-2.0-flash-001"] {
+        for members in [
+            "\"response_format\" : {\"type\":\"json_object\"},",
+            "\"reasoning_effort\" : \"high\",\"temperature\":0.2,",
+            "\"reasoning\" : {\"max_tokens\":1000},\"max_tokens\":2000,",
+        ] {
+            assert_eq!(sent(model("openrouter", name, false), members).await, chat(name, members), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn reasoning_is_off_only_where_it_asks_for_none() {
     let chats = |value: &str| format!("\"reasoning\" : {value},");
     for off in ["null", "{}", r#"{"effort":"none","summary":"auto"}"#, r#"{"effort":null,"summary":null}"#] {

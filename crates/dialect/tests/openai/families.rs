@@ -95,7 +95,7 @@ fn whoever_knows_more_of_a_model_says_so() {
 #[test]
 fn only_so_many_strings_end_an_answer() {
     let asked = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }], "stop": ["1", "2", "3", "4", "5", "6"] });
-    let known = capabilities("gemini", "gemini-2.5-flash");
+    let known = capabilities("gemini-2.5-flash");
     let Err(Refused::Invalid { message, param }) =
         with(known, &ParamPolicy::default(), Dialect::Gemini, &asked)
     else {

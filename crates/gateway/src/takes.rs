@@ -10,7 +10,12 @@ use crate::config::Deployment;
 pub(crate) fn of(deployment: &Deployment, model: &str, known: Option<&Model>) -> Capabilities {
     let base = deployment.pricing.base_model.as_ref().map(|(name, _)| name.as_str());
     let dialect = deployment.dialect(model);
-    let mut takes = capabilities_at(&deployment.provider.id, dialect, base.unwrap_or(model));
+    let provider = match base {
+        // Behind `openai` and another's address stands whatever speaks its dialect.
+        None if deployment.provider.is_elsewhere(&deployment.base) => "",
+        _ => &*deployment.provider.id,
+    };
+    let mut takes = capabilities_at(provider, dialect, base.unwrap_or(model));
     if let Some(known) = known {
         takes = with_facts(takes, known, dialect);
     }
@@ -130,8 +135,12 @@ mod tests {
     use crate::config::Config;
 
     fn takes(model: &str, info: &str) -> Capabilities {
+        takes_at("https://api.openai.com/v1", model, info)
+    }
+
+    fn takes_at(base: &str, model: &str, info: &str) -> Capabilities {
         let entry = format!(
-            "model_list:\n- {{model_name: m, litellm_params: {{model: {model}, api_key: k, api_base: 'https://x'}}, model_info: {{{info}}}}}\n"
+            "model_list:\n- {{model_name: m, litellm_params: {{model: {model}, api_key: k, api_base: '{base}'}}, model_info: {{{info}}}}}\n"
         );
         let (config, _) = Config::parse(&entry, "config.yaml", &|_| None).expect("is one");
         let deployment = &config.deployments[0];
@@ -160,6 +169,32 @@ mod tests {
         let named = takes("azure/my-deployment", "base_model: azure/o3-mini");
         assert!(named.refuses_value(Param::Temperature, "0.5", None));
         assert!(!takes("azure/my-deployment", "").refuses_value(Param::Temperature, "0.5", None));
+    }
+
+    #[test]
+    fn a_server_of_anothers_is_not_openais() {
+        let refuses =
+            |base, model, info| takes_at(base, model, info).refuses_value(Param::Temperature, "0.5", None);
+        for base in [
+            "https://eu.api.openai.com/v1",
+            "https://r.openai.azure.com/openai/v1",
+            "https://r.services.ai.azure.com",
+        ] {
+            assert!(refuses(base, "openai/o3-mini", ""), "{base}");
+        }
+        for base in ["http://localhost:8000/v1", "https://x/api.openai.com", "https://notopenai.com/v1"] {
+            assert!(!refuses(base, "openai/o3-mini", ""), "{base}");
+            assert!(refuses(base, "openai/mine", "base_model: o3-mini"), "{base}");
+            assert!(refuses(base, "azure/o3-mini", ""), "{base}");
+        }
+        let local = takes_at("http://localhost:8080/v1", "openai/gpt-3.5-turbo", "");
+        assert_eq!(local.takes(Feature::JsonSchema), None);
+        let marco = takes("openai/AIDC-AI/Marco-o1", "");
+        assert_eq!((marco.takes(Feature::MaxCompletionTokens), form(&marco)), (None, None));
+        assert_eq!(
+            form(&takes_at("http://localhost:8000/v1", "openai/gpt-oss-120b", "")),
+            Some(ThinkingForm::Effort)
+        );
     }
 
     #[test]

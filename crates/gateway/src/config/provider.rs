@@ -188,6 +188,11 @@ impl Provider {
         if on_azure { Auth::ApiKey } else { self.auth }
     }
 
+    /// Whether it is OpenAI by its id, at an address that is neither OpenAI's nor Azure's.
+    pub(crate) fn is_elsewhere(&self, base: &str) -> bool {
+        self.id == "openai" && !OPENAI_HOSTS.iter().any(|host| has_host(base, host))
+    }
+
     /// The URL for a chat that is streamed, where that is another.
     pub(super) fn stream_url(&self, base: &str, model: &str) -> Option<String> {
         let (path, query) = base.split_once('?').unwrap_or((base, ""));
@@ -344,7 +349,9 @@ const SAME_ROOT: [(Operation, &str); 3] = [
 const CHAT: &str = "/chat/completions";
 const AZURE_V1: &str = "/openai/v1";
 const FOUNDRY: &str = ".services.ai.azure.com";
-const AZURE_KEY_HOSTS: [&str; 2] = [FOUNDRY, ".openai.azure.com"];
+const AZURE: &str = ".openai.azure.com";
+const AZURE_KEY_HOSTS: [&str; 2] = [FOUNDRY, AZURE];
+const OPENAI_HOSTS: [&str; 4] = [".openai.com", AZURE, FOUNDRY, ".cognitiveservices.azure.com"];
 
 #[cfg(test)]
 mod tests {

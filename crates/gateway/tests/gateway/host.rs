@@ -147,7 +147,9 @@ async fn check_says_what_each_alias_supports() {
 
 #[tokio::test]
 async fn models_are_listed_with_what_they_take() {
-    let config = [one(), deployment("claude", "anthropic/claude-opus-5", "http://h", &["drop_params: true"])];
+    // What stands behind another's address is not known but by its base model.
+    let gpt = one() + "    model_info: {base_model: gpt-4o}\n";
+    let config = [gpt, deployment("claude", "anthropic/claude-opus-5", "http://h", &["drop_params: true"])];
     let of = async |flags: &[&str]| {
         let arguments = [&["models", "--config", "config.yaml"], flags].concat();
         let ended = run(&config.concat(), &arguments, &[]).await;

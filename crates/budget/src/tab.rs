@@ -64,7 +64,6 @@ pub(crate) struct Part {
 }
 
 /// Attempts of a call.
-#[derive(PartialEq, Eq)]
 pub(crate) enum Of {
     /// All.
     Call,
@@ -305,7 +304,7 @@ impl Subscriber for Tab {
             state.ended = true;
             std::mem::take(&mut state.parts)
         };
-        let lasts: Vec<bool> =
+        let lasts: SmallVec<[bool; 4]> =
             parts.iter().map(|part| !parts.iter().any(|it| it.of.is_next(&part.of))).collect();
         for (Part { of, held, .. }, is_last) in parts.into_iter().zip(lasts) {
             let theirs = attempts.iter().filter(|attempt| self.counts(&of, attempt.target.as_deref()));

@@ -13,7 +13,7 @@
 //! let bodies = embeddings::encode_request(Wording::OllamaEmbed, &request, &Encoding::new("nomic", &policy))?;
 //! assert_eq!(bodies, [br#"{"model":"nomic","input":["a","b"],"dimensions":2}"#.to_vec()]);
 //!
-//! let mut vectors = embeddings::Vectors::new(Wording::OllamaEmbed, &request);
+//! let mut vectors = embeddings::Vectors::new(Wording::OllamaEmbed, &request, "nomic");
 //! vectors.read(r#"{"embeddings": [[0.5, 1], [1e-3, 0]], "prompt_eval_count": 2}"#, &http::HeaderMap::new())?;
 //! assert_eq!(
 //!     String::from_utf8(vectors.finish("nomic"))?,

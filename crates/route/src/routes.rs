@@ -427,8 +427,7 @@ impl Course {
             counts_input |=
                 group.deployments().iter().any(|deployment| deployment.max_input_tokens().is_some());
         }
-        let mut plan = Plan::new(candidates);
-        plan.group = first.deployments().first().and_then(|own| own.target().model_group()).map(Arc::from);
+        let plan = Plan::new(candidates).group(first.model());
         let [general, context_window, content_policy] = lists.map(Vec::into_boxed_slice);
         Self(Arc::new(Legs {
             first,

@@ -2,7 +2,8 @@
 
 use std::{cell::OnceCell, fmt};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use ziggurat_core::percent_decoded;
 
 use crate::{Denied, KeyHash};
 
@@ -73,6 +74,40 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
+/// Moves the key in the query of a URL (`?key=`), where some of Google's SDKs put it, to the header where the others do: from there it is
+/// read, held against any other and taken out like all of them, and no URL has it that may be shown.
+///
+/// # Errors
+/// [`Denied::Invalid`] when it holds what no header can.
+pub(crate) fn out_of_query<B>(request: &mut Request<B>) -> Result<(), Denied> {
+    let uri = request.uri();
+    let Some(query) = uri.query().filter(|query| query.split('&').any(|pair| key_in(pair).is_some())) else {
+        return Ok(());
+    };
+    let (keys, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| key_in(pair).is_some());
+    let keys: Vec<_> = keys.into_iter().filter_map(key_in).map(percent_decoded).collect();
+    let keys: Result<Vec<_>, _> = keys.iter().map(|key| HeaderValue::from_str(key)).collect();
+    let mut path = uri.path().to_owned();
+    if !others.is_empty() {
+        path.push('?');
+        path.push_str(&others.join("&"));
+    }
+    let mut parts = uri.clone().into_parts();
+    // A part of what was one is one.
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    for mut key in keys.map_err(|_| Denied::Invalid)? {
+        key.set_sensitive(true);
+        request.headers_mut().append(GOOGLES, key);
+    }
+    Ok(())
+}
+
+/// The key in a parameter of a query.
+fn key_in(pair: &str) -> Option<&str> {
+    pair.strip_prefix("key=")
+}
+
 /// As `contains_key`, which hashes the name: a look at each of the few that there are is cheaper.
 fn is_in(name: &HeaderName, headers: &HeaderMap) -> bool {
     headers.keys().any(|known| known == name)
@@ -107,12 +142,14 @@ const SCHEME: &[u8] = b"bearer ";
 /// Longest credential in bytes: JWTs with many claims take a few thousand.
 const MAX_BYTES: usize = 16 << 10;
 
+const GOOGLES: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// Where callers put a credential: OpenAI's SDKs, Anthropic's, Azure's, Google's, LiteLLM's own.
 static HEADERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
+    GOOGLES,
     HeaderName::from_static("x-litellm-api-key"),
 ];
 
@@ -167,6 +204,28 @@ mod tests {
         let longest = "k".repeat(MAX_BYTES);
         assert_eq!(read(&[("api-key", &longest)]).as_ref(), Some(&longest));
         assert_eq!(read(&[("api-key", &format!("{longest}k"))]), None);
+    }
+
+    /// The URL and the key that are left of a URL with a key.
+    fn moved(uri: &str) -> (String, Option<String>) {
+        let mut request = Request::get(uri).body(()).expect("is a URL");
+        let moved = out_of_query(&mut request);
+        let key = moved.and_then(|()| Ok(Credential::read(request.headers())?.expose().to_vec()));
+        (request.uri().to_string(), key.ok().map(|key| String::from_utf8(key).expect("is ASCII")))
+    }
+
+    #[test]
+    fn a_key_in_the_query_moves_to_the_head() {
+        let is = |uri: &str, key: Option<&str>| (uri.to_owned(), key.map(str::to_owned));
+        assert_eq!(moved("/v1beta/models?key=sk-1"), is("/v1beta/models", Some("sk-1")));
+        assert_eq!(moved("/m:x?alt=sse&key=sk%2D1%2B&a=b"), is("/m:x?alt=sse&a=b", Some("sk-1+")));
+        assert_eq!(moved("http://h/m?key=a&key=a"), is("http://h/m", Some("a")));
+        assert_eq!(moved("/m?key=a&key=b"), is("/m", None));
+        assert_eq!(moved("/m?key="), is("/m", None));
+        assert_eq!(moved("/m?key=a%0Ab&a=b"), is("/m?a=b", None));
+        for other in ["/m", "/m?", "/m?keys=a", "/m?a=key=b", "/m?key", "/m?api_key=a"] {
+            assert_eq!(moved(other), is(other, None), "{other}");
+        }
     }
 
     #[test]

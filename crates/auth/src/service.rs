@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Cause, Operation, Principal, Problem, Rejection};
+use ziggurat_core::{Body, BoxError, Call, Cause, Dialect, Operation, Principal, Problem, Rejection};
 
 use crate::{
     Credential, Denied, Identity, KeyRecord, credential,
@@ -141,6 +141,9 @@ impl Config {
 
     /// Who presents the credential of a request.
     async fn believe(&self, request: &mut Request<Body>) -> Result<Identity, Denied> {
+        if Call::dialect_of_request(request) == Dialect::Gemini {
+            credential::out_of_query(request)?;
+        }
         let (reply, most) = {
             let credential = Credential::read(request.headers())?;
             // Where the keys of tokens are fetched it takes longer, once, and that is not the stores' behind to pay.

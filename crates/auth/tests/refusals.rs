@@ -79,6 +79,39 @@ async fn every_kind_of_wrong_key_gets_the_same_401_and_what_cannot_be_a_key_no_q
 }
 
 #[tokio::test]
+async fn a_key_in_the_query_counts_at_googles_paths_and_goes_no_further() {
+    let layer = AuthLayer::new(MasterKey::new("sk-m"));
+    let model = Model::default();
+    let asked = async |uri: &str, header: Option<&'static str>| {
+        let mut request = call("m");
+        *request.uri_mut() = uri.parse().expect("is a path");
+        if let Some(header) = header {
+            request.headers_mut().insert("x-goog-api-key", HeaderValue::from_static(header));
+        }
+        let response = ask(&layer, &model, request).await;
+        response.status().as_u16()
+    };
+    let seen = || {
+        let request = model.last();
+        assert!(!request.headers().contains_key("x-goog-api-key"));
+        request.uri().to_string()
+    };
+    let google = "/v1beta/models/m:generateContent";
+    assert_eq!(asked(&format!("{google}?key=sk-m&alt=sse"), None).await, 200);
+    assert_eq!(seen(), format!("{google}?alt=sse"));
+    assert_eq!(asked(&format!("{google}?key=sk-m"), Some("sk-m")).await, 200);
+    assert_eq!(seen(), google);
+    assert_eq!(asked(&format!("{google}?key=sk-m"), Some("sk-other")).await, 401);
+    assert_eq!(asked(&format!("{google}?key=sk-other"), Some("sk-m")).await, 401);
+    assert_eq!(asked(&format!("{google}?key=sk-other"), None).await, 401);
+    // Elsewhere it is no credential: the admin API names keys so.
+    assert_eq!(asked("/v1/chat/completions?key=sk-m", None).await, 401);
+    assert_eq!(asked("/v1/chat/completions?key=sk-other", Some("sk-m")).await, 200);
+    assert_eq!(seen(), "/v1/chat/completions?key=sk-other");
+    assert_eq!(model.calls(), 0);
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_in_the_callers_dialect() {
     let layer = AuthLayer::new(MasterKey::new("sk-m"));
     let mut request = call("m");

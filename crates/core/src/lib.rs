@@ -30,7 +30,7 @@ pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 #[cfg(feature = "remote")]
 pub use away::{Link, Slot, Work};
 pub use body::{Body, CollectError, Resend};
-pub use call::{Call, Edit, Field, JudgePart, Limits};
+pub use call::{Call, Edit, Field, JudgePart, Limits, percent_decoded};
 pub use capabilities::{
     Capabilities, Effort, Efforts, Feature, Features, Param, Params, Thinking, ThinkingForm,
 };

@@ -421,8 +421,10 @@ fn classify<'p>(method: &Method, path: &'p str, extensions: &http::Extensions) -
     (extensions.get().copied().unwrap_or(operation), extensions.get().copied().unwrap_or(dialect), model)
 }
 
-/// RFC 3986, section 2.1; what is no valid sequence stays as it is, and so does all of it when it decodes to no UTF-8.
-fn percent_decoded(raw: &str) -> Cow<'_, str> {
+/// Decodes a part of a URL (RFC 3986, section 2.1); what is no valid sequence stays as it is, and so does all of it when it decodes to no
+/// UTF-8.
+#[must_use]
+pub fn percent_decoded(raw: &str) -> Cow<'_, str> {
     if !raw.contains('%') {
         return Cow::Borrowed(raw);
     }

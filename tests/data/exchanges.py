@@ -250,6 +250,16 @@ def openai() -> None:
         compact(drawn),
         asked=("/v1/images/generations", "gpt-image-1"),
     )
+    vectors = [{"object": "embedding", "index": index, "embedding": [0.5, index]} for index in range(2)]
+    usage = {"prompt_tokens": 2, "total_tokens": 2}
+    embedded = {"object": "list", "data": vectors, "model": "text-embedding-3-small", "usage": usage}
+    add(
+        "openai-embeddings",
+        "openai",
+        "json",
+        compact(embedded),
+        asked=("/v1/embeddings", "text-embedding-3-small"),
+    )
     add("openai-speech", "openai", "mp3", "ID3 synthetic", asked=("/v1/audio/speech", "tts-1"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,9 @@ class Trip(pydantic.BaseModel):
 
     city: str
     days: int
+
+
+EMBEDDINGS = alias("openai-embeddings")
 
 
 def both(name: str, *faults: str) -> pytest.MarkDecorator:
@@ -150,6 +154,31 @@ def test_an_answer_in_a_form(google: genai.Client, upstream: harness.Upstream, m
     assert schema["type"] == "object" and sorted(schema["properties"]) == ["city", "days"]
 
 
+@both("text")
+def test_tokens_are_counted(google: genai.Client, model: harness.Alias) -> None:
+    counted = google.models.count_tokens(model=model.name, contents="Say hello.")
+    # 3 for the answer's beginning, 3 for the turn, 1 for its role and 4 for its ten bytes.
+    assert counted.total_tokens == 11
+
+
+def test_embeddings(google: genai.Client, upstream: harness.Upstream) -> None:
+    with upstream.watch() as seen:
+        config = types.EmbedContentConfig(output_dimensionality=2)
+        answer = google.models.embed_content(model=EMBEDDINGS.name, contents=["a", "b"], config=config)
+        [one] = seen()
+    assert [each.values for each in answer.embeddings or []] == [[0.5, 0.0], [0.5, 1.0]]
+    assert one.path.endswith("/v1/embeddings")
+    assert one.json == {"model": EMBEDDINGS.model, "input": ["a", "b"], "dimensions": 2}
+
+
+def test_what_an_embedding_cannot_be_asked(google: genai.Client) -> None:
+    config = types.EmbedContentConfig(task_type="CLUSTERING")
+    with pytest.raises(errors.ClientError) as caught:
+        google.models.embed_content(model=EMBEDDINGS.name, contents=["a", "b"], config=config)
+    assert (caught.value.code, caught.value.status) == (400, "INVALID_ARGUMENT")
+    assert "`taskType`" in str(caught.value)
+
+
 @both("429")
 def test_a_refusal_has_its_class_and_its_code(google: genai.Client, model: harness.Alias) -> None:
     with pytest.raises(errors.ClientError) as caught:
@@ -168,3 +197,13 @@ def test_a_wrong_key(gateway: harness.Process) -> None:
     with client_of(gateway, "sk-wrong") as stranger, pytest.raises(errors.ClientError) as caught:
         stranger.models.generate_content(model="openai-text", contents="Say hello.")
     assert (caught.value.code, caught.value.status) == (401, "UNAUTHENTICATED")
+
+
+def test_the_key_in_the_query(gateway: harness.Process) -> None:
+    """Where Google's clients in other languages put it."""
+    body = {"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]}
+    path = "/v1beta/models/openai-text:generateContent"
+    answer = harness.post(gateway.base, f"{path}?key={harness.MASTER_KEY}", body, authorization="")
+    assert answer.status == 200
+    refused = harness.post(gateway.base, f"{path}?key=sk-wrong", body, authorization="")
+    assert (refused.status, json.loads(refused.body)["error"]["status"]) == (401, "UNAUTHENTICATED")

@@ -41,6 +41,12 @@ pub enum Operation {
     Generate,
     /// `POST /v1beta/models/{model}:streamGenerateContent`.
     StreamGenerate,
+    /// `POST /v1beta/models/{model}:countTokens`.
+    CountContent,
+    /// `POST /v1beta/models/{model}:embedContent`: one text.
+    EmbedContent,
+    /// `POST /v1beta/models/{model}:batchEmbedContents`: several.
+    BatchEmbedContents,
     /// `POST /v1/completions`.
     Completions,
     /// `POST /v1/embeddings`.
@@ -83,7 +89,19 @@ impl Operation {
     /// Whether a provider charges for it.
     #[must_use]
     pub const fn is_billed(self) -> bool {
-        !matches!(self, Self::CountTokens | Self::Models | Self::Other)
+        !(self.counts_tokens() || matches!(self, Self::Models | Self::Other))
+    }
+
+    /// Whether it asks how many tokens an input has.
+    #[must_use]
+    pub const fn counts_tokens(self) -> bool {
+        matches!(self, Self::CountTokens | Self::CountContent)
+    }
+
+    /// Whether it asks for embeddings in Google's words.
+    #[must_use]
+    pub const fn embeds_content(self) -> bool {
+        matches!(self, Self::EmbedContent | Self::BatchEmbedContents)
     }
 
     /// Reads the operation, the dialect and the model named in the path, from method and path.
@@ -101,7 +119,7 @@ impl Operation {
         }
         let path = path.strip_suffix('/').unwrap_or(path);
         let gets = matches!(*method, Method::GET | Method::HEAD);
-        if let Some((model, operation)) = Self::generating(path) {
+        if let Some((model, operation)) = Self::of_verb(path) {
             let operation = if *method == Method::POST { operation } else { Self::Other };
             return (operation, Dialect::Gemini, Some(model));
         }
@@ -154,11 +172,11 @@ impl Operation {
         match self {
             Self::Chat => "chat completions",
             Self::Messages => "messages",
-            Self::CountTokens => "counts of tokens",
+            Self::CountTokens | Self::CountContent => "counts of tokens",
             Self::Responses => "responses",
             Self::Generate | Self::StreamGenerate => "content",
             Self::Completions => "text completions",
-            Self::Embeddings => "embeddings",
+            Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents => "embeddings",
             Self::Images => "images",
             Self::Speech => "speech",
             Self::Transcription => "transcriptions",
@@ -220,10 +238,16 @@ impl Operation {
         })
     }
 
-    fn generating(path: &str) -> Option<(&str, Self)> {
-        let (path, operation) = match path.strip_suffix(":generateContent") {
-            Some(path) => (path, Self::Generate),
-            None => (path.strip_suffix(":streamGenerateContent")?, Self::StreamGenerate),
+    /// What stands behind a model of Google's.
+    fn of_verb(path: &str) -> Option<(&str, Self)> {
+        let (path, verb) = path.rsplit_once(':')?;
+        let operation = match verb {
+            "generateContent" => Self::Generate,
+            "streamGenerateContent" => Self::StreamGenerate,
+            "countTokens" => Self::CountContent,
+            "embedContent" => Self::EmbedContent,
+            "batchEmbedContents" => Self::BatchEmbedContents,
+            _ => return None,
         };
         let (_, model) = path.split_once("/models/")?;
         (!model.is_empty()).then_some((model, operation))
@@ -282,7 +306,10 @@ mod tests {
         assert_eq!(get("/v1/models/"), (Operation::Models, Dialect::OpenAi, None));
         assert_eq!(get("/v1beta/models"), (Operation::Models, Dialect::Gemini, None));
         assert_eq!(get("/v1beta/models/m"), gemini(Operation::Models, "m"));
-        assert_eq!(of("/v1beta/models/m:countTokens"), gemini(Operation::Other, "m:countTokens"));
+        assert_eq!(of("/v1beta/models/m:countTokens"), gemini(Operation::CountContent, "m"));
+        assert_eq!(of("/v1/models/a/b:embedContent/"), gemini(Operation::EmbedContent, "a/b"));
+        assert_eq!(of("/v1beta/models/m:batchEmbedContents"), gemini(Operation::BatchEmbedContents, "m"));
+        assert_eq!(of("/v1beta/models/m:predict"), gemini(Operation::Other, "m:predict"));
         assert_eq!(get("/v1beta/files"), (Operation::Other, Dialect::Gemini, None));
         assert_eq!(get("/v1/messages"), (Operation::Other, Dialect::Anthropic, None));
         assert_eq!(get("/v1beta/models/m:generateContent"), gemini(Operation::Other, "m"));

@@ -365,7 +365,7 @@ impl Inner {
         let shadowed = shadowed.filter(|_| request.extensions().get().is_some_and(route::is_shadow));
         let stack = shadowed.unwrap_or(&self.stack).clone();
         let mut response = match Call::operation_of_request(&request) {
-            Operation::CountTokens => self.count_tokens(request).await,
+            operation if operation.counts_tokens() => self.count_tokens(request).await,
             _ => self.guards.run(stack, request).await,
         };
         if let Some(served) = response.extensions().get::<Served>() {
@@ -421,10 +421,11 @@ async fn count_tokens(
     mut request: Request<Body>,
 ) -> Response<Body> {
     let tokens = Call::of(&request).map_or(0, counter);
+    let operation = Call::operation_of_request(&request);
     let course = request.extensions().get::<Course>();
     let members = course.map(|course| course.first().deployments()).unwrap_or_default();
     let mut targets = members.iter().map(ziggurat_route::Deployment::target);
-    if let Some(target) = targets.find(|target| target.uri_of(Operation::CountTokens).is_some()).cloned() {
+    if let Some(target) = targets.find(|target| target.uri_of(operation).is_some()).cloned() {
         request.extensions_mut().insert(target);
         let Ok(response) = RespondErrorLayer::new().layer(attempts).oneshot(request).await;
         // What is wrong with the request is the caller's to know; that a provider cannot count now is not.
@@ -432,7 +433,10 @@ async fn count_tokens(
             return response;
         }
     }
-    json(StatusCode::OK, format!(r#"{{"input_tokens":{tokens}}}"#))
+    let name = if operation == Operation::CountContent { "totalTokens" } else { "input_tokens" };
+    let mut response = json(StatusCode::OK, format!(r#"{{"{name}":{tokens}}}"#));
+    headers::of_estimate(response.headers_mut());
+    response
 }
 
 /// Has a call name another model, in its path where that names one, else in its body.

@@ -37,6 +37,11 @@ pub(crate) fn of_spending(headers: &mut HeaderMap, spending: &Spending) {
     }
 }
 
+/// Says that a count of tokens is ours, and no provider's.
+pub(crate) fn of_estimate(headers: &mut HeaderMap) {
+    put(headers, "x-ziggurat-token-count", "estimate");
+}
+
 fn put(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
     // What no header can hold (a name in other letters) is left out.
     if let Ok(value) = HeaderValue::try_from(value.to_string()) {

@@ -72,6 +72,9 @@ impl Route {
             | Operation::Responses
             | Operation::Generate
             | Operation::StreamGenerate
+            | Operation::CountContent
+            | Operation::EmbedContent
+            | Operation::BatchEmbedContents
             | Operation::Completions
             | Operation::Embeddings
             | Operation::Rerank
@@ -119,7 +122,10 @@ mod tests {
             (Method::DELETE, "/v1/models/m", Route::Nothing, Dialect::OpenAi),
             (Method::GET, "/v1beta/models", Route::Models, Dialect::Gemini),
             (Method::GET, "/v1beta/models/m", Route::Models, Dialect::Gemini),
-            (Method::POST, "/v1beta/models/m:countTokens", Route::Nothing, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:countTokens", Route::Call, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:embedContent", Route::Call, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:batchEmbedContents", Route::Call, Dialect::Gemini),
+            (Method::POST, "/v1beta/models/m:predict", Route::Nothing, Dialect::Gemini),
             (
                 Method::DELETE,
                 "/v1/models",

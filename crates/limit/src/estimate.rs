@@ -1,7 +1,7 @@
 //! What a call is expected to use, and what it came to.
 
 use ziggurat_catalog::tokens::{BYTES_PER_TOKEN, CountTokens, count_input};
-use ziggurat_core::{Attempt, Call, Limit, Measure, Operation, Outcome};
+use ziggurat_core::{Attempt, Call, Limit, Measure, Outcome};
 
 use crate::Used;
 
@@ -29,7 +29,7 @@ impl Estimate {
         let (reads, writes) = match call.operation() {
             operation if operation.generates_text() => (true, true),
             // Counting is not billed.
-            Operation::CountTokens => (false, false),
+            operation if operation.counts_tokens() => (false, false),
             _ => (true, false),
         };
         let answers = call.n().max(1);

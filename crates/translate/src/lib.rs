@@ -10,6 +10,7 @@ mod request;
 mod response;
 mod reworded;
 mod service;
+mod standing;
 
 pub use body::TranslatedBody;
 pub use layer::TranslateLayer;

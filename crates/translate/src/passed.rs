@@ -4,7 +4,10 @@ use http::{HeaderValue, Response, header, response::Parts};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use ziggurat_core::{AttemptHandle, Body, Convention, Operation, Outcome, Usage};
-use ziggurat_dialect::openai::{read_input_usage, read_media_answer, read_subtitles, read_usage};
+use ziggurat_dialect::{
+    gemini,
+    openai::{read_input_usage, read_media_answer, read_subtitles, read_usage},
+};
 use ziggurat_meter::{Broken, MeteredBody, Options, unreadable};
 
 use crate::{
@@ -64,6 +67,12 @@ pub(crate) async fn pass(
                 _ if operation.generates_text() => {
                     answer.usage.and_then(read_usage).map(|spent| spent.counts)
                 }
+                _ if operation.embeds_content() => answer.google.and_then(gemini::read_usage).map(|spent| {
+                    // Nothing is written but vectors.
+                    let mut counts = spent.counts;
+                    counts.output = counts.output.or(Some(0));
+                    counts
+                }),
                 _ => answer.usage.and_then(read_input_usage),
             }
         }
@@ -127,6 +136,9 @@ fn subtitles(bytes: &[u8]) -> Option<Usage> {
 struct Answer<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    /// Where Google's answers say it.
+    #[serde(borrow, rename = "usageMetadata")]
+    google: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }

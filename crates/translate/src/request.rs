@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, req
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
     Wording,
-    json::{find_member, without},
+    json::{Cursor, Fault, find_member, key_is, without, write_string},
 };
 use ziggurat_dialect::{
     Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, has_signature_mark,
@@ -19,6 +19,7 @@ use crate::{
     FetchMedia, fit,
     media::bring_in,
     reworded::{self, Reading},
+    standing::standing,
 };
 
 /// A request ready to be sent, and what its answer has to become.
@@ -82,6 +83,13 @@ impl<'t> Way<'t> {
             let wording = target.wording_of(call.operation());
             let dialect = if wording.is_some() { target.dialect() } else { call.dialect() };
             return Some(Self { dialect, uri, wording });
+        }
+        // Google's callers are given the embeddings of whoever has any.
+        if call.operation().embeds_content()
+            && let Some(uri) = target.uri_of(Operation::Embeddings)
+        {
+            let wording = target.wording_of(Operation::Embeddings).or(Some(Wording::PlainEmbed));
+            return Some(Self { dialect: target.dialect(), uri, wording });
         }
         let uri = if call.stream() { target.stream_uri() } else { target.uri() };
         let converses = call.operation().is_conversation() && target.converses();
@@ -277,8 +285,41 @@ fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
     if inject_usage {
         edit = edit.set(Field::StreamOptions, options_with_usage(call));
     }
+    let edit = named_within(edit, call, target);
     let edit = standing(edit, call, target);
     (!edit.is_empty()).then(|| edit.finish())
+}
+
+/// Has the parts of a call in Google's words that name a model, too, name the target's.
+fn named_within<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
+    let mut places = Vec::new();
+    let mut cursor = Cursor::new(call.text());
+    let mut named = |cursor: &mut Cursor<'_>| {
+        cursor.object(|key, cursor| {
+            if key_is(key, "model") {
+                let end = cursor.offset();
+                places.push(end..end + cursor.value()?.len());
+            }
+            Ok::<(), Fault>(())
+        })
+    };
+    let walked: Result<(), Fault> = match call.operation() {
+        Operation::CountContent => cursor.object(|key, cursor| match key_is(key, "generateContentRequest") {
+            true => named(cursor),
+            false => Ok(()),
+        }),
+        Operation::BatchEmbedContents => cursor.object(|key, cursor| match key_is(key, "requests") {
+            true => cursor.array(|_, cursor| named(cursor)),
+            false => Ok(()),
+        }),
+        _ => Ok(()),
+    };
+    if walked.is_err() || places.is_empty() {
+        return edit;
+    }
+    let mut name = Vec::new();
+    write_string(&mut name, &format!("models/{}", target.model()));
+    places.into_iter().fold(edit, |edit, place| edit.replace(place, name.clone()))
 }
 
 /// What a target wants of every body, whatever was asked.
@@ -298,65 +339,6 @@ fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
     }
     text.into()
 }
-
-/// What the target always changes: parameters that it drops, and those that it gives where the caller does not.
-pub(crate) fn standing<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
-    let defaults =
-        target.default_params().iter().filter(|(name, _)| !fit::is_given_otherwise(call, target, name));
-    let defaults = defaults.filter_map(|(name, json)| Some((in_words_of(call, name)?, json)));
-    let edit = defaults.fold(edit, |edit, (name, json)| edit.add_missing(name, json));
-    let dropped = target.params().additional_drop_params.iter();
-    dropped.fold(edit, |edit, path| edit.remove(&path.split('.').collect::<Vec<_>>()))
-}
-
-/// What callers of an API call a parameter that an operator gives a default for, in the words of OpenAI's chats; `None` where theirs has no
-/// such parameter at the top of its body.
-fn in_words_of<'n>(call: &Call, name: &'n str) -> Option<&'n str> {
-    match (call.operation(), name) {
-        (Operation::Chat | Operation::Messages | Operation::Completions, name) => Some(name),
-        (Operation::Responses, "max_tokens" | "max_completion_tokens") => Some("max_output_tokens"),
-        (Operation::Responses, name) => (!CHATS_ONLY.contains(&name)).then_some(name),
-        (Operation::Embeddings, name) => EMBEDDINGS.contains(&name).then_some(name),
-        (Operation::Rerank, name) => RANKINGS.contains(&name).then_some(name),
-        _ => None,
-    }
-}
-
-/// Parameters of embeddings, OpenAI's and those that LiteLLM's users know.
-const EMBEDDINGS: [&str; 10] = [
-    "dimensions",
-    "encoding_format",
-    "user",
-    "input_type",
-    "task_type",
-    "title",
-    "truncate",
-    "truncation",
-    "auto_truncate",
-    "normalize",
-];
-
-/// Parameters of rankings.
-const RANKINGS: [&str; 6] =
-    ["top_n", "return_documents", "rank_fields", "max_tokens_per_doc", "max_chunks_per_doc", "truncation"];
-
-/// Parameters that Responses has in other places, or not at all.
-const CHATS_ONLY: [&str; 14] = [
-    "n",
-    "stop",
-    "seed",
-    "response_format",
-    "reasoning_effort",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "stream_options",
-];
 
 /// Another dialect: the conversation is read and written anew.
 async fn translate(

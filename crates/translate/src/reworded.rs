@@ -14,8 +14,9 @@ use ziggurat_meter::{Broken, unreadable};
 
 use crate::{
     layer::Config,
-    request::{Expected, Rest, malformed, refuse, standing},
+    request::{Expected, Rest, malformed, refuse},
     response::{fresh_id, is_encoded, respond, undecodable},
+    standing::{embedding_defaults, standing},
 };
 
 /// What the answers are read into.
@@ -43,7 +44,18 @@ pub(crate) fn encode(
         let body = rerank::encode_request(wording, &request, &encoding).map_err(refuse)?;
         return Ok((vec![body.into()], Reading::Ranking(Box::new(rerank::Ranking::new(&request)))));
     }
-    let request = embeddings::decode_request(text).map_err(malformed)?;
+    let request = match call.operation() {
+        operation if operation.embeds_content() => {
+            let mut request = embeddings::decode_content(operation, text).map_err(malformed)?;
+            // Operators say it in words that are not the caller's.
+            target.params().additional_drop_params.iter().for_each(|name| request.remove(name));
+            for (name, json) in embedding_defaults(target) {
+                request.add_missing(name, json);
+            }
+            request
+        }
+        _ => embeddings::decode_request(text).map_err(malformed)?,
+    };
     let bodies = embeddings::encode_request(wording, &request, &encoding).map_err(refuse)?;
     let vectors = embeddings::Vectors::new(wording, &request, target.model());
     Ok((bodies.into_iter().map(Bytes::from).collect(), Reading::Vectors(Box::new(vectors))))

@@ -303,3 +303,99 @@ async fn a_target_that_only_embeds_has_no_conversations() {
         "the model's provider cannot be asked for chat completions"
     );
 }
+
+const GOOGLE: Dialect = Dialect::Gemini;
+
+#[tokio::test]
+async fn googles_callers_are_given_the_embeddings_of_a_provider_with_openais_words() {
+    let target = Target::new("p", OPENAI, "small", "https://p.example/chat").expect("is a URL");
+    let target = target.serves(Operation::Embeddings, "https://p.example/embed").expect("is a URL");
+    let body = r#"{"model":"models/alias","content":{"parts":[{"text":"a"}]},"outputDimensionality":1}"#;
+    let asked = request("/v1beta/models/alias:embedContent?key=sk-caller", body);
+    let answer = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],"model":"small","usage":{"prompt_tokens":1,"total_tokens":1}}"#;
+    let done = exchange(target.clone(), asked, json(answer)).await;
+    assert_eq!(done.sent().parts.uri, "https://p.example/embed");
+    assert_eq!(done.sent().body, r#"{"model":"small","input":["a"],"dimensions":1}"#);
+    assert_eq!(
+        (done.status.as_u16(), &*done.body),
+        (200, r#"{"embedding":{"values":[0.5]},"usageMetadata":{"promptTokenCount":1}}"#)
+    );
+    // What the provider does not take, and what goes wrong there, is told in Google's shape.
+    let body = r#"{"content":{"parts":[{"text":"a"}]},"taskType":"CLUSTERING"}"#;
+    let refused =
+        exchange(target.clone(), request("/v1beta/models/a:embedContent", body), json(answer)).await;
+    assert_eq!((refused.status.as_u16(), refused.sent.is_none()), (400, true));
+    let error = serde_json::from_str::<serde_json::Value>(&refused.body).expect("is JSON");
+    assert_eq!(error["error"]["status"], "INVALID_ARGUMENT", "{error}");
+    let message = error["error"]["message"].as_str().expect("is a string");
+    assert!(message.contains("`taskType`"), "{message}");
+    let mut failed =
+        json(r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#);
+    *failed.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+    let body = r#"{"requests":[{"content":{"parts":[{"text":"a"}]}}]}"#;
+    let failed = exchange(target, request("/v1beta/models/a:batchEmbedContents", body), failed).await;
+    let error = serde_json::from_str::<serde_json::Value>(&failed.body).expect("is JSON");
+    assert_eq!((failed.status.as_u16(), &error["error"]["status"]), (429, &json!("RESOURCE_EXHAUSTED")));
+}
+
+#[tokio::test]
+async fn googles_own_words_pass_with_the_models_name_alone_changed() {
+    let target = Target::new("p", GOOGLE, "embed-1", "https://p.example/chat").expect("is a URL");
+    let target = target
+        .names_model_in_url()
+        .serves(Operation::EmbedContent, "https://p.example/one")
+        .and_then(|it| it.serves(Operation::BatchEmbedContents, "https://p.example/batch"))
+        .and_then(|it| it.serves(Operation::CountContent, "https://p.example/count"))
+        .and_then(|it| {
+            it.serves_as(Operation::Embeddings, "https://p.example/batch", Wording::BatchEmbedContents)
+        })
+        .expect("are URLs");
+    let recorder: Arc<Recorder> = Arc::default();
+    let cases = [
+        (
+            "embedContent",
+            r#"{ "model":"models/alias", "content":{"parts":[{"inlineData":{}}]}, "newer":1 }"#,
+            ("one", r#"{ "content":{"parts":[{"inlineData":{}}]}, "newer":1 }"#),
+            r#"{"embedding": {"values":[ 1 ]}, "usageMetadata": {"promptTokenCount": 7}}"#,
+        ),
+        (
+            "batchEmbedContents",
+            r#"{"requests":[ {"model":"models/alias","content":{"parts":[{"text":"model"}]}}, {"content":{},"model":"x"}]}"#,
+            (
+                "batch",
+                r#"{"requests":[ {"model":"models/embed-1","content":{"parts":[{"text":"model"}]}}, {"content":{},"model":"models/embed-1"}]}"#,
+            ),
+            r#"{"embeddings":[{"values":[1]}]}"#,
+        ),
+        (
+            "countTokens",
+            r#"{"generateContentRequest":{"model":"models/alias","contents":[{"parts":[{"text":"a"}]}]}}"#,
+            (
+                "count",
+                r#"{"generateContentRequest":{"model":"models/embed-1","contents":[{"parts":[{"text":"a"}]}]}}"#,
+            ),
+            r#"{"totalTokens":3}"#,
+        ),
+        (
+            "countTokens",
+            r#"{"contents":[{"parts":[{"text":"a"}]}]}"#,
+            ("count", r#"{"contents":[{"parts":[{"text":"a"}]}]}"#),
+            r#"{"totalTokens":3}"#,
+        ),
+    ];
+    for (verb, body, (path, sent), answer) in cases {
+        let mut asked = request(&format!("/v1beta/models/alias:{verb}"), body);
+        let (_meter, end) = recorder.join(&mut asked);
+        let done = exchange(target.clone(), asked, json(answer)).await;
+        drop(end);
+        assert_eq!(
+            (done.sent().parts.uri.path(), &*done.sent().body),
+            (&*format!("/{path}"), sent),
+            "{verb}"
+        );
+        assert_eq!((done.status.as_u16(), &*done.body), (200, answer), "{verb}");
+    }
+    let ends = recorder.ends();
+    let usage: Vec<_> = ends.iter().map(|all| all[0].usage.map(|it| (it.input, it.output))).collect();
+    assert_eq!(usage, [Some((Some(7), Some(0))), None, None, None]);
+}

@@ -1,5 +1,6 @@
 //! The input tokens of a whole request, in one walk over its JSON.
 
+mod gemini;
 mod ranking;
 
 use ziggurat_core::{
@@ -106,10 +107,12 @@ impl<'a> Walk<'a> {
                 self.estimate(TOKENS_PER_REPLY);
                 cursor.object(|key, cursor| self.responses(key, cursor))
             }
-            Operation::Generate | Operation::StreamGenerate => {
+            Operation::Generate | Operation::StreamGenerate | Operation::CountContent => {
                 self.estimate(TOKENS_PER_REPLY);
-                cursor.object(|key, cursor| self.generating(key, cursor))
+                cursor.object(|key, cursor| self.asked_of_google(key, cursor))
             }
+            Operation::EmbedContent => cursor.object(|key, cursor| self.embedded(key, cursor)),
+            Operation::BatchEmbedContents => cursor.object(|key, cursor| self.batched(key, cursor)),
             Operation::Completions | Operation::Embeddings | Operation::Moderation => {
                 cursor.object(|key, cursor| self.prompts(key, cursor))
             }
@@ -147,64 +150,6 @@ impl<'a> Walk<'a> {
         } else {
             Ok(())
         }
-    }
-
-    fn generating(&mut self, key: &str, cursor: &mut Cursor<'a>) -> Walked {
-        match plain(key) {
-            "contents" => cursor.array(|_, cursor| self.turn(cursor)),
-            "systemInstruction" | "system_instruction" => self.turn(cursor),
-            "tools" => self.tools(Dialect::Gemini, cursor),
-            "generationConfig" | "generation_config" if cursor.peek() == b'{' => {
-                cursor.object(|key, cursor| match key.contains("chema") {
-                    true => self.json(cursor),
-                    false => Ok(()),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// One of Gemini's `contents`.
-    fn turn(&mut self, cursor: &mut Cursor<'a>) -> Walked {
-        self.frame(TOKENS_PER_MESSAGE);
-        self.estimate(TOKENS_PER_ROLE);
-        if cursor.peek() != b'{' {
-            return self.content(cursor);
-        }
-        cursor.object(|key, cursor| match (plain(key), cursor.peek()) {
-            ("parts", b'[') => cursor.array(|_, cursor| self.piece(cursor)),
-            ("parts", _) => self.piece(cursor),
-            _ => Ok(()),
-        })
-    }
-
-    /// One of Gemini's `parts`.
-    fn piece(&mut self, cursor: &mut Cursor<'a>) -> Walked {
-        if cursor.peek() != b'{' {
-            return self.content(cursor);
-        }
-        cursor.object(|key, cursor| match plain(key) {
-            "text" => self.text(cursor),
-            "inlineData" | "inline_data" if cursor.peek() == b'{' => {
-                let (mut kind, mut data) = ("", "");
-                cursor.object(|key, cursor| {
-                    match plain(key) {
-                        "mimeType" | "mime_type" => kind = cursor.value()?,
-                        "data" => data = cursor.value()?,
-                        _ => {}
-                    }
-                    Ok(())
-                })?;
-                self.file(plain(kind), data);
-                Ok(())
-            }
-            "fileData" | "file_data" => {
-                self.estimate(PAGE_TOKENS);
-                Ok(())
-            }
-            "thoughtSignature" | "thought_signature" | "thought" => Ok(()),
-            _ => self.json(cursor),
-        })
     }
 
     fn prompts(&mut self, key: &str, cursor: &mut Cursor<'a>) -> Walked {

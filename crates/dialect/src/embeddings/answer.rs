@@ -1,28 +1,30 @@
-//! The answers of providers, as OpenAI's list.
+//! The answers of providers, as their caller is given them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use serde_json::value::RawValue;
-use ziggurat_core::{Convention, Usage, Wording};
+use ziggurat_core::{Convention, Operation, Usage, Wording};
 
 use super::{Request, encode::most_a_call, text_tokens};
 use crate::{
     Malformed, Text,
     openai::read_input_usage,
     read::{Count, document, is_invalid, stated, wire_object},
-    write::{object, write_number},
+    write::{Object, object, write_number},
 };
 
 /// The vectors of a request, gathered from one answer or from several.
 #[derive(Debug)]
 pub struct Vectors {
     wording: Wording,
+    /// By what they are asked for.
+    operation: Operation,
     base64: bool,
     /// How many are asked for.
     wanted: usize,
     /// How many an answer gives at most.
     each: usize,
-    /// The items of OpenAI's list that are written.
+    /// The items of the list that are written.
     items: Vec<u8>,
     count: usize,
     usage: Stated,
@@ -83,6 +85,7 @@ impl Vectors {
         let texts = request.input.texts();
         Self {
             wording,
+            operation: request.operation,
             base64: request.base64,
             wanted: texts.len(),
             each: most_a_call(wording, model),
@@ -130,24 +133,43 @@ impl Vectors {
         (!usage.is_empty()).then_some(usage)
     }
 
-    /// The list, of the provider's model unless its answer names it. What the provider did not state of what was used is told as an estimate.
+    /// What its caller is given: OpenAI's list, of the provider's model unless its answer names it, or Google's vectors. Clients of OpenAI's
+    /// need to read what was used: what the provider did not state is told as an estimate.
     #[must_use]
     pub fn finish(self, model: &str) -> Vec<u8> {
-        let tokens = if self.usage.silent { self.estimate } else { self.usage.tokens };
         let mut out = Vec::with_capacity(self.items.len() + 160);
-        object(&mut out, |list| {
-            list.str("object", "list");
-            let data = list.key("data");
-            data.push(b'[');
-            data.extend_from_slice(&self.items);
-            data.push(b']');
-            list.str("model", self.model.as_deref().unwrap_or(model));
-            list.object("usage", |usage| {
-                usage.number("prompt_tokens", tokens);
-                usage.number("total_tokens", tokens);
-            });
+        object(&mut out, |answer| match self.operation {
+            Operation::EmbedContent | Operation::BatchEmbedContents => self.write_googles(answer),
+            _ => self.write_list(answer, model),
         });
         out
+    }
+
+    fn write_list(&self, list: &mut Object<'_>, model: &str) {
+        let tokens = if self.usage.silent { self.estimate } else { self.usage.tokens };
+        list.str("object", "list");
+        self.write_items(list.key("data"));
+        list.str("model", self.model.as_deref().unwrap_or(model));
+        list.object("usage", |usage| {
+            usage.number("prompt_tokens", tokens);
+            usage.number("total_tokens", tokens);
+        });
+    }
+
+    fn write_googles(&self, answer: &mut Object<'_>) {
+        match self.operation {
+            Operation::EmbedContent => answer.key("embedding").extend_from_slice(&self.items),
+            _ => self.write_items(answer.key("embeddings")),
+        }
+        if !self.usage.silent {
+            answer.object("usageMetadata", |usage| usage.number("promptTokenCount", self.usage.tokens));
+        }
+    }
+
+    fn write_items(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        out.extend_from_slice(&self.items);
+        out.push(b']');
     }
 
     fn push(&mut self, vector: &RawValue) -> Result<(), Malformed> {
@@ -159,8 +181,15 @@ impl Vectors {
         if self.count > 0 {
             out.push(b',');
         }
+        self.count += 1;
+        if self.operation.embeds_content() {
+            out.extend_from_slice(br#"{"values":"#);
+            write_numbers(out, vector);
+            out.push(b'}');
+            return Ok(());
+        }
         out.extend_from_slice(br#"{"object":"embedding","index":"#);
-        write_number(out, self.count as u64);
+        write_number(out, self.count as u64 - 1);
         out.extend_from_slice(br#","embedding":"#);
         if self.base64 {
             let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -168,10 +197,9 @@ impl Vectors {
             out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
             out.push(b'"');
         } else {
-            out.extend(vector.get().bytes().filter(|byte| !byte.is_ascii_whitespace()));
+            write_numbers(out, vector);
         }
         out.push(b'}');
-        self.count += 1;
         Ok(())
     }
 }
@@ -255,6 +283,11 @@ impl<'a> Answer<'a> {
 /// What an invoked model has read, as Bedrock says beside its answer.
 pub(crate) fn invoked_tokens(headers: &HeaderMap) -> Option<u64> {
     headers.get("x-amzn-bedrock-input-token-count")?.to_str().ok()?.parse().ok()
+}
+
+/// A list of numbers as they were written.
+fn write_numbers(out: &mut Vec<u8>, vector: &RawValue) {
+    out.extend(vector.get().bytes().filter(|byte| !byte.is_ascii_whitespace()));
 }
 
 fn none() -> Malformed {

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
 use ziggurat_core::Wording;
 
 use super::{
     Input, Request,
+    request::TASK,
     task::{to_cohere, to_google},
 };
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
     write::{Object, object},
 };
 
+/// A member of a request: its name and its value.
+type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
 /// A request that is being written for a target.
 struct Writing<'r, 'a> {
     request: &'r Request<'a>,
@@ -23,6 +28,8 @@ struct Writing<'r, 'a> {
     verdicts: Verdicts<'r>,
     /// Members that go as they are.
     passed: Extra<'r>,
+    /// Whether the caller's words are Google's, and the provider's are not.
+    foreign: bool,
 }
 
 /// Writes a request for a provider: the bodies with which it is to be asked one after the other, each for as many texts as the provider takes
@@ -42,16 +49,19 @@ pub fn encode_request(
             return Err(Refused::invalid(message, "input"));
         }
     };
+    let is_googles =
+        matches!(wording, Wording::BatchEmbedContents | Wording::EmbedContent | Wording::Predict);
     let mut writing = Writing {
         request,
         model: encoding.model,
         verdicts: Verdicts::new(encoding.policy),
         passed: Vec::new(),
+        foreign: request.operation.embeds_content() && !is_googles,
     };
     if texts.len() > MOST_TEXTS {
         return Err(Refused::invalid(
             format!("at most {MOST_TEXTS} texts are embedded in one call"),
-            "input",
+            request.input_name(),
         ));
     }
     let pieces: Vec<&[Text<'_>]> = texts.chunks(most_a_call(wording, encoding.model)).collect();
@@ -63,7 +73,7 @@ pub fn encode_request(
         // Little is not to become much.
         let message =
             "too many texts for what stands beside them, which this model's provider is told several times";
-        return Err(Refused::invalid(message, "input"));
+        return Err(Refused::invalid(message, request.input_name()));
     }
     let bodies = match wording {
         Wording::BatchEmbedContents => writing.batch(&pieces),
@@ -108,10 +118,7 @@ const MOST_TEXTS: usize = 2048;
 
 impl<'r, 'a> Writing<'r, 'a> {
     fn batch(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
-        self.pass(
-            &["input_type", "task_type", "taskType", "title"],
-            &["model", "content", "requests", "outputDimensionality"],
-        );
+        self.pass(&[TASK, &["title"]].concat(), &["model", "content", "requests", "outputDimensionality"]);
         let (task, title) = (self.task(), self.text(&["title"]));
         // Google's names are those of paths.
         let model = format!("models/{}", self.model);
@@ -145,10 +152,7 @@ impl<'r, 'a> Writing<'r, 'a> {
     }
 
     fn predict(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
-        self.pass(
-            &["input_type", "task_type", "taskType", "title", "auto_truncate"],
-            &["outputDimensionality"],
-        );
+        self.pass(&[TASK, &["title", "auto_truncate"]].concat(), &["outputDimensionality"]);
         let (task, title) = (self.task(), self.text(&["title"]));
         let truncate = self.request.member(&["auto_truncate"]).map(|(_, raw)| raw);
         bodies(pieces, |texts, body| {
@@ -177,14 +181,11 @@ impl<'r, 'a> Writing<'r, 'a> {
     /// fourth know the other.
     fn cohere(&mut self, pieces: &[&[Text<'a>]], own: bool) -> Vec<Vec<u8>> {
         let by_type = own || !self.model.contains("-v3");
-        self.pass(
-            &["input_type", "task_type", "taskType"],
-            &["model", "texts", "inputs", "images", "embedding_types", "output_dimension"],
-        );
+        self.pass(TASK, &["model", "texts", "inputs", "images", "embedding_types", "output_dimension"]);
         let task = self.task();
         let task = task.as_deref().map_or(DEFAULT_TASK, to_cohere);
         if !by_type && self.request.dimensions.is_some() {
-            self.verdicts.unsupported("dimensions");
+            self.verdicts.unsupported(self.request.dimensions_name());
         }
         bodies(pieces, |texts, body| {
             if own {
@@ -214,7 +215,7 @@ impl<'r, 'a> Writing<'r, 'a> {
         let (second, images) = (self.model.contains("embed-text-v2"), self.model.contains("embed-image"));
         self.pass(&[], &["inputText", "inputImage", "embeddingConfig", "embeddingTypes"]);
         if !second && !images && self.request.dimensions.is_some() {
-            self.verdicts.unsupported("dimensions");
+            self.verdicts.unsupported(self.request.dimensions_name());
         }
         bodies(pieces, |texts, body| {
             texts.iter().for_each(|text| body.text("inputText", text));
@@ -229,9 +230,11 @@ impl<'r, 'a> Writing<'r, 'a> {
     }
 
     fn plain(&mut self, pieces: &[&[Text<'a>]]) -> Vec<Vec<u8>> {
+        let (given, others) = self.members();
+        self.sort(given, &[], &["model", "input", "dimensions", "encoding_format"], true);
         let unheard = |name: &str| UNHEARD.contains(&name) && self.verdicts.unheard(name) == Verdict::Leave;
-        let extra = self.request.extra.iter().filter(|(name, _)| !unheard(name));
-        self.passed = extra.map(|(name, raw)| (Cow::Borrowed(&**name), *raw)).collect();
+        let extra = others.iter().filter(|(name, _)| !unheard(name));
+        self.passed.extend(extra.map(|(name, raw)| (Cow::Borrowed(&**name), *raw)));
         bodies(pieces, |texts, body| {
             body.str("model", self.model);
             write_texts(body, "input", texts);
@@ -242,9 +245,21 @@ impl<'r, 'a> Writing<'r, 'a> {
 
     /// Sorts the members that are no field of all requests. Those that are `read` are written in other words. Of those that have a place at
     /// some providers and none here, and those that would stand where one of `ours` does, the policy says what becomes. The others go as they
-    /// are: the provider may know more than we do.
+    /// are: the provider may know more than we do, unless they are another's words.
     fn pass(&mut self, read: &[&str], ours: &[&str]) {
-        for (name, raw) in &self.request.extra {
+        let (given, others) = self.members();
+        self.sort(given, read, ours, true);
+        self.sort(others, read, ours, false);
+    }
+
+    /// The members that are in words of another provider's, and the others.
+    fn members(&self) -> (&'r [Member<'a>], &'r [Member<'a>]) {
+        let request = self.request;
+        request.extra.split_at(if self.foreign { request.given } else { 0 })
+    }
+
+    fn sort(&mut self, members: &'r [Member<'a>], read: &[&str], ours: &[&str], foreign: bool) {
+        for (name, raw) in members {
             let name = &**name;
             let verdict = match name {
                 _ if raw.get() == "null" || read.contains(&name) => Verdict::Leave,
@@ -253,7 +268,7 @@ impl<'r, 'a> Writing<'r, 'a> {
                     self.verdicts.impossible(name);
                     Verdict::Leave
                 }
-                _ if SOMEWHERE.contains(&name) => self.verdicts.unsupported(name),
+                _ if foreign || SOMEWHERE.contains(&name) => self.verdicts.unsupported(name),
                 _ => Verdict::Pass,
             };
             if verdict == Verdict::Pass {
@@ -274,7 +289,7 @@ impl<'r, 'a> Writing<'r, 'a> {
 
     /// What the texts are embedded for, in whoever's word: by LiteLLM's names for it, and Google's.
     fn task(&mut self) -> Option<String> {
-        self.text(&["input_type", "task_type", "taskType"]).map(|task| task.decode().into_owned())
+        self.text(TASK).map(|task| task.decode().into_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Embeddings: a request in OpenAI's words, as providers with other words are asked for it, and their vectors as OpenAI's list.
 //!
-//! Callers give one text or several; a provider that takes one at a time is asked once for each. Numbers of a vector stay as the provider
+//! Google's callers ask in Google's words and are answered in them ([`decode_content`]). Callers give one text or several; a provider that takes one at a time is asked once for each. Numbers of a vector stay as the provider
 //! has written them, unless the caller wants them in base64: 32-bit floats, the lowest byte first, as OpenAI has it.
 //!
 //! # Example
@@ -24,6 +24,7 @@
 
 mod answer;
 mod encode;
+mod google;
 mod request;
 mod task;
 
@@ -31,6 +32,7 @@ pub(crate) use self::answer::invoked_tokens;
 pub use self::{
     answer::Vectors,
     encode::encode_request,
+    google::decode_content,
     request::{Input, Request, decode_request},
 };
 

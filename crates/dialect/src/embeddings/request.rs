@@ -1,7 +1,9 @@
-//! The request, in OpenAI's words.
+//! The request: what callers say, and how OpenAI's say it.
 
 use serde_json::value::RawValue;
+use ziggurat_core::Operation;
 
+use super::google;
 use crate::{
     Malformed, Text,
     read::{Extra, Whole, document, wire_object},
@@ -11,6 +13,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
+    /// By what it is asked for: whose words it is in.
+    pub operation: Operation,
     /// What is to be embedded.
     pub input: Input<'a>,
     /// How many numbers a vector is to have.
@@ -19,6 +23,8 @@ pub struct Request<'a> {
     pub base64: bool,
     /// All else but the model.
     pub extra: Extra<'a>,
+    /// How many of those the caller gives: what stands behind them is the operator's.
+    pub(crate) given: usize,
 }
 
 /// What is to be embedded.
@@ -55,7 +61,8 @@ pub fn decode_request(json: &str) -> Result<Request<'_>, Malformed> {
         Some("base64") => true,
         Some(_) => return Err(Malformed::new("expected `float` or `base64`", "encoding_format")),
     };
-    Ok(Request { input: Input::read(input.get())?, dimensions, base64, extra: wire.extra })
+    let (operation, given) = (Operation::Embeddings, wire.extra.len());
+    Ok(Request { operation, input: Input::read(input.get())?, dimensions, base64, extra: wire.extra, given })
 }
 
 // ===== impl Input =====
@@ -97,6 +104,12 @@ impl<'a> Input<'a> {
     }
 }
 
+/// How many numbers a vector is to have, in OpenAI's words.
+const DIMENSIONS: &str = "dimensions";
+
+/// What vectors are for, in the words of several.
+pub(super) const TASK: &[&str] = &["input_type", "task_type", "taskType"];
+
 /// Checks a list of token ids.
 fn tokens(json: &str, path: &str) -> Result<(), Malformed> {
     if !json.starts_with('[') {
@@ -115,6 +128,45 @@ fn tokens(json: &str, path: &str) -> Result<(), Malformed> {
 // ===== impl Request =====
 
 impl<'a> Request<'a> {
+    /// Gives a parameter that the caller does not give, by its name in OpenAI's words or LiteLLM's; one that no such request has is left out.
+    pub fn add_missing(&mut self, name: &'a str, json: &'a str) {
+        match name {
+            DIMENSIONS => self.dimensions = self.dimensions.or_else(|| json.parse().ok()),
+            // Callers of other words say nothing of these.
+            "encoding_format" | "user" => {}
+            name => {
+                let names = if TASK.contains(&name) { TASK } else { &[name] };
+                if let (None, Ok(raw)) = (self.member(names), serde_json::from_str(json)) {
+                    self.extra.push((name.into(), raw));
+                }
+            }
+        }
+    }
+
+    /// Takes a parameter out, by its name in OpenAI's words or LiteLLM's.
+    pub fn remove(&mut self, name: &str) {
+        let names = if TASK.contains(&name) { TASK } else { &[name] };
+        if name == DIMENSIONS {
+            self.dimensions = None;
+        }
+        self.extra.retain(|(name, _)| !names.contains(&&**name));
+        self.given = self.given.min(self.extra.len());
+    }
+
+    /// How its caller says how many numbers a vector is to have.
+    pub(super) const fn dimensions_name(&self) -> &'static str {
+        if self.operation.embeds_content() { google::DIMENSIONS } else { DIMENSIONS }
+    }
+
+    /// Where its caller says what is to be embedded.
+    pub(super) const fn input_name(&self) -> &'static str {
+        match self.operation {
+            Operation::EmbedContent => "content",
+            Operation::BatchEmbedContents => "requests",
+            _ => "input",
+        }
+    }
+
     /// The last member that is known by one of these names and asks for something, with its name.
     pub(super) fn member(&self, names: &[&str]) -> Option<(&str, &'a RawValue)> {
         let mut members = self.extra.iter().rev();

@@ -204,6 +204,9 @@ impl Deployment {
 
     /// The URLs of what else the provider does in its callers' own words.
     pub(crate) fn other_urls(&self, model: &str) -> Vec<(Operation, String)> {
+        if let Some(vertex) = &self.vertex {
+            return vertex.other_urls(model);
+        }
         let mut urls = self.provider.other_urls(&self.chat_url(model));
         urls.retain(|(operation, _)| !(self.chats_only && *operation == Operation::Responses));
         urls

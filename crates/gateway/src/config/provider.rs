@@ -213,6 +213,9 @@ impl Provider {
         if self.api == Api::Anthropic {
             return vec![(Operation::CountTokens, whole(format!("{path}/count_tokens")))];
         }
+        if let (Api::Gemini, Some(model)) = (self.api, path.strip_suffix(":generateContent")) {
+            return GOOGLES.iter().map(|(it, verb)| (*it, whole(format!("{model}:{verb}")))).collect();
+        }
         let Some(root) = path.strip_suffix("/chat/completions") else { return Vec::new() };
         let served = SAME_ROOT.iter().filter(|(it, _)| self.chats || *it == Operation::Embeddings);
         let mut urls: Vec<_> = served.map(|(it, end)| (*it, whole(format!("{root}{end}")))).collect();
@@ -345,6 +348,12 @@ const SAME_ROOT: [(Operation, &str); 3] = [
     (Operation::Completions, "/completions"),
     (Operation::Embeddings, "/embeddings"),
     (Operation::Moderation, "/moderations"),
+];
+/// What stands beside chats with Google's models.
+const GOOGLES: [(Operation, &str); 3] = [
+    (Operation::CountContent, "countTokens"),
+    (Operation::EmbedContent, "embedContent"),
+    (Operation::BatchEmbedContents, "batchEmbedContents"),
 ];
 const CHAT: &str = "/chat/completions";
 const AZURE_V1: &str = "/openai/v1";
@@ -536,7 +545,9 @@ mod tests {
         assert_eq!(of(&groq, Operation::Responses), None);
         let anthropic = urls("anthropic", "https://h/v1/messages");
         assert_eq!(anthropic, [(Operation::CountTokens, "https://h/v1/messages/count_tokens".to_owned())]);
-        assert_eq!(urls("gemini", "https://h/v1beta/models/m:generateContent"), []);
+        let gemini = urls("gemini", "https://h/v1beta/models/m:generateContent?a=b");
+        let verb = |verb: &str| format!("https://h/v1beta/models/m:{verb}?a=b");
+        assert_eq!(gemini, GOOGLES.map(|(operation, word)| (operation, verb(word))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ziggurat_dialect::converse;
 
 use super::{
     provider::{Api, Provider, ending_in},
-    vertex::{Publisher, Vertex},
+    vertex::{Publisher, Vertex, embeds_content},
 };
 
 /// An operation that a provider has words of its own for.
@@ -109,7 +109,7 @@ impl Vertex {
     /// What Google's models on Vertex AI do in words of their own.
     pub(super) fn reworded(&self, model: &str) -> Vec<Reworded> {
         match Publisher::of(model) {
-            Publisher::Google if model.starts_with("gemini-embedding-2") => {
+            Publisher::Google if embeds_content(model) => {
                 vec![Reworded::embeddings(self.verb(model, "embedContent"), Wording::EmbedContent)]
             }
             Publisher::Google => vec![Reworded::embeddings(self.verb(model, "predict"), Wording::Predict)],

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ziggurat_core::Operation;
 use ziggurat_google::ServiceAccount;
 
 use super::diagnostic::Report;
@@ -83,6 +84,16 @@ impl Vertex {
         )
     }
 
+    /// The URLs of what else a model does in its callers' own words.
+    pub(super) fn other_urls(&self, model: &str) -> Vec<(Operation, String)> {
+        match Publisher::of(model) {
+            Publisher::Google if embeds_content(model) => {
+                vec![(Operation::EmbedContent, self.verb(model, "embedContent"))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The URL at which a model is asked to do something.
     pub(super) fn verb(&self, model: &str, verb: &str) -> String {
         let publisher = match Publisher::of(model) {
@@ -91,6 +102,11 @@ impl Vertex {
         };
         format!("{}/{publisher}/models/{}:{verb}", self.root, encode_model(model))
     }
+}
+
+/// Whether a model embeds by `:embedContent`; those before it do by `:predict`.
+pub(super) fn embeds_content(model: &str) -> bool {
+    model.starts_with("gemini-embedding-2")
 }
 
 /// A version stands behind an at sign, which is plain in a path.
@@ -196,6 +212,11 @@ mod tests {
             [(Wording::EmbedContent, format!("{google}/gemini-embedding-2:embedContent"))]
         );
         assert_eq!(embeds("claude-sonnet-4@20250514"), []);
+        assert_eq!(
+            vertex.other_urls("gemini-embedding-2"),
+            [(Operation::EmbedContent, format!("{google}/gemini-embedding-2:embedContent"))]
+        );
+        assert_eq!(vertex.other_urls("text-embedding-005"), []);
         assert!(vertex.url("../x?y", false).ends_with("/google/models/..%2Fx%3Fy:generateContent"));
         assert_eq!(address("global"), "https://aiplatform.googleapis.com");
         assert_eq!(address("europe-west1"), "https://europe-west1-aiplatform.googleapis.com");

@@ -13,6 +13,7 @@ mod deadlines;
 mod drain;
 mod embeddings;
 mod framing;
+mod google;
 mod harness;
 mod host;
 mod keys;

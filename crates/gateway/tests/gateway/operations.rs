@@ -89,13 +89,16 @@ async fn tokens_are_counted_by_the_provider_where_it_counts_and_else_here() {
     let body = |model: &str| {
         format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hello there"}}]}}"#)
     };
-    ask(&gateway, "/v1/messages/count_tokens", &body("claude")).await.is(200, COUNTED);
+    let counted = ask(&gateway, "/v1/messages/count_tokens", &body("claude")).await;
+    counted.is(200, COUNTED);
+    assert_eq!(counted.header("x-ziggurat-token-count"), None);
     assert_eq!(scene.exchanges()[0].path, "/r/counted/v1/messages/count_tokens");
     let own = ask(&gateway, "/v1/messages/count_tokens", &body("gpt")).await;
     let counted: serde_json::Value = serde_json::from_str(&own.body).unwrap();
     // Eleven bytes, and what frames a message.
     assert!((4..20).contains(&counted["input_tokens"].as_u64().unwrap()), "{}", own.body);
     assert_eq!((own.status, scene.asked()), (200, 1));
+    assert_eq!(own.header("x-ziggurat-token-count"), Some("estimate"));
     let nobody = ask(&gateway, "/v1/messages/count_tokens", &body("nobody")).await;
     assert_eq!(nobody.status, 404);
 }

@@ -84,7 +84,7 @@ async fn a_model_is_told_of_where_something_answers_to_its_name() {
     let missing = get(gateway.addr, "/v1beta/models/nobody", &[BEARER]).await;
     assert_eq!((missing.status, missing.body.contains("NOT_FOUND")), (404, true), "{}", missing.body);
     // What Google's paths do not have here is told in Google's shape.
-    let missing = post(gateway.addr, "/v1beta/models/a:countTokens", &[BEARER], "{}").await;
+    let missing = post(gateway.addr, "/v1beta/models/a:predict", &[BEARER], "{}").await;
     assert_eq!((missing.status, missing.body.contains("NOT_FOUND")), (404, true), "{}", missing.body);
     assert_eq!(scene.asked(), 0);
 }

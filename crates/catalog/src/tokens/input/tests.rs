@@ -290,17 +290,37 @@ fn what_is_beyond_the_counters_limit_is_estimated() {
 }
 
 #[test]
+fn what_googles_callers_embed_or_have_counted_is_counted_alike() {
+    let google = |verb: &str, body: Value| words_in(&format!("/v1beta/models/m:{verb}"), &body);
+    let one =
+        json!({"model": "models/m", "content": {"role": "user", "parts": [{"text": "a b"}, {"text": "c"}]}});
+    assert_eq!(google("embedContent", one.clone()), Count::exact(3));
+    let titled = json!({"content": {"parts": [{"text": "a b"}]}, "title": "t", "taskType": "CLUSTERING"});
+    assert_eq!(google("embedContent", titled.clone()), Count::estimate(3));
+    assert_eq!(google("batchEmbedContents", json!({"requests": [one, titled]})), Count::estimate(6));
+    let asked = json!({"contents": [{"role": "user", "parts": [{"text": "a b c"}]}]});
+    let counted = google("generateContent", asked.clone());
+    assert_eq!(counted, Count::estimate(3 + 1 + 3 + 3));
+    assert_eq!(google("countTokens", asked.clone()), counted);
+    assert_eq!(google("countTokens", json!({"generateContentRequest": asked})), counted);
+}
+
+#[test]
 fn json_that_is_too_deep_counts_by_its_length() {
     let body = format!(r#"{{"messages":{}"#, r#"[{"content":"#.repeat(1000));
     let count = count(Operation::Chat, Dialect::OpenAi, "m", &body, &ByLength);
     assert_eq!(count, Count::estimate(body.len().div_ceil(3) as u64));
 }
 
-const OPERATIONS: [Operation; 9] = [
+const OPERATIONS: [Operation; 13] = [
     Operation::Chat,
     Operation::Messages,
     Operation::CountTokens,
     Operation::Responses,
+    Operation::Generate,
+    Operation::CountContent,
+    Operation::EmbedContent,
+    Operation::BatchEmbedContents,
     Operation::Completions,
     Operation::Embeddings,
     Operation::Moderation,
@@ -312,6 +332,10 @@ const OPERATIONS: [Operation; 9] = [
 fn any_json() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
         "messages",
+        "contents",
+        "parts",
+        "requests",
+        "generateContentRequest",
         "system",
         "input",
         "instructions",

@@ -1,7 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
-use crate::embeddings::decode_request;
+use crate::embeddings::{decode_content, decode_request};
 
 fn vectors(wording: Wording, request: &str) -> Vectors {
     let model = "m";
@@ -171,4 +171,25 @@ fn what_is_no_answer_or_a_shorter_one_is_an_error() {
         let answer = format!(r#"{{"embeddings":[[1],{vector}]}}"#);
         assert!(list(Wording::OllamaEmbed, 2, &answer).is_err(), "{vector}");
     }
+}
+
+#[test]
+fn googles_callers_are_given_googles_vectors() {
+    let one = r#"{"content":{"parts":[{"text":"abc"}]}}"#;
+    let told = |operation, request: &str, answer: &str| {
+        let request = decode_content(operation, request).expect("reads");
+        let mut vectors = Vectors::new(Wording::PlainEmbed, &request, "m");
+        vectors.read(answer, &HeaderMap::new()).expect("reads");
+        String::from_utf8(vectors.finish("m")).expect("is UTF-8")
+    };
+    let answer = r#"{"data":[{"index":0,"embedding":[0.5, -1e-3]}],"usage":{"prompt_tokens":3}}"#;
+    assert_eq!(
+        told(Operation::EmbedContent, one, answer),
+        r#"{"embedding":{"values":[0.5,-1e-3]},"usageMetadata":{"promptTokenCount":3}}"#
+    );
+    let answer = r#"{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1]}]}"#;
+    assert_eq!(
+        told(Operation::BatchEmbedContents, &format!(r#"{{"requests":[{one},{one}]}}"#), answer),
+        r#"{"embeddings":[{"values":[1]},{"values":[2]}]}"#
+    );
 }

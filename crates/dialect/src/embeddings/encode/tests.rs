@@ -1,7 +1,7 @@
-use ziggurat_core::ParamPolicy;
+use ziggurat_core::{Operation, ParamPolicy};
 
 use super::*;
-use crate::embeddings::decode_request;
+use crate::embeddings::{decode_content, decode_request};
 
 fn encoded(wording: Wording, model: &str, policy: &ParamPolicy, json: &str) -> Result<Vec<String>, Refused> {
     let request = decode_request(json).expect("reads");
@@ -269,4 +269,58 @@ fn little_is_not_made_much() {
     }
     let once = format!(r#"{{"input":["a"],"title":"{long}"}}"#);
     assert!(encoded(Wording::BatchEmbedContents, "m", &ParamPolicy::default(), &once).is_ok());
+}
+
+/// What a batch in Google's words becomes.
+fn batch(wording: Wording, more: &str, policy: &ParamPolicy) -> Result<Vec<String>, Refused> {
+    let one = |text: &str| {
+        format!(r#"{{"content":{{"parts":[{{"text":"{text}"}}]}},"outputDimensionality":8{more}}}"#)
+    };
+    let json = format!(r#"{{"requests":[{},{}]}}"#, one("a"), one("b"));
+    let mut request = decode_content(Operation::BatchEmbedContents, &json).expect("reads");
+    request.add_missing("dimensions", "7");
+    request.add_missing("normalize", "true");
+    let bodies = encode_request(wording, &request, &Encoding::new("m", policy))?;
+    Ok(bodies.into_iter().map(|body| String::from_utf8(body).expect("is UTF-8")).collect())
+}
+
+#[test]
+fn googles_callers_are_understood_by_all() {
+    let taken = |wording, more: &str| batch(wording, more, &ParamPolicy::default());
+    let sent = |body: &str| Ok(vec![body.to_owned()]);
+    let plain = r#"{"model":"m","input":["a","b"],"dimensions":8,"normalize":true}"#;
+    assert_eq!(taken(Wording::PlainEmbed, ""), sent(plain));
+    assert_eq!(taken(Wording::OllamaEmbed, ""), sent(plain));
+    assert_eq!(
+        taken(Wording::CohereEmbed, r#","taskType":"RETRIEVAL_QUERY""#),
+        sent(
+            r#"{"model":"m","texts":["a","b"],"input_type":"search_query","embedding_types":["float"],"output_dimension":8,"normalize":true}"#
+        )
+    );
+    assert_eq!(
+        taken(Wording::Predict, r#","taskType":"CLUSTERING","title":"t","autoTruncate":true"#),
+        sent(
+            r#"{"instances":[{"content":"a","task_type":"CLUSTERING","title":"t"},{"content":"b","task_type":"CLUSTERING","title":"t"}],"parameters":{"outputDimensionality":8,"autoTruncate":true,"normalize":true}}"#
+        )
+    );
+}
+
+#[test]
+fn what_only_google_knows_is_dropped_or_refused_by_its_name() {
+    let more = r#","taskType":"CLUSTERING","title":"t","newer":[1]"#;
+    for wording in [Wording::PlainEmbed, Wording::OllamaEmbed] {
+        let refused = batch(wording, more, &ParamPolicy::default());
+        assert_eq!(refused, Err(unsupported(&["taskType", "title", "newer"])));
+        let mut policy = ParamPolicy::default();
+        policy.drop_params = true;
+        assert_eq!(batch(wording, more, &policy), batch(wording, "", &ParamPolicy::default()));
+        let mut policy = ParamPolicy::default();
+        policy.allowed_openai_params = ["taskType".to_owned(), "title".to_owned(), "newer".to_owned()].into();
+        let passed = r#"{"model":"m","input":["a","b"],"dimensions":8,"taskType":"CLUSTERING","title":"t","newer":[1],"normalize":true}"#;
+        assert_eq!(batch(wording, more, &policy), Ok(vec![passed.to_owned()]));
+    }
+    assert_eq!(
+        batch(Wording::TitanEmbed, "", &ParamPolicy::default()),
+        Err(unsupported(&["outputDimensionality"]))
+    );
 }

@@ -72,6 +72,8 @@ pub(super) fn check_type(operation: Operation, field: Field, json: &str) -> Resu
         // Legacy completions take a number there.
         Field::Logprobs if operation == Operation::Completions => Expect::Integer,
         Field::Logprobs => Expect::Bool,
+        // The kind of file that images and speech come as.
+        Field::ResponseFormat if matches!(operation, Operation::Images | Operation::Speech) => Expect::String,
         Field::StreamOptions | Field::ResponseFormat | Field::Thinking | Field::Metadata => Expect::Object,
         Field::Messages | Field::StopSequences | Field::Tools => Expect::Array,
         Field::MaxTokens | Field::MaxCompletionTokens | Field::MaxOutputTokens => {

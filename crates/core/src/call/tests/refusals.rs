@@ -297,6 +297,27 @@ async fn fields_of_the_wrong_type() {
     }
 }
 
+#[tokio::test]
+async fn a_response_format_is_an_object_in_chats_and_a_kind_of_file_elsewhere() {
+    for (path, body) in [
+        ("/v1/images/generations", r#"{"prompt":"a","response_format":"b64_json"}"#),
+        ("/v1/audio/speech", r#"{"model":"m","input":"a","response_format":"opus"}"#),
+        (
+            CHAT,
+            r#"{"model":"m","messages":[{"role":"user","content":"a"}],"response_format":{"type":"text"}}"#,
+        ),
+    ] {
+        assert!(Call::read(post(path, body), &Limits::default()).await.is_ok(), "{path}");
+        let wrong = if path == CHAT { r#""text""# } else { "{}" };
+        let wrong = format!(
+            r#"{},"response_format":{wrong}}}"#,
+            &body[..body.find(r#","response"#).expect("has one")]
+        );
+        let (status, told) = refuse(post(path, wrong), Limits::default()).await;
+        assert!(status == 400 && told.contains(r#""param":"response_format""#), "{told}");
+    }
+}
+
 fn with_header(name: &'static str, value: &'static str) -> Request<Untouchable> {
     Request::post(CHAT).header(name, value).body(Untouchable).expect("valid")
 }

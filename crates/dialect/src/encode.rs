@@ -1,7 +1,8 @@
 //! What an encoder is told, and how it says what it cannot carry.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
+use serde_json::value::RawValue;
 use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target};
 
 use crate::{BlockKind, Request, capabilities, capabilities_at, read::Extra};
@@ -47,6 +48,21 @@ pub(crate) enum Place {
     System,
     /// In `messages`, as the caller counts them.
     Message(usize),
+}
+
+/// What a member is to a target that a request has no field for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is written in other words, or says nothing.
+    Read,
+    /// The target has no place for it, and needs none.
+    Unheard,
+    /// It would stand where something of ours does.
+    Ours,
+    /// The target has no place for it.
+    Unsupported,
+    /// It goes as it is: the provider may know more than we do.
+    Passed,
 }
 
 /// What to do with a parameter.
@@ -210,6 +226,31 @@ impl<'e> Verdicts<'e> {
         self.refused.push(name.into());
     }
 
+    /// The members that go as they are, of those that a request has no field for; what has no value asks for nothing.
+    pub(crate) fn passing<'r>(
+        &mut self,
+        members: &'r [(Cow<'_, str>, &RawValue)],
+        fate: impl Fn(&str, &RawValue) -> Fate,
+    ) -> Extra<'r> {
+        let mut passed = Extra::new();
+        for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
+            let verdict = match fate(name, raw) {
+                Fate::Read => Verdict::Leave,
+                Fate::Unheard => self.unheard(name),
+                Fate::Ours => {
+                    self.impossible(&**name);
+                    Verdict::Leave
+                }
+                Fate::Unsupported => self.unsupported(name),
+                Fate::Passed => Verdict::Pass,
+            };
+            if verdict == Verdict::Pass {
+                passed.push(((**name).into(), raw));
+            }
+        }
+        passed
+    }
+
     /// The value of this field cannot be carried; of several, the first is told.
     pub(crate) fn invalid(&mut self, message: impl Into<String>, param: impl Into<String>) {
         self.invalid.get_or_insert_with(|| Refused::invalid(message, param));
@@ -222,4 +263,15 @@ impl<'e> Verdicts<'e> {
             None => Err(Refused::Unsupported(self.refused)),
         }
     }
+}
+
+/// What is for the records of a provider that has any.
+pub(crate) const UNHEARD: &[&str] = &["user", "metadata"];
+
+/// Bytes that are written once for each of several calls, or of their parts: little is not to become much.
+pub(crate) const MOST_REPEATED: usize = 16 << 20;
+
+/// Bytes of members.
+pub(crate) fn length(extra: &Extra<'_>) -> usize {
+    extra.iter().map(|(name, raw)| name.len() + raw.get().len()).sum()
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Encoding, Refused, Text,
-    encode::{Verdict, Verdicts},
+    encode::{Fate, MOST_REPEATED, UNHEARD, Verdict, Verdicts, length},
     read::Extra,
     write::{Object, object},
 };
@@ -69,8 +69,7 @@ pub fn encode_request(
         Wording::BatchEmbedContents | Wording::Predict => texts.len(),
         _ => pieces.len(),
     };
-    if copies > 1 && beside(request).saturating_mul(copies) > MOST_REPEATED {
-        // Little is not to become much.
+    if copies > 1 && length(&request.extra).saturating_mul(copies) > MOST_REPEATED {
         let message =
             "too many texts for what stands beside them, which this model's provider is told several times";
         return Err(Refused::invalid(message, request.input_name()));
@@ -102,14 +101,6 @@ pub(super) fn most_a_call(wording: Wording, model: &str) -> usize {
         _ => MOST_TEXTS,
     }
 }
-
-/// Bytes of the members beside the texts.
-fn beside(request: &Request<'_>) -> usize {
-    request.extra.iter().map(|(name, raw)| name.len() + raw.get().len()).sum()
-}
-
-/// Bytes that are written once for each text or call.
-const MOST_REPEATED: usize = 16 << 20;
 
 /// As many inputs as OpenAI's API takes: where they are several calls, nobody else bounds their number.
 const MOST_TEXTS: usize = 2048;
@@ -259,22 +250,14 @@ impl<'r, 'a> Writing<'r, 'a> {
     }
 
     fn sort(&mut self, members: &'r [Member<'a>], read: &[&str], ours: &[&str], foreign: bool) {
-        for (name, raw) in members {
-            let name = &**name;
-            let verdict = match name {
-                _ if raw.get() == "null" || read.contains(&name) => Verdict::Leave,
-                _ if UNHEARD.contains(&name) => self.verdicts.unheard(name),
-                _ if ours.contains(&name) => {
-                    self.verdicts.impossible(name);
-                    Verdict::Leave
-                }
-                _ if foreign || SOMEWHERE.contains(&name) => self.verdicts.unsupported(name),
-                _ => Verdict::Pass,
-            };
-            if verdict == Verdict::Pass {
-                self.passed.push((name.into(), raw));
-            }
-        }
+        let passed = self.verdicts.passing(members, |name, _| match name {
+            _ if read.contains(&name) => Fate::Read,
+            _ if UNHEARD.contains(&name) => Fate::Unheard,
+            _ if ours.contains(&name) => Fate::Ours,
+            _ if foreign || SOMEWHERE.contains(&name) => Fate::Unsupported,
+            _ => Fate::Passed,
+        });
+        self.passed.extend(passed);
     }
 
     /// The text of a member that is known by one of these names.
@@ -320,9 +303,6 @@ const DEFAULT_TASK: &str = "search_document";
 
 /// What some providers have a place for, and what would change the kind of an answer.
 const SOMEWHERE: &[&str] = &["input_type", "task_type", "taskType", "title", "auto_truncate", "stream"];
-
-/// What is for the records of a provider that has any.
-const UNHEARD: &[&str] = &["user", "metadata"];
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,7 @@ use ziggurat_core::Wording;
 use super::Request;
 use crate::{
     Encoding, Refused,
-    encode::{Verdict, Verdicts},
-    read::Extra,
+    encode::{Fate, UNHEARD, Verdicts},
     write::object,
 };
 
@@ -28,7 +27,14 @@ pub fn encode_request(
     // Where the URL has the model, or the server has one alone, the body has none.
     let named = matches!(wording, Wording::Rerank | Wording::RerankTopK);
     let mut verdicts = Verdicts::new(encoding.policy);
-    let extra = passed(request, &["model", "query", documents, top, "api_version"], &mut verdicts);
+    let ours = ["model", "query", documents, top, "api_version"];
+    let extra = verdicts.passing(&request.extra, |name, _| match name {
+        _ if UNHEARD.contains(&name) => Fate::Unheard,
+        _ if ours.contains(&name) => Fate::Ours,
+        // Of Cohere's first API.
+        "max_chunks_per_doc" | "stream" => Fate::Unsupported,
+        _ => Fate::Passed,
+    });
     verdicts.finish()?;
     let length: usize = request.documents.iter().map(|document| document.text.len() + 8).sum();
     let mut body = Vec::with_capacity(length + request.query.len() + 128);
@@ -47,23 +53,6 @@ pub fn encode_request(
         body.extra(&extra, &[]);
     });
     Ok(body)
-}
-
-/// The members that go as they are; the others are what the policy says.
-fn passed<'a>(request: &Request<'a>, ours: &[&str], verdicts: &mut Verdicts<'_>) -> Extra<'a> {
-    let mut passed = request.extra.clone();
-    passed.retain(|(name, raw)| match &**name {
-        _ if raw.get() == "null" => false,
-        "user" | "metadata" => verdicts.unheard(name) == Verdict::Pass,
-        name if ours.contains(&name) => {
-            verdicts.impossible(name);
-            false
-        }
-        // Of Cohere's first API.
-        "max_chunks_per_doc" | "stream" => verdicts.unsupported(name) == Verdict::Pass,
-        _ => true,
-    });
-    passed
 }
 
 #[cfg(test)]

@@ -121,21 +121,22 @@ impl Estimate {
     /// The most that so many output tokens a choice can cost, at the dearest of these candidates.
     fn worst(&self, of: &dyn Fn(Option<&Target>) -> bool, output: u64) -> Usd {
         let models = self.models.iter().filter(|candidate| of(candidate.target.as_ref()));
-        let models = models.filter_map(|candidate| candidate.model.as_deref());
-        models.map(|model| self.worst_of(model, output)).max().unwrap_or_default()
+        let models = models.filter_map(|it| Some((it.target.as_ref(), it.model.as_deref()?)));
+        models.map(|(target, model)| self.worst_of(target, model, output)).max().unwrap_or_default()
     }
 
     /// As [`Estimate::worst`], at one target.
     pub(crate) fn worst_at(&self, config: &Config, target: Option<&Target>, output: u64) -> Usd {
         match self.model(config, target) {
-            Some(model) => self.worst_of(&model, output),
+            Some(model) => self.worst_of(target, &model, output),
             None => Usd::ZERO,
         }
     }
 
-    fn worst_of(&self, model: &Model, output: u64) -> Usd {
+    fn worst_of(&self, target: Option<&Target>, model: &Model, output: u64) -> Usd {
         if let Needs::Pieces(pieces) = &self.needs {
-            return pieces.worst(model, self.input.tokens, self.choices, self.asked.tier);
+            let asked = (self.input.tokens, self.choices);
+            return pieces.worst(target, model, asked, self.asked.tier);
         }
         let tokens = output.saturating_mul(self.choices);
         let worst = |asked: &Asked| model.prices.worst_case(self.input.tokens, tokens, asked);

@@ -71,13 +71,24 @@ impl Pieces {
             }
     }
 
-    /// The most that they can cost at a model: by tokens, and by the piece.
-    pub(crate) fn worst(&self, model: &Model, input: u64, images: u64, tier: ServiceTier) -> Usd {
-        let by_tokens = match model.prices.is_priced_for_tokens() {
-            true => model.prices.cost(&self.tokens(model, input, images), tier).total,
+    /// The most that they can cost at a target, by its model's prices for tokens, and for pieces.
+    pub(crate) fn worst(
+        &self,
+        target: Option<&Target>,
+        model: &Model,
+        (input, images): (u64, u64),
+        tier: ServiceTier,
+    ) -> Usd {
+        let by_tokens = |usage: &Usage| match model.prices.is_priced_for_tokens() {
+            true => model.prices.cost(usage, tier).total,
             false => Usd::ZERO,
         };
-        by_tokens.max(model.prices.cost_of(&self.quantities(None, images, tier)).total)
+        let by_piece = model.prices.cost_of(&self.quantities(None, images, tier)).total;
+        if draws_apart(target) {
+            let most = self.tokens(model, input, images, true);
+            return by_piece.max(by_tokens(&most)).max(by_tokens(&thinking(most, model, images)));
+        }
+        by_piece.max(by_tokens(&self.tokens(model, input, images, false)))
     }
 
     /// What an attempt has come to: by what its answer states, else as much as was set aside.
@@ -92,17 +103,20 @@ impl Pieces {
         if is_the_callers(attempt) {
             return Usd::ZERO;
         }
+        let target = attempt.target.as_deref();
+        // What was drawn ahead of a failure was told, and the rest was not drawn.
+        let is_told = attempt.is_whole() || (draws_apart(target) && attempt.outcome == Some(Outcome::Failed));
         let usage = attempt.usage.filter(|usage| !usage.invalid);
         flags.usage_invalid = attempt.usage.is_some_and(|usage| usage.invalid);
         if let Some(usage) = usage {
             let tokens = usage.input.is_some() || usage.output.is_some();
-            if tokens && model.prices.is_priced_for_tokens() && attempt.is_whole() {
+            if tokens && model.prices.is_priced_for_tokens() && is_told {
                 return model.prices.cost(&usage, tier).total;
             }
             let pieces = match self {
                 Self::Heard(_) => usage.heard.is_some(),
                 Self::Spoken(..) => false,
-                Self::Drawn { .. } => usage.images.is_some() && attempt.is_whole(),
+                Self::Drawn { .. } => usage.images.is_some() && is_told,
             };
             if pieces {
                 return model.prices.cost_of(&self.quantities(Some(&usage), images, tier)).total;
@@ -118,11 +132,12 @@ impl Pieces {
             flags.estimated = true;
             flags.unreconciled = true;
         }
-        self.worst(model, input, images, tier)
+        self.worst(target, model, (input, images), tier)
     }
 
-    /// The tokens that they may be, where a model is priced by tokens.
-    fn tokens(&self, model: &Model, input: u64, images: u64) -> Usage {
+    /// The tokens that they may be, where a model is priced by tokens. Where images are drawn `apart`, the prompt may be read for each, and
+    /// nobody promises to draw them as coarsely as the caller wants.
+    fn tokens(&self, model: &Model, input: u64, images: u64, apart: bool) -> Usage {
         let mut usage = Usage::new(Convention::OPENAI);
         match self {
             Self::Heard(length) => {
@@ -137,7 +152,9 @@ impl Pieces {
                 usage.output = usage.audio_output;
             }
             Self::Drawn { quality, given, .. } => {
+                let input = if apart { input.saturating_mul(images) } else { input };
                 let of_one = match quality.as_deref() {
+                    _ if apart => IMAGE_TOKENS,
                     Some("low") => 408,
                     Some("medium") => 1584,
                     _ => IMAGE_TOKENS,
@@ -166,6 +183,19 @@ impl Pieces {
         }
         used
     }
+}
+
+/// Whether a target is asked for images in words of its own, in a call for each or for some of them.
+fn draws_apart(target: Option<&Target>) -> bool {
+    target.is_some_and(|target| target.wording_of(Operation::Images).is_some())
+}
+
+/// As many tokens as a model writes at the most for each image, if it thinks as long as it can and draws one.
+fn thinking(mut usage: Usage, model: &Model, images: u64) -> Usage {
+    let of_one = model.max_output.unwrap_or(UNKNOWN_CAP).max(LARGEST_OF_GEMINIS);
+    usage.output = Some(images.saturating_mul(of_one));
+    usage.image_output = Some(images.saturating_mul(LARGEST_OF_GEMINIS));
+    usage
 }
 
 /// Whether an attempt failed for what its caller sent or did not send: a provider that never had all of it bills nothing.
@@ -202,5 +232,7 @@ const SPOKEN_BYTES: u64 = 12;
 const SPOKEN_TOKENS: u64 = 21;
 /// Tokens of an image in high quality, at the most (<https://platform.openai.com/docs/guides/image-generation>).
 const IMAGE_TOKENS: u64 = 6240;
+/// Tokens of the largest image of Gemini's models, of 4,096 pixels (<https://ai.google.dev/gemini-api/docs/image-generation>).
+const LARGEST_OF_GEMINIS: u64 = 2520;
 /// Of the largest image of OpenAI's that has no size.
 const UNKNOWN_PIXELS: u64 = 1024 * 1536;

@@ -12,7 +12,9 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt};
 use ziggurat_budget::{BudgetLayer, Ledger, Unpriced};
 use ziggurat_catalog::{Catalog, Model, Prices, Unit};
-use ziggurat_core::{Body, Convention, Dialect, Meter, Metered, Outcome, Target, Usage, Usd};
+use ziggurat_core::{
+    Body, Convention, Dialect, Meter, Metered, Operation, Outcome, Target, Usage, Usd, Wording,
+};
 
 use crate::support::{cents, spent, text};
 
@@ -40,6 +42,7 @@ fn catalog() -> Catalog {
         ),
         model("hd/1024-x-1792/listed", &[(Unit::PixelInput, "0.00000007")]),
         model("standard/1024-x-1024/listed", &[(Unit::PerImageInput, "0.05")]),
+        model("flat", &[(Unit::Input, "0.000001"), (Unit::Output, "0.00001")]).window(16_000, 16_000),
         model("by-nothing", &[]),
     ])
 }
@@ -56,6 +59,16 @@ async fn ask(
     ask_at(of_cents, request, model, answer).await
 }
 
+/// As [`ask`], where images are asked for in other words than OpenAI's, and this is how it ends.
+async fn ask_reworded(body: &str, model: &str, usage: Usage, outcome: Outcome) -> (Usd, Usd) {
+    let url = "https://o.example/draw";
+    let target = target(model).serves_as(Operation::Images, url, Wording::GenerateImages).expect("is a URL");
+    let mut request = json("/v1/images/generations", body);
+    request.extensions_mut().insert(target.clone());
+    let (set_aside, spent, _) = ask_of(1000, request, target, (200, Some(usage)), outcome).await;
+    (set_aside, spent)
+}
+
 fn target(model: &str) -> Target {
     Target::new("openai", Dialect::OpenAi, model, "https://o.example/v1/x").expect("is a target")
 }
@@ -67,8 +80,18 @@ async fn ask_at(
     model: &str,
     answer: (u16, Option<Usage>),
 ) -> (Usd, Usd, u16) {
+    let outcome = if answer.0 == 200 { Outcome::Complete } else { Outcome::Failed };
+    ask_of(of_cents, request, target(model), answer, outcome).await
+}
+
+async fn ask_of(
+    of_cents: u64,
+    request: Request<Body>,
+    chosen: Target,
+    answer: (u16, Option<Usage>),
+    outcome: Outcome,
+) -> (Usd, Usd, u16) {
     let (ledger, budget) = (Ledger::in_memory(), cents(of_cents));
-    let chosen = target(model);
     let unpriced = match request.extensions().get::<Target>() {
         Some(_) => Unpriced::Refuse,
         None => Unpriced::Allow,
@@ -92,7 +115,7 @@ async fn ask_at(
             if let Some(usage) = usage {
                 attempt.usage(&usage);
             }
-            attempt.end(if status == 200 { Outcome::Complete } else { Outcome::Failed });
+            attempt.end(outcome);
             response.extensions_mut().insert(Metered);
             Ok::<_, Infallible>(response)
         }
@@ -201,6 +224,39 @@ async fn images_are_charged_by_their_tokens() {
     let (set_aside, cost, _) = ask(100, asked, "by-image-token", said).await;
     assert_eq!(cost, usd("0.02181"));
     assert!(set_aside >= usd("0.03264") && set_aside < usd("0.0328"), "{set_aside}");
+}
+
+/// Whatever the caller says of the quality; and each call reads the prompt, and may think for as long as the model can write.
+#[tokio::test]
+async fn images_that_are_drawn_apart_are_set_aside_for_apart() {
+    let asked = format!(r#"{{"prompt":"{}","n":2,"quality":"low"}}"#, "a".repeat(3000));
+    let mut usage = Usage::new(Convention::XAI);
+    (usage.input, usage.images) = (Some(2000), Some(2));
+    (usage.output, usage.image_output) = (Some(2580), Some(2580));
+    let (set_aside, cost) = ask_reworded(&asked, "by-image-token", usage, Outcome::Complete).await;
+    assert_eq!(cost, usd("0.1132"));
+    // The prompt twice, and twice 6,240 tokens.
+    assert!(set_aside >= usd("0.5092") && set_aside < usd("0.51"), "{set_aside}");
+    // Where an image costs no more than text, the most that is written decides: 16,000 tokens.
+    (usage.output, usage.reasoning) = (Some(1120), Some(14_000));
+    (usage.images, usage.image_output) = (Some(1), Some(1120));
+    let thought = ask_reworded(r#"{"prompt":"a"}"#, "flat", usage, Outcome::Complete).await;
+    assert_eq!(thought.1, usd("0.1512") + usd("0.002"));
+    assert!(thought.0 >= usd("0.16") && thought.0 < usd("0.1601"), "{}", thought.0);
+}
+
+#[tokio::test]
+async fn what_was_drawn_ahead_of_a_failure_is_charged_and_no_more() {
+    let asked = r#"{"prompt":"a","n":3}"#;
+    let mut usage = Usage::new(Convention::OPENAI);
+    usage.images = Some(1);
+    let drawn = ask_reworded(asked, "by-image", usage, Outcome::Failed).await;
+    assert_eq!(drawn, (usd("0.12"), usd("0.04")));
+    usage.images = Some(0);
+    assert_eq!(ask_reworded(asked, "by-image", usage, Outcome::Failed).await.1, Usd::ZERO);
+    // Who left does not know what came of the rest.
+    usage.images = Some(1);
+    assert_eq!(ask_reworded(asked, "by-image", usage, Outcome::Cancelled).await.1, usd("0.12"));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The words in which a provider is asked for what is no conversation.
 
-/// In which words a provider is asked for embeddings or rankings, where they are not its callers' own.
+/// In which words a provider is asked for embeddings, rankings or images, where they are not its callers' own.
 ///
-/// Callers speak OpenAI's words for embeddings and Cohere's for rankings.
+/// Callers speak OpenAI's words for embeddings and images and Cohere's for rankings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Wording {
@@ -30,4 +30,12 @@ pub enum Wording {
     RerankTexts,
     /// Rankings of Cohere's and Amazon's, invoked on Bedrock.
     InvokedRerank,
+    /// Images of Gemini's models, by `:generateContent`: one a call.
+    GenerateImages,
+    /// Images of Imagen, by `:predict`, on AI Studio and on Vertex AI: at most four a call.
+    PredictImages,
+    /// Images of Amazon's Titan and Nova Canvas, invoked on Bedrock: at most five a call.
+    InvokedAmazonImages,
+    /// Images of Stability's, invoked on Bedrock: one a call.
+    InvokedStabilityImages,
 }

@@ -14,6 +14,7 @@ mod foreign;
 mod form_tool;
 pub mod gemini;
 mod hint;
+pub mod images;
 pub mod json_array;
 mod model;
 mod names;

@@ -161,6 +161,7 @@ fn describe(deployment: &Deployment, mode: Mode, drop_params: bool) -> String {
     let does = match mode {
         Mode::Embedding => does(deployment, Operation::Embeddings),
         Mode::Rerank => does(deployment, Operation::Rerank),
+        Mode::ImageGeneration => does(deployment, Operation::Images),
         _ if !deployment.provider.chats => "embeddings and rankings alone".to_owned(),
         _ => format!("by {chats}; chat and messages, whole and streamed, with tools"),
     };
@@ -192,9 +193,15 @@ fn does(deployment: &Deployment, operation: Operation) -> String {
         (_, Some(Wording::CohereEmbed)) => "Cohere's embed",
         (_, Some(Wording::OllamaEmbed)) => "Ollama's embed",
         (_, Some(Wording::TitanEmbed)) => "Bedrock's InvokeModel, a text a call",
-        (_, Some(Wording::InvokedCohereEmbed | Wording::InvokedRerank)) => "Bedrock's InvokeModel",
+        (_, Some(Wording::GenerateImages)) => "Google's generateContent, an image a call",
+        (_, Some(Wording::PredictImages)) => "Google's predict",
+        (_, Some(Wording::InvokedStabilityImages)) => "Bedrock's InvokeModel, an image a call",
+        (_, Some(Wording::InvokedCohereEmbed | Wording::InvokedRerank | Wording::InvokedAmazonImages)) => {
+            "Bedrock's InvokeModel"
+        }
         (Operation::Rerank, Some(_)) => "a rerank API",
         (Operation::Embeddings, _) if serves(deployment, operation) => "OpenAI's embeddings",
+        (Operation::Images, _) if serves(deployment, operation) => "OpenAI's images",
         _ => return format!("cannot be asked for {}", operation.noun()),
     };
     format!("by {by}; {}", operation.noun())

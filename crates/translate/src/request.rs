@@ -408,7 +408,7 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
     parts.extensions = caller.extensions;
     let streams = call.stream() && call.operation().generates_text();
     let accept = match (way.dialect, streams) {
-        _ if is_media(call.operation()) => "*/*",
+        _ if is_media(call.operation()) && way.wording.is_none() => "*/*",
         (_, false) => "application/json",
         (Dialect::Converse, true) => "application/vnd.amazon.eventstream",
         (Dialect::Ollama, true) => "application/x-ndjson",

@@ -1,4 +1,4 @@
-//! Operations that a target serves in other words than its callers': embeddings and rankings.
+//! Operations that a target serves in other words than its callers': embeddings, rankings and images.
 
 use std::future::poll_fn;
 
@@ -7,9 +7,10 @@ use http::{HeaderMap, Request, Response, response::Parts};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
-    AttemptHandle, Body, BoxError, Call, Operation, Outcome, Problem, Rejection, Target, Usage, Wording,
+    AttemptHandle, Body, BoxError, Call, Cause, Operation, Outcome, Problem, Rejection, Target, Usage,
+    Wording,
 };
-use ziggurat_dialect::{Encoding, Malformed, embeddings, rerank};
+use ziggurat_dialect::{Encoding, Malformed, embeddings, images, rerank};
 use ziggurat_meter::{Broken, unreadable};
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) enum Reading {
     Vectors(Box<embeddings::Vectors>),
     Ranking(Box<rerank::Ranking>),
+    Images(Box<images::Images>),
 }
 
 /// A call in the words of its target: the bodies with which that is asked one after the other, and what its answers are read into.
@@ -44,6 +46,12 @@ pub(crate) fn encode(
         let body = rerank::encode_request(wording, &request, &encoding).map_err(refuse)?;
         return Ok((vec![body.into()], Reading::Ranking(Box::new(rerank::Ranking::new(&request)))));
     }
+    let owned = |bodies: Vec<Vec<u8>>| bodies.into_iter().map(Bytes::from).collect();
+    if call.operation() == Operation::Images {
+        let request = images::decode_request(text).map_err(malformed)?;
+        let bodies = images::encode_request(wording, &request, &encoding).map_err(refuse)?;
+        return Ok((owned(bodies), Reading::Images(Box::new(images::Images::new(wording, &request)))));
+    }
     let request = match call.operation() {
         operation if operation.embeds_content() => {
             let mut request = embeddings::decode_content(operation, text).map_err(malformed)?;
@@ -58,7 +66,7 @@ pub(crate) fn encode(
     };
     let bodies = embeddings::encode_request(wording, &request, &encoding).map_err(refuse)?;
     let vectors = embeddings::Vectors::new(wording, &request, target.model());
-    Ok((bodies.into_iter().map(Bytes::from).collect(), Reading::Vectors(Box::new(vectors))))
+    Ok((owned(bodies), Reading::Vectors(Box::new(vectors))))
 }
 
 /// Asks for what is left of a call once its first part was answered, and gives the answer that is still to be read: the last one, or one
@@ -124,15 +132,26 @@ pub(crate) async fn finish(
     let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
     read(&bytes, &parts.headers, expected)?;
     feed(expected, handle).await?;
-    if let Some(handle) = handle {
-        handle.end(Outcome::Complete);
-    }
     let out = match expected.reading.take() {
         Some(Reading::Vectors(vectors)) => vectors.finish(&expected.model),
         Some(Reading::Ranking(ranking)) => ranking.finish(&fresh_id(expected.caller)),
+        Some(Reading::Images(images)) => images.finish(config.epoch_seconds()).map_err(no_image)?,
         None => Vec::new(),
     };
+    if let Some(handle) = handle {
+        handle.end(Outcome::Complete);
+    }
     Ok(respond(parts, Body::from(out), "application/json", expected))
+}
+
+fn no_image(why: images::NoImage) -> Problem {
+    match why {
+        images::NoImage::Withheld => Problem::new(
+            Cause::ContentPolicy,
+            "the provider's content policy forbids the prompt, or what it drew",
+        ),
+        _ => Problem::new(Cause::Upstream, "the provider answered without an image"),
+    }
 }
 
 fn read(bytes: &Bytes, headers: &HeaderMap, expected: &mut Expected) -> Result<(), Problem> {
@@ -157,6 +176,7 @@ impl Reading {
         match self {
             Self::Vectors(vectors) => vectors.read(json, headers),
             Self::Ranking(ranking) => ranking.read(json, headers),
+            Self::Images(images) => images.read(json),
         }
     }
 
@@ -164,6 +184,7 @@ impl Reading {
         match self {
             Self::Vectors(vectors) => vectors.usage(),
             Self::Ranking(ranking) => ranking.usage(),
+            Self::Images(images) => Some(images.usage()),
         }
     }
 }

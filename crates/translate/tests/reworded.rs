@@ -1,4 +1,4 @@
-//! Embeddings and rankings of providers whose words for them are not their callers'.
+//! Embeddings, rankings and images of providers whose words for them are not their callers'.
 
 mod support;
 
@@ -34,6 +34,11 @@ fn ranking(wording: Wording) -> Target {
     target.serves_as(Operation::Rerank, "https://p.example/rerank", wording).expect("is a URL")
 }
 
+fn drawing(dialect: Dialect, wording: Wording) -> Target {
+    let target = Target::new("p", dialect, "imagen-4", "https://p.example/chat").expect("is a URL");
+    target.serves_as(Operation::Images, "https://p.example/draw", wording).expect("is a URL")
+}
+
 /// What several answers of one upstream came to.
 struct Several {
     sent: Vec<(http::HeaderMap, String)>,
@@ -44,8 +49,12 @@ struct Several {
 }
 
 async fn several(target: Target, body: &str, answers: Vec<Response<Body>>) -> Several {
+    several_at("/v1/embeddings", target, body, answers).await
+}
+
+async fn several_at(path: &str, target: Target, body: &str, answers: Vec<Response<Body>>) -> Several {
     let recorder: Arc<Recorder> = Arc::default();
-    let mut asked = request("/v1/embeddings", body);
+    let mut asked = request(path, body);
     let (_meter, end) = recorder.join(&mut asked);
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (keep, answers) = (Arc::clone(&sent), Arc::new(Mutex::new(VecDeque::from(answers))));
@@ -290,6 +299,57 @@ async fn an_error_of_a_reranker_is_told_in_the_callers_dialect() {
         (exchange.status.as_u16(), &exchange.json()["error"]["code"]),
         (401, &json!("invalid_api_key"))
     );
+}
+
+#[tokio::test]
+async fn images_come_back_in_openais_words_and_are_counted() {
+    let body = r#"{"model":"alias","prompt":"a","n":6,"user":"u"}"#;
+    let answer = |count: usize| {
+        let image = json!({"mimeType": "image/png", "bytesBase64Encoded": "AA=="});
+        json(json!({"predictions": vec![image; count]}).to_string())
+    };
+    let target = || drawing(Dialect::Gemini, Wording::PredictImages);
+    let path = "/v1/images/generations";
+    let done = several_at(path, target(), body, vec![answer(4), answer(2)]).await;
+    let sent = |count: usize| {
+        format!(
+            r#"{{"instances":[{{"prompt":"a"}}],"parameters":{{"sampleCount":{count},"includeRaiReason":true}}}}"#
+        )
+    };
+    let bodies: Vec<_> = done.sent.iter().map(|(_, body)| body.clone()).collect();
+    assert_eq!((done.status, bodies), (200, vec![sent(4), sent(2)]));
+    assert_eq!(done.body["data"], json!(vec![json!({"b64_json": "AA=="}); 6]));
+    assert!(done.body["created"].is_u64() && done.body["output_format"] == "png");
+    let [attempt] = &done.attempts[..] else { panic!("one attempt") };
+    let usage = attempt.usage.expect("is told");
+    assert_eq!((usage.images, usage.input, attempt.outcome), (Some(6), None, Some(Outcome::Complete)));
+    // Of what was kept back the rest is told; of all of it, why.
+    let none = || json("{}");
+    let fewer = several_at(path, target(), body, vec![none(), answer(1)]).await;
+    assert_eq!((fewer.status, fewer.body["data"].as_array().map(Vec::len)), (200, Some(1)));
+    let nothing = several_at(path, target(), body, vec![none(), none()]).await;
+    assert_eq!((nothing.status, &nothing.body["error"]["code"]), (400, &json!("content_policy_violation")));
+    let [attempt] = &nothing.attempts[..] else { panic!("one attempt") };
+    assert_eq!(
+        (attempt.usage.and_then(|usage| usage.images), attempt.outcome),
+        (Some(0), Some(Outcome::Failed))
+    );
+    let problem = attempt.problem.as_ref().map(|problem| problem.cause);
+    assert_eq!(problem, Some(ziggurat_core::Cause::ContentPolicy));
+}
+
+#[tokio::test]
+async fn a_provider_that_draws_nothing_has_failed() {
+    let body = r#"{"model":"alias","prompt":"a"}"#;
+    let target = || drawing(Dialect::Gemini, Wording::GenerateImages);
+    for (answer, message) in [
+        (r#"{"candidates":[{"finishReason":"STOP"}]}"#, "the provider answered without an image"),
+        ("{}", "the provider answered with JSON that is no answer"),
+        ("<html>", "the provider answered with HTML"),
+    ] {
+        let exchange = exchange(target(), request("/v1/images/generations", body), json(answer)).await;
+        assert_eq!((exchange.status.as_u16(), &exchange.json()["error"]["message"]), (502, &json!(message)));
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ use crate::{Finish, FinishReason, Text};
 
 /// A `finishReason` of Google's, in words or, where a caller asked for enums as numbers, as the number. `calls` is whether the answer calls
 /// functions: Google says `STOP` then too.
-fn finish(native: Text<'_>, calls: bool) -> Finish<'_> {
+pub(crate) fn finish(native: Text<'_>, calls: bool) -> Finish<'_> {
     let reason = match &*native.decode() {
         "STOP" | "1" if calls => FinishReason::ToolCalls,
         "STOP" | "1" => FinishReason::Stop,

@@ -1,4 +1,4 @@
-//! Where providers are asked for embeddings and rankings, when their words for them are not the callers'.
+//! Where providers are asked for embeddings, rankings and images, when their words for them are not the callers'.
 
 use serde::Deserialize;
 use ziggurat_core::{Operation, Wording};
@@ -39,6 +39,10 @@ impl Reworded {
     fn rankings(url: String, wording: Wording) -> Self {
         Self { operation: Operation::Rerank, url, wording }
     }
+
+    fn images(url: String, wording: Wording) -> Self {
+        Self { operation: Operation::Images, url, wording }
+    }
 }
 
 // ===== impl Provider =====
@@ -74,11 +78,17 @@ impl Provider {
             Api::OpenAi => instead("/chat/completions", "/rerank").zip(self.ranks.map(Ranks::wording)),
             _ => None,
         };
+        let images = match self.api {
+            Api::Gemini => drawn(model).and_then(|(verb, wording)| {
+                Some((instead(":generateContent", &format!(":{verb}"))?, wording))
+            }),
+            Api::Bedrock => Some(format!("{base}{}", converse::path(model, "invoke"))).zip(drawing(model)),
+            _ => None,
+        };
         let embeddings = embeddings.map(|(url, wording)| Reworded::embeddings(url, wording));
-        embeddings
-            .into_iter()
-            .chain(rankings.map(|(url, wording)| Reworded::rankings(url, wording)))
-            .collect()
+        let rankings = rankings.map(|(url, wording)| Reworded::rankings(url, wording));
+        let images = images.map(|(url, wording)| Reworded::images(url, wording));
+        embeddings.into_iter().chain(rankings).chain(images).collect()
     }
 }
 
@@ -87,6 +97,29 @@ fn invoked(model: &str) -> Option<Wording> {
     match model {
         model if model.contains("amazon.titan-embed") => Some(Wording::TitanEmbed),
         model if model.contains("cohere.embed") => Some(Wording::InvokedCohereEmbed),
+        _ => None,
+    }
+}
+
+/// How a model on Bedrock draws, by the name of who made it.
+fn drawing(model: &str) -> Option<Wording> {
+    let is_one = |names: &[&str]| names.iter().any(|name| model.contains(name));
+    if is_one(&["amazon.titan-image", "amazon.nova-canvas"]) {
+        Some(Wording::InvokedAmazonImages)
+    } else if is_one(&["stability.sd3", "stability.stable-image-core", "stability.stable-image-ultra"]) {
+        Some(Wording::InvokedStabilityImages)
+    } else {
+        None
+    }
+}
+
+/// How a model of Google's draws: what it is asked to do, and in which words.
+fn drawn(model: &str) -> Option<(&'static str, Wording)> {
+    match model {
+        model if model.starts_with("imagen") => Some(("predict", Wording::PredictImages)),
+        model if model.starts_with("gemini") && model.contains("-image") => {
+            Some(("generateContent", Wording::GenerateImages))
+        }
         _ => None,
     }
 }
@@ -108,6 +141,9 @@ impl Ranks {
 impl Vertex {
     /// What Google's models on Vertex AI do in words of their own.
     pub(super) fn reworded(&self, model: &str) -> Vec<Reworded> {
+        if let Some((verb, wording)) = drawn(model) {
+            return vec![Reworded::images(self.verb(model, verb), wording)];
+        }
         match Publisher::of(model) {
             Publisher::Google if embeds_content(model) => {
                 vec![Reworded::embeddings(self.verb(model, "embedContent"), Wording::EmbedContent)]
@@ -177,6 +213,47 @@ mod tests {
                 &[(Wording::InvokedRerank, "https://h/model/cohere.rerank-v3-5%3A0/invoke")],
             ),
             ("bedrock", "https://h", "anthropic.claude-v2:1", &[]),
+            (
+                "bedrock",
+                "https://h",
+                "us.amazon.nova-canvas-v1:0",
+                &[(Wording::InvokedAmazonImages, "https://h/model/us.amazon.nova-canvas-v1%3A0/invoke")],
+            ),
+            (
+                "bedrock",
+                "https://h",
+                "stability.sd3-5-large-v1:0",
+                &[(Wording::InvokedStabilityImages, "https://h/model/stability.sd3-5-large-v1%3A0/invoke")],
+            ),
+            // It changes images.
+            ("bedrock", "https://h", "stability.stable-image-inpaint-v1:0", &[]),
+            (
+                "gemini",
+                "https://h/v1beta",
+                "gemini-3.1-flash-image",
+                &[
+                    (
+                        Wording::BatchEmbedContents,
+                        "https://h/v1beta/models/gemini-3.1-flash-image:batchEmbedContents",
+                    ),
+                    (
+                        Wording::GenerateImages,
+                        "https://h/v1beta/models/gemini-3.1-flash-image:generateContent",
+                    ),
+                ],
+            ),
+            (
+                "gemini",
+                "https://h/v1beta",
+                "imagen-4.0-generate-001",
+                &[
+                    (
+                        Wording::BatchEmbedContents,
+                        "https://h/v1beta/models/imagen-4.0-generate-001:batchEmbedContents",
+                    ),
+                    (Wording::PredictImages, "https://h/v1beta/models/imagen-4.0-generate-001:predict"),
+                ],
+            ),
             ("azure_ai", "https://h/", "cohere-rerank-v4.0-pro", &[(Wording::Rerank, "https://h/v1/rerank")]),
             ("azure_ai", "https://h/v1/rerank", "m", &[(Wording::Rerank, "https://h/v1/rerank")]),
             (

@@ -211,6 +211,14 @@ mod tests {
             embeds("gemini-embedding-2"),
             [(Wording::EmbedContent, format!("{google}/gemini-embedding-2:embedContent"))]
         );
+        assert_eq!(
+            embeds("imagen-4.0-fast-generate-001"),
+            [(Wording::PredictImages, format!("{google}/imagen-4.0-fast-generate-001:predict"))]
+        );
+        assert_eq!(
+            embeds("gemini-2.5-flash-image"),
+            [(Wording::GenerateImages, format!("{google}/gemini-2.5-flash-image:generateContent"))]
+        );
         assert_eq!(embeds("claude-sonnet-4@20250514"), []);
         assert_eq!(
             vertex.other_urls("gemini-embedding-2"),

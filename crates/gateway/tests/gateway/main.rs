@@ -16,6 +16,7 @@ mod framing;
 mod google;
 mod harness;
 mod host;
+mod images;
 mod keys;
 mod limits;
 mod measured;

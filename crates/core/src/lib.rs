@@ -44,7 +44,7 @@ pub use meter::{
     Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, OpenAttempt, Outcome, Subscriber, Watch,
 };
 pub use patience::Patience;
-pub use principal::Principal;
+pub use principal::{Principal, Profile};
 pub use problem::{Cause, Problem, Rejection, RetryClass};
 pub use reply::Reply;
 pub use respond_error::{RespondError, RespondErrorLayer};

@@ -1,14 +1,25 @@
 //! Who makes a call.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use crate::{Budget, Limit, ScopeKind};
 
 /// Who makes the call, and what they may use: written as a request extension by `auth`, or by the host that authenticated the
-/// caller itself. Ids are opaque; `None` means not known, never 'everyone'.
+/// caller itself.
+///
+/// One shared handle of a [`Profile`], whose fields are read and written through it: a copy costs one count, which is what each call of
+/// a known key takes, and what changes in a copy changes there alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Principal(Arc<Profile>);
+
+/// What a [`Principal`] says. Ids are opaque; `None` means not known, never 'everyone'.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Principal {
+pub struct Profile {
     /// The id of the key that was presented; never the key.
     pub key: Option<Arc<str>>,
     /// The team the key belongs to.
@@ -27,7 +38,31 @@ pub struct Principal {
     pub limits: Arc<[Limit]>,
 }
 
-impl Principal {
+// ===== impl Principal =====
+
+impl Deref for Principal {
+    type Target = Profile;
+
+    fn deref(&self) -> &Profile {
+        &self.0
+    }
+}
+
+impl DerefMut for Principal {
+    fn deref_mut(&mut self) -> &mut Profile {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Profile> for Principal {
+    fn from(profile: Profile) -> Self {
+        Self(Arc::new(profile))
+    }
+}
+
+// ===== impl Profile =====
+
+impl Profile {
     /// The ids of the caller's own that are known, with the kind of scope that each names; tags apart.
     pub fn ids(&self) -> impl Iterator<Item = (ScopeKind, &Arc<str>)> {
         let ids = [
@@ -111,9 +146,9 @@ mod tests {
     }
 
     fn narrowed(own: Option<&[&str]>, allowed: Option<&[&str]>) -> Option<Vec<String>> {
-        let mut principal = Principal { models: own.map(|own| list(own).into()), ..Principal::default() };
-        principal.narrow_models(allowed.map(list).as_deref());
-        principal.models.map(|models| models.iter().map(|model| model.to_string()).collect())
+        let mut profile = Profile { models: own.map(|own| list(own).into()), ..Profile::default() };
+        profile.narrow_models(allowed.map(list).as_deref());
+        profile.models.map(|models| models.iter().map(|model| model.to_string()).collect())
     }
 
     #[test]
@@ -137,7 +172,7 @@ mod tests {
         let list = |letter: &str| -> Vec<Arc<str>> {
             (0..200_000).map(|number| format!("{letter}{number:06}-*").into()).collect()
         };
-        let mut principal = Principal { models: Some(list("a").into()), ..Principal::default() };
+        let mut principal = Profile { models: Some(list("a").into()), ..Profile::default() };
         principal.narrow_models(Some(&list("b")));
         assert_eq!(principal.models.as_deref(), Some(&[][..]));
         principal.models = Some(list("b").into());
@@ -154,7 +189,7 @@ mod tests {
         ) {
             let principal = |entries: &[String]| {
                 let models = Some(entries.iter().map(|entry| entry.as_str().into()).collect());
-                Principal { models, ..Principal::default() }
+                Profile { models, ..Profile::default() }
             };
             let (one, other) = (principal(&own), principal(&allowed));
             let mut narrow = one.clone();

@@ -19,8 +19,8 @@ use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
 use ziggurat_core::{
-    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Operation, Principal, Problem, Rejection,
-    RespondErrorLayer, Served,
+    Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Operation, Principal, Problem, Profile,
+    Rejection, RespondErrorLayer, Served,
 };
 use ziggurat_limit::Limited;
 use ziggurat_route::{Course, Prober, ShadowLayer};
@@ -478,7 +478,7 @@ fn admin(config: &Config, stores: &Arc<Stores>) -> Admin {
 /// Who asks the admin API; nobody where no key is asked for.
 fn caller(identity: Option<&Identity>) -> Caller {
     let Some(identity) = identity else { return Caller::default() };
-    let Principal { key, user, team, .. } = identity.principal();
+    let Profile { key, user, team, .. } = &**identity.principal();
     Caller {
         admin: identity.is_admin(),
         master: key.as_deref() == Some(MASTER),

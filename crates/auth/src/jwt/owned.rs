@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use ziggurat_core::{Principal, Reply};
+use ziggurat_core::{Profile, Reply};
 
 use super::Jwt;
 use crate::{
@@ -47,7 +47,7 @@ impl<S: KeyStore> OwnedTokens<S> {
     /// Whoever a token is of, with what is known of their team and user.
     fn admit(&self, token: &Identity, known: &KeyRecord) -> Authenticated {
         let mut record = token.record().clone();
-        let own = &mut record.principal;
+        let own = &mut *record.principal;
         let is_unknown = |named: bool, known: &Option<Arc<str>>| named && known.is_none();
         let user_is_unknown = is_unknown(own.user.is_some(), &known.principal.user);
         let team_is_unknown = is_unknown(!record.teams.is_empty(), &known.principal.team);
@@ -58,7 +58,7 @@ impl<S: KeyStore> OwnedTokens<S> {
         {
             return Err(Denied::Invalid);
         }
-        let Principal { team, organisation, tags, models, budgets, limits, .. } = &known.principal;
+        let Profile { team, organisation, tags, models, budgets, limits, .. } = &*known.principal;
         own.team = team.clone().or(own.team.take());
         own.organisation = own.organisation.take().or_else(|| organisation.clone());
         let more = tags.iter().filter(|tag| !own.tags.contains(tag));

@@ -355,7 +355,7 @@ pub(super) async fn whoever_a_token_names_has_the_rules_of_its_team_or_its_own(d
     assert!(!record.admin && !record.blocked);
     // Who is not known is not named.
     let who = directory.owner(&of(Some("eve"), &["acme"])).await.unwrap().principal;
-    assert_eq!((who.user, who.team.as_deref()), (None, Some("acme")));
+    assert_eq!((who.user.clone(), who.team.as_deref()), (None, Some("acme")));
     assert_eq!(budgets(&who.budgets), ["member 4 acme eve: 2 in lifetime", "team acme: 50 in lifetime"]);
     // Without a team that is known, it is itself.
     for teams in [&[][..], &["unknown"]] {
@@ -380,7 +380,8 @@ pub(super) async fn what_has_no_cap_is_counted(directory: &Directory) {
     directory.insert_key(lone).await.unwrap();
     directory.insert_key(Key { user: some("u"), ..personal }).await.unwrap();
     directory.insert_key(Key { user: some("u"), team: some("t"), ..shared }).await.unwrap();
-    let of = async |secret: &str| directory.key(&hash(secret)).await.unwrap().unwrap().principal.budgets;
+    let of =
+        async |secret: &str| directory.key(&hash(secret)).await.unwrap().unwrap().principal.budgets.clone();
     let key = |secret: &str| format!("key {} in lifetime", id(secret));
     assert_eq!(counted(&of("sk-lone").await), [key("sk-lone")]);
     assert_eq!(counted(&of("sk-personal").await), [key("sk-personal"), "user u in lifetime".to_owned()]);

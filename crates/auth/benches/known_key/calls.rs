@@ -1,25 +1,13 @@
-//! What a known key costs a call: nanoseconds and allocations, best of many runs, one core.
-//!
-//! ```text
-//! cargo bench -p ziggurat-auth
-//! ```
-//!
-//! 100,000 keys are known, each with 20 models, two budgets and two limits. `plain` is a service that reads the call, which some layer does in
-//! any case; `auth` is the same behind the layer, which reads it then. What the layer costs is the difference: of keys that take turns, so
-//! that each is cold in the processor's caches, and in `again` of a few that come again and again. `key` is a look-up alone, and `wrong` one of
-//! a key that is known to be none.
-//!
-//! Instruction counts, which repeat: `valgrind --tool=callgrind --toggle-collect='*counted_call*' <binary> --case <name>`.
+//! The services that are asked, and how.
 
 use std::{
     convert::Infallible,
-    env,
     future::{Future, ready},
     hint::black_box,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -31,15 +19,16 @@ use ziggurat_core::{
     Asked, Body, Budget, Call, Clock, Limit, Limits, Principal, Reply, Scope, ScopeKind, Usd, Window,
 };
 
-const KEYS: usize = 100_000;
-const RUNS: usize = 20_000;
+/// Keys that are known.
+pub(crate) const KEYS: usize = 100_000;
 /// Keys that come again and again.
 const FEW: usize = 100;
 const CALL: &str =
     r#"{"model":"gpt-4o","max_tokens":100,"messages":[{"role":"user","content":"Say hello, please."}]}"#;
 
 type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-type Case = Box<dyn Fn(usize)>;
+/// Asks once, with the key of a number.
+pub(crate) type Case = Box<dyn Fn(usize)>;
 
 /// Knows every key.
 struct Everybody;
@@ -66,10 +55,8 @@ impl KeyStore for Everybody {
     }
 }
 
-fn main() {
-    let arguments: Vec<String> = env::args().collect();
-    let only =
-        arguments.iter().position(|argument| argument == "--case").and_then(|at| arguments.get(at + 1));
+/// The cases, each with its name.
+pub(crate) fn cases() -> [(&'static str, Case); 5] {
     let mut policy = CachePolicy::default();
     (policy.fresh, policy.absent) = (Duration::from_secs(3600), Duration::from_secs(3600));
     let keys = VirtualKeys::with_policy(Everybody, policy, Clock::system());
@@ -90,48 +77,16 @@ fn main() {
     let (of_key, of_wrong) = (keys.clone(), keys);
     let (plain, auth) = (plain(), BoxCloneSyncService::new(layer.layer(answers())));
     let again = auth.clone();
-    let cases: [(&str, Case); 5] = [
+    [
         ("plain", Box::new(move |key| one_call(&plain, &by_plain[key]))),
         ("auth", Box::new(move |key| one_call(&auth, &by_auth[key]))),
         ("again", Box::new(move |key| one_call(&again, &by_few[key % FEW]))),
         ("key", Box::new(move |key| one_look_up(&of_key, texts[key].as_bytes(), true))),
         ("wrong", Box::new(move |_| one_look_up(&of_wrong, WRONG, false))),
-    ];
-    println!("{:<16} {:>9} {:>9} {:>9}", "case", "ns/call", "allocs", "bytes");
-    for (name, case) in &cases {
-        match only {
-            None => measure(name, case),
-            Some(only) if only == name => {
-                // Symbols are bound, and pools filled, by calls that are not counted.
-                (0..100).for_each(case);
-                counted_call(case, 50);
-            }
-            Some(_) => {}
-        }
-    }
+    ]
 }
 
 const WRONG: &[u8] = b"sk-of-nobody-that-is-known";
-
-fn measure(name: &str, case: &Case) {
-    let mut best = Duration::MAX;
-    for _ in 0..20 {
-        let start = Instant::now();
-        for run in 0..RUNS {
-            case(run * 7 % KEYS);
-        }
-        best = best.min(start.elapsed());
-    }
-    let counted = allocation_counter::measure(|| case(7));
-    let nanos = best.as_nanos() as f64 / RUNS as f64;
-    println!("{name:<16} {nanos:>9.0} {:>9} {:>9}", counted.count_total, counted.bytes_total);
-}
-
-/// Not inlined, so that callgrind can be told to count only this.
-#[inline(never)]
-fn counted_call(case: &Case, key: usize) {
-    case(key);
-}
 
 fn one_call(service: &Service, key: &str) {
     let request = Request::post("/v1/chat/completions").header("authorization", format!("Bearer {key}"));

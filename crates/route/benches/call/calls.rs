@@ -1,30 +1,12 @@
-//! What a call that succeeds at once costs on its way through the layer.
-//!
-//! ```text
-//! cargo bench -p ziggurat-route --bench call
-//! ```
-//!
-//! `none` is the translate layer around an upstream in memory, with a meter to which somebody listens, the principal, and the target in
-//! the request. `route` is the same with the layer around it, which chooses the target among the deployments of a group: what both
-//! differ by is what it costs. `planned` has the course in the request already, as a plan layer puts it there; `stream` and `streamed`
-//! are without and with the layer where a stream is asked for, read to its end; `long` and `longed` one of 400 events.
-//!
-//! Times on a shared machine vary; instruction counts do not. To count those of one call of a case:
-//!
-//! ```text
-//! cargo bench -p ziggurat-route --bench call --no-run
-//! valgrind --tool=callgrind --toggle-collect='call::Bench::counted*' target/release/deps/call-HASH --instructions route
-//! ```
+//! What is called in each case, and how.
 
 use std::{
     convert::Infallible,
-    env,
     future::{Future, ready},
     hint::black_box,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Request, Response};
@@ -35,11 +17,12 @@ use ziggurat_route::{Deployment, Group, RouteLayer, Routes};
 use ziggurat_testkit::samples;
 use ziggurat_translate::TranslateLayer;
 
-const ROUNDS: usize = 200;
-const CALLS: usize = 200;
-const CASES: [&str; 7] = ["none", "route", "planned", "stream", "streamed", "long", "longed"];
+/// Calls of a round.
+pub(crate) const CALLS: usize = 200;
 
-struct Bench {
+pub(crate) const CASES: [&str; 7] = ["none", "route", "planned", "stream", "streamed", "long", "longed"];
+
+pub(crate) struct Bench {
     layer: RouteLayer,
     target: Target,
     principal: Principal,
@@ -60,28 +43,8 @@ struct Listens;
 
 impl Subscriber for Listens {}
 
-fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("starts");
-    // Timers need it; nobody waits for one.
-    let _entered = runtime.enter();
-    let arguments: Vec<String> = env::args().collect();
-    if let Some(flag) = arguments.iter().position(|argument| argument == "--instructions") {
-        let name = arguments.get(flag + 1).map_or("", String::as_str);
-        let Some(case) = CASES.into_iter().find(|case| *case == name) else {
-            panic!("no case {name:?}; there are {CASES:?}")
-        };
-        let bench = Bench::new(case);
-        // Caches filled and symbols bound by calls that are not counted.
-        (0..100).for_each(|_| bench.counted_not());
-        bench.counted(bench.request());
-        return;
-    }
-    println!("{:<10} {:>9} {:>12} {:>12}", "case", "ns/call", "allocs/call", "bytes/call");
-    CASES.into_iter().for_each(|case| Bench::new(case).measure());
-}
-
 impl Bench {
-    fn new(case: &'static str) -> Self {
+    pub(crate) fn new(case: &'static str) -> Self {
         let target = |id: &str| {
             let url = "http://upstream.test/v1/chat/completions";
             Target::new("openai", Dialect::OpenAi, "gpt-4o", url).expect("is a target").id(id)
@@ -107,7 +70,7 @@ impl Bench {
         Self { layer: RouteLayer::new(routes), target: target("a"), principal, answer, head, case }
     }
 
-    fn request(&self) -> Request<Body> {
+    pub(crate) fn request(&self) -> Request<Body> {
         let stream = if self.answer.kind == "text/event-stream" { r#""stream":true,"# } else { "" };
         let body = format!(
             r#"{{"model":"gpt-4o",{stream}"max_tokens":256,"messages":[{{"role":"system","content":"You are helpful."}},{{"role":"user","content":"How high is a ziggurat?"}}]}}"#
@@ -142,17 +105,7 @@ impl Bench {
         HeaderValue::from_maybe_shared(self.head.slice(at)).expect("is a value")
     }
 
-    fn counted_not(&self) {
-        self.run(self.request());
-    }
-
-    /// The measured part; not inlined, so that callgrind can be told to count only this.
-    #[inline(never)]
-    fn counted(&self, request: Request<Body>) {
-        self.run(request);
-    }
-
-    fn run(&self, mut request: Request<Body>) {
+    pub(crate) fn run(&self, mut request: Request<Body>) {
         // As a budget outside would.
         let (meter, end) = Meter::join(&mut request);
         meter.subscribe(Arc::new(Listens));
@@ -169,28 +122,6 @@ impl Bench {
             _ => finish(self.layer.layer(translated), request),
         }
         drop(end);
-    }
-
-    fn measure(&self) {
-        let mut best = Duration::MAX;
-        for _ in 0..ROUNDS {
-            let requests: Vec<_> = (0..CALLS).map(|_| self.request()).collect();
-            let start = Instant::now();
-            requests.into_iter().for_each(|request| self.counted(request));
-            best = best.min(start.elapsed());
-        }
-        let requests: Vec<_> = (0..CALLS).map(|_| self.request()).collect();
-        let counted = allocation_counter::measure(|| {
-            requests.into_iter().for_each(|request| self.counted(request));
-        });
-        let per = |total: u64| total as f64 / CALLS as f64;
-        println!(
-            "{:<10} {:>9.0} {:>12.1} {:>12.0}",
-            self.case,
-            best.as_nanos() as f64 / CALLS as f64,
-            per(counted.count_total),
-            per(counted.bytes_total)
-        );
     }
 }
 

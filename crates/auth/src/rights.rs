@@ -6,7 +6,7 @@ use http::{Extensions, Method, Request, Uri, uri::PathAndQuery};
 use tokio::time::Instant;
 use ziggurat_core::{
     Body, Budget, Call, Cause, Field, Limit, Operation, Patience, Principal, Problem, Rejection, Reply,
-    ScopeKind,
+    ScopeKind, percent_encoded,
 };
 
 use crate::{Authenticate, CustomerRecord, KeyRecord, service::refusal};
@@ -34,13 +34,7 @@ fn in_path(uri: &Uri, model: &str) -> Option<Result<Uri, Rejection>> {
     let (_, _, Some(named)) = Operation::of_path(&Method::POST, path) else { return None };
     let start = named.as_ptr() as usize - path.as_ptr() as usize;
     let mut changed = path[..start].to_owned();
-    for byte in model.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            changed.push(byte.into());
-        } else {
-            changed.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    changed.push_str(&percent_encoded(model));
     changed.push_str(&path[start + named.len()..]);
     if let Some(query) = uri.query() {
         changed.push('?');

@@ -14,6 +14,7 @@ mod form;
 pub mod json;
 mod meter;
 mod patience;
+mod percent;
 mod principal;
 mod problem;
 mod reply;
@@ -30,7 +31,7 @@ pub use away::{Asked, Away, OnAway, PROBE_EVERY, Presence};
 #[cfg(feature = "remote")]
 pub use away::{Link, Slot, Work};
 pub use body::{Body, CollectError, Resend};
-pub use call::{Call, Edit, Field, JudgePart, Limits, percent_decoded};
+pub use call::{Call, Edit, Field, JudgePart, Limits};
 pub use capabilities::{
     Capabilities, Effort, Efforts, Feature, Features, Param, Params, Thinking, ThinkingForm,
 };
@@ -44,6 +45,7 @@ pub use meter::{
     Attempt, AttemptHandle, CallEnd, Decision, Meter, Metered, OpenAttempt, Outcome, Subscriber, Watch,
 };
 pub use patience::Patience;
+pub use percent::{percent_decoded, percent_encoded};
 pub use principal::{Principal, Profile};
 pub use problem::{Cause, Problem, Rejection, RetryClass};
 pub use reply::Reply;

@@ -12,8 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, Clock};
-
-use crate::source::{Token, TokenSource, ask};
+use ziggurat_oauth::{Token, TokenSource, ask};
 
 /// A service account, by the key file that Google gives for it.
 pub struct ServiceAccount<S> {

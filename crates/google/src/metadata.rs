@@ -5,8 +5,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{Asked, Body, BoxError};
-
-use crate::source::{Token, TokenSource, ask};
+use ziggurat_oauth::{Token, TokenSource, ask};
 
 /// The metadata server of a machine on Google Cloud ([Compute Engine's documentation][docs]), which knows the account that the machine
 /// runs as.

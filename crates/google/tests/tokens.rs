@@ -1,11 +1,8 @@
-//! Tokens: shared, fetched ahead, and told when there are none.
+//! Where tokens of Google Cloud come from.
 
 use std::{
     convert::Infallible,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -17,34 +14,9 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose};
 use bytes::Bytes;
 use http::{Request, Response, header, request::Parts, uri::Authority};
-use tokio::time::{Instant, advance, sleep};
 use tower::service_fn;
-use ziggurat_core::{Asked, Away, Body, Clock, Credential, CredentialError};
-use ziggurat_google::{AccessToken, MetadataServer, ServiceAccount, Token, TokenSource};
-
-/// Gives `token-1`, `token-2` and so on, each after a while, or fails where it is told to.
-#[derive(Clone, Default)]
-struct Counted {
-    asked: Arc<AtomicU32>,
-    fails: Arc<AtomicU32>,
-    takes: Duration,
-    lasts: Duration,
-}
-
-impl TokenSource for Counted {
-    fn fetch(&self) -> Asked<'_, Token> {
-        Box::pin(async {
-            let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-            sleep(self.takes).await;
-            let fails =
-                self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-            match fails {
-                Ok(_) => Err(Away::new("it answers with 503")),
-                Err(_) => Ok(Token::new(format!("token-{number}"), self.lasts)),
-            }
-        })
-    }
-}
+use ziggurat_core::{Body, Clock, Credential, CredentialError};
+use ziggurat_google::{AccessToken, MetadataServer, ServiceAccount};
 
 const HOST: &str = "vertex.test";
 
@@ -58,93 +30,6 @@ async fn applied(credential: &AccessToken) -> Result<String, CredentialError> {
     let value = &parts.headers[header::AUTHORIZATION];
     assert!(value.is_sensitive());
     Ok(value.to_str().expect("is text").to_owned())
-}
-
-fn credential(source: &Counted) -> AccessToken {
-    AccessToken::new(Authority::from_static(HOST), source.clone())
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-#[tokio::test(start_paused = true)]
-async fn calls_share_one_token_and_one_fetch() {
-    let source = Counted { takes: Duration::from_millis(50), lasts: HOUR, ..Counted::default() };
-    let credential = credential(&source);
-    let (one, other) = tokio::join!(applied(&credential), applied(&credential));
-    assert_eq!((one.unwrap(), other.unwrap()), ("Bearer token-1".to_owned(), "Bearer token-1".to_owned()));
-    assert_eq!(source.asked.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_is_fetched_ahead_of_its_end_and_nobody_waits() {
-    let source = Counted { takes: Duration::from_secs(2), lasts: HOUR, ..Counted::default() };
-    let credential = credential(&source);
-    assert_eq!(applied(&credential).await.unwrap(), "Bearer token-1");
-    advance(HOUR - Duration::from_secs(290)).await;
-    let start = Instant::now();
-    assert_eq!(applied(&credential).await.unwrap(), "Bearer token-1");
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(applied(&credential).await.unwrap(), "Bearer token-2");
-    assert_eq!(source.asked.load(Ordering::Relaxed), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn short_lived_tokens_are_not_fetched_for_each_call() {
-    let source = Counted { lasts: Duration::from_secs(60), ..Counted::default() };
-    let credential = credential(&source);
-    for _ in 0..10 {
-        assert_eq!(applied(&credential).await.unwrap(), "Bearer token-1");
-        sleep(Duration::from_secs(2)).await;
-    }
-    assert_eq!(source.asked.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_is_tried_again_and_then_told() {
-    let source = Counted { lasts: HOUR, ..Counted::default() };
-    source.fails.store(2, Ordering::Relaxed);
-    assert_eq!(applied(&credential(&source)).await.unwrap(), "Bearer token-3");
-    source.fails.store(4, Ordering::Relaxed);
-    let credential = credential(&source);
-    let why =
-        CredentialError::Unavailable("an access token cannot be fetched: it answers with 503".to_owned());
-    assert_eq!(applied(&credential).await, Err(why.clone()));
-    let asked = source.asked.load(Ordering::Relaxed);
-    assert_eq!(applied(&credential).await, Err(why), "nobody asks again at once");
-    assert_eq!(source.asked.load(Ordering::Relaxed), asked);
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(applied(&credential).await.unwrap(), format!("Bearer token-{}", asked + 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_fails_or_hangs_leaves_nobody_waiting() {
-    struct Panics;
-    impl TokenSource for Panics {
-        fn fetch(&self) -> Asked<'_, Token> {
-            Box::pin(async { panic!("on purpose") })
-        }
-    }
-    let credential = AccessToken::new(Authority::from_static(HOST), Panics);
-    let why = "what fetches the access token has failed".to_owned();
-    assert_eq!(applied(&credential).await, Err(CredentialError::Unavailable(why)));
-
-    let hangs = Counted { takes: HOUR, lasts: HOUR, ..Counted::default() };
-    let credential = self::credential(&hangs);
-    let why = "an access token cannot be fetched: it does not answer".to_owned();
-    assert_eq!(applied(&credential).await, Err(CredentialError::Unavailable(why)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_goes_to_its_origin_only() {
-    let source = Counted { lasts: HOUR, ..Counted::default() };
-    let credential = credential(&source);
-    let mut elsewhere = parts("evil.test");
-    assert_eq!(credential.apply(&mut elsewhere, &Bytes::new()).await, Err(CredentialError::WrongOrigin));
-    assert!(elsewhere.headers.is_empty());
-    let other = credential.also_for(Authority::from_static("evil.test"));
-    assert_eq!(other.apply(&mut elsewhere, &Bytes::new()).await, Ok(()));
-    assert_eq!(applied(&credential).await.unwrap(), "Bearer token-1");
 }
 
 /// What was asked, and an answer to it.

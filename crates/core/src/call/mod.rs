@@ -21,7 +21,7 @@ use http::{Method, Request, header, request::Parts};
 
 pub use self::{edit::Edit, head::Field};
 use self::{form::Form, head::Head};
-use crate::{Body, Cause, CollectError, Dialect, Operation, Problem, Rejection};
+use crate::{Body, Cause, CollectError, Dialect, Operation, Problem, Rejection, percent_decoded};
 
 /// What a request asks for, read once and carried as a request extension: cheap to clone, strings stay in the body's bytes.
 ///
@@ -419,28 +419,6 @@ fn classify<'p>(method: &Method, path: &'p str, extensions: &http::Extensions) -
     let (operation, dialect, model) = Operation::of_path(method, path);
     let model = model.map(percent_decoded);
     (extensions.get().copied().unwrap_or(operation), extensions.get().copied().unwrap_or(dialect), model)
-}
-
-/// Decodes a part of a URL (RFC 3986, section 2.1); what is no valid sequence stays as it is, and so does all of it when it decodes to no
-/// UTF-8.
-#[must_use]
-pub fn percent_decoded(raw: &str) -> Cow<'_, str> {
-    if !raw.contains('%') {
-        return Cow::Borrowed(raw);
-    }
-    let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let pair = behind.first_chunk().and_then(|&[high, low]| Some(hex(high)? << 4 | hex(low)?));
-        let (next, behind) = match pair.filter(|_| byte == b'%') {
-            Some(escaped) => (escaped, &behind[2..]),
-            None => (byte, behind),
-        };
-        decoded.push(next);
-        rest = behind;
-    }
-    String::from_utf8(decoded).map_or(Cow::Borrowed(raw), Cow::Owned)
 }
 
 fn refuse_body(error: CollectError) -> Rejection {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer};
-use ziggurat_core::{Dialect, Operation, Quirks};
+use ziggurat_core::{Dialect, Operation, Quirks, percent_encoded};
 use ziggurat_dialect::converse;
 
 use super::reworded::Ranks;
@@ -313,14 +313,7 @@ fn azure_path(path: &str, model: &str) -> String {
 
 /// Percent-encodes all but unreserved characters, so that a name from a caller stays one segment.
 pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'_' | b'~' | b'.' => encoded.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    let encoded = percent_encoded(text);
     // A segment of dots alone would be a way up.
     if encoded.bytes().all(|byte| byte == b'.') { encoded.replace('.', "%2E") } else { encoded }
 }

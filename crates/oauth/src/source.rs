@@ -5,7 +5,7 @@ use std::{fmt, future::poll_fn, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body as HttpBody;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError};
 
@@ -29,7 +29,8 @@ pub struct Token {
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
-    /// In seconds.
+    /// In seconds; some endpoints write it as a string.
+    #[serde(deserialize_with = "seconds")]
     expires_in: u64,
 }
 
@@ -50,7 +51,10 @@ impl fmt::Debug for Token {
 }
 
 /// Asks `client` for a token, and reads its answer. What is told of a failure is its status alone: the words may hold what was sent.
-pub(crate) async fn ask<S, ResBody>(mut client: S, request: Request<Body>) -> Result<Token, Away>
+///
+/// # Errors
+/// [`Away`], with that.
+pub async fn ask<S, ResBody>(mut client: S, request: Request<Body>) -> Result<Token, Away>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
@@ -69,6 +73,20 @@ where
     let body = body.map_err(|_| Away::new("its answer is too long, or broke off"))?;
     let answer: Answer = serde_json::from_slice(&body).map_err(|_| Away::new("its answer holds no token"))?;
     Ok(Token::new(answer.access_token, Duration::from_secs(answer.expires_in)))
+}
+
+/// A whole number, in quotes or not.
+fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    match Written::deserialize(value)? {
+        Written::Number(number) => Ok(number),
+        Written::Text(text) => text.parse().map_err(D::Error::custom),
+    }
 }
 
 /// Bytes of an answer.

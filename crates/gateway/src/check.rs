@@ -165,11 +165,11 @@ fn describe(deployment: &Deployment, mode: Mode, drop_params: bool) -> String {
         _ if !deployment.provider.chats => "embeddings and rankings alone".to_owned(),
         _ => format!("by {chats}; chat and messages, whole and streamed, with tools"),
     };
-    let key = match (&deployment.api_key, &deployment.aws, &deployment.vertex) {
-        (Some(_), _, _) => "key set",
-        (None, Some(_), _) => "calls signed",
-        (None, None, Some(_)) => "tokens fetched",
-        (None, None, None) => "no key",
+    let key = match (&deployment.api_key, &deployment.aws) {
+        (Some(_), _) => "key set",
+        (None, Some(_)) => "calls signed",
+        (None, None) if deployment.vertex.is_some() || deployment.entra.is_some() => "tokens fetched",
+        (None, None) => "no key",
     };
     let unsupported = match deployment.drop_params.unwrap_or(drop_params) {
         true => "dropped",

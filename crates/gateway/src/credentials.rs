@@ -14,11 +14,12 @@ use hyper_util::{
 };
 use tower::ServiceExt;
 use ziggurat_aws::{Chain, KeySource, Metadata, SharedFile, SigV4};
-use ziggurat_core::{Body, TargetError};
-use ziggurat_google::{AccessToken, MetadataServer, ServiceAccount};
+use ziggurat_core::{Away, Body, TargetError};
+use ziggurat_google::{MetadataServer, ServiceAccount};
+use ziggurat_oauth::{AccessToken, ClientCredentials, Proof};
 
 use crate::{
-    config::{Account, Aws, Keys},
+    config::{Account, Assertion, Aws, Entra, EntraProof, Keys},
     upstream::connector,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Credentials {
     client: OnceLock<Option<Http>>,
     /// By key file; that of the machine under no text.
     google: Mutex<HashMap<String, AccessToken>>,
+    /// By endpoint, application, scope and proof.
+    entra: Mutex<HashMap<[String; 4], AccessToken>>,
     /// By profile; what has none under no text.
     aws: Mutex<HashMap<String, Arc<Chain>>>,
 }
@@ -58,6 +61,31 @@ impl Credentials {
         };
         let own = token.also_for(token.authority().clone());
         known.insert(file.to_owned(), token);
+        Ok(own)
+    }
+
+    /// Tokens of an application at Entra for calls of one origin.
+    pub(crate) fn entra(&self, entra: &Entra, authority: Authority) -> Result<AccessToken, TargetError> {
+        let Entra { endpoint, client_id, scope, proof } = entra;
+        let shown = match proof {
+            EntraProof::Secret(secret) => format!("secret {}", secret.expose()),
+            EntraProof::Assertion(Assertion::File(path)) => format!("file {path}"),
+            EntraProof::Assertion(Assertion::Text(token)) => format!("text {token}"),
+        };
+        let name = [endpoint.to_string(), client_id.clone(), scope.clone(), shown];
+        // Nothing panics while it is held.
+        let mut known = self.entra.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = known.get(&name) {
+            return Ok(token.also_for(authority));
+        }
+        let proof = match proof {
+            EntraProof::Secret(secret) => Proof::Secret(secret.expose().to_owned()),
+            EntraProof::Assertion(assertion) => Proof::Assertion(asserted(assertion.clone())),
+        };
+        let client = ClientCredentials::new(endpoint.clone(), client_id, scope, proof, self.client()?);
+        let token = AccessToken::new(authority, client);
+        let own = token.also_for(token.authority().clone());
+        known.insert(name, token);
         Ok(own)
     }
 
@@ -111,6 +139,14 @@ impl Credentials {
             || connector().ok().map(|connector| Client::builder(TokioExecutor::new()).build(connector));
         self.client.get_or_init(made).clone().ok_or(TargetError::Key)
     }
+}
+
+/// What reads the token of a workload when it is asked for.
+fn asserted(assertion: Assertion) -> Box<dyn Fn() -> Result<String, Away> + Send + Sync> {
+    let away = |error: std::io::Error| {
+        Away::new(format!("the file of the workload's token cannot be read: {}", error.kind()))
+    };
+    Box::new(move || assertion.read().map_err(away))
 }
 
 impl fmt::Debug for Credentials {

@@ -326,6 +326,10 @@ fn target(
         let authority = target.uri().authority().cloned().ok_or(TargetError::Key)?;
         return Ok(target.credential(credentials.aws(aws, authority)?));
     }
+    if let Some(entra) = &deployment.entra {
+        let authority = target.uri().authority().cloned().ok_or(TargetError::Key)?;
+        return Ok(target.credential(credentials.entra(entra, authority)?));
+    }
     let Some(key) = &deployment.api_key else { return Ok(target) };
     match deployment.auth() {
         Auth::Bearer => target.key(header::AUTHORIZATION, &format!("Bearer {}", key.expose())),

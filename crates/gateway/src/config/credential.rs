@@ -1,65 +1,91 @@
 //! What a deployment is called with: a key, or a token.
 
+use super::assertion::{Assertion, OIDC};
 use super::diagnostic::Report;
+use super::entra::Entra;
 use super::env::Environment;
 use super::node::Node;
 use super::provider::{Api, Provider};
 use crate::secret::Secret;
 
-/// The key, or a token in its place, and whether it is that.
+/// What a deployment is called with, where that is no cloud's own.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// A key, or nothing.
+    Key(Option<Secret>),
+    /// A token in the place of a key, as it is.
+    Token(Secret),
+    /// Tokens that are fetched.
+    Entra(Entra),
+}
+
+/// Reads what a deployment is called with; `None`, with an error in the report, where that cannot be known.
 pub(super) fn read(
     params: &Node,
     provider: &Provider,
     environment: &Environment<'_>,
     report: &mut Report,
-) -> (Option<Secret>, bool) {
-    let given = params.get("azure_ad_token").filter(|node| node.text() != Some(""));
-    let on_azure = matches!(provider.api, Api::Azure | Api::AzureAi);
-    match given {
-        Some(node) if on_azure => (read_token(node, params, report), true),
-        Some(node) => {
+) -> Option<Shown> {
+    let token = params.get("azure_ad_token").filter(|node| node.text() != Some(""));
+    let application = Entra::named(params);
+    if !matches!(provider.api, Api::Azure | Api::AzureAi) {
+        for node in token.into_iter().chain(application) {
             report.warning(&node.at, &node.path, "is for Azure: ignored");
-            (read_key(params, provider, environment, report), false)
         }
-        None => {
-            let token =
-                if on_azure { token_of_environment(params, provider, environment, report) } else { None };
-            match token {
-                Some(token) => (Some(token), true),
-                None => (read_key(params, provider, environment, report), false),
-            }
+        return Some(Shown::Key(read_key(params, provider, environment, report)));
+    }
+    if let Some(node) = token {
+        // A token goes before a key, as in LiteLLM.
+        if let Some(key) = given_key(params) {
+            report.warning(&key.at, &key.path, "is not used: `azure_ad_token` is given too");
+        }
+        return read_token(node.text()?, (node, ""), params, environment, report);
+    }
+    match (application, given_key(params)) {
+        (Some(node), Some(_)) => {
+            report.warning(&node.at, &node.path, "is not used: `api_key` is given too");
+        }
+        (Some(_), None) => return Entra::read(params, None, environment, report).map(Shown::Entra),
+        (None, _) => {}
+    }
+    let has_key =
+        given_key(params).is_some() || provider.key_vars.iter().any(|name| environment.get(name).is_some());
+    if !has_key {
+        if let Some(token) = environment.get(TOKEN_VAR) {
+            return read_token(&token, (params, TOKEN_VAR), params, environment, report);
+        }
+        if let Some(entra) = Entra::of_environment(params, environment, report) {
+            return Some(Shown::Entra(entra));
         }
     }
+    Some(Shown::Key(read_key(params, provider, environment, report)))
 }
 
-/// A token that the file gives: it goes before a key, as in LiteLLM.
-fn read_token(node: &Node, params: &Node, report: &mut Report) -> Option<Secret> {
-    let token = node.text()?;
-    if token.starts_with("oidc/") {
-        report.error(&node.at, &node.path, "tokens of `oidc/` are known to LiteLLM, not supported yet");
-    } else if !is_sendable(token) {
-        report.error(&node.at, &node.path, UNSENDABLE);
-    }
-    if let Some(key) = params.get("api_key").filter(|key| key.text() != Some("")) {
-        report.warning(&key.at, &key.path, "is not used: `azure_ad_token` is given too");
-    }
-    Some(Secret::new(token))
-}
-
-/// The environment's token, where neither it nor the file has a key.
-fn token_of_environment(
+/// A token that the file gives, or a variable of the environment; one that LiteLLM's `oidc/` names is exchanged for such.
+fn read_token(
+    token: &str,
+    (place, variable): (&Node, &str),
     params: &Node,
-    provider: &Provider,
     environment: &Environment<'_>,
     report: &mut Report,
-) -> Option<Secret> {
-    let has_key = params.get("api_key").is_some_and(|node| node.text() != Some(""))
-        || provider.key_vars.iter().any(|name| environment.get(name).is_some());
-    let token = environment.get(TOKEN_VAR).filter(|_| !has_key)?;
-    if !is_sendable(&token) {
-        report.error(&params.at, &params.path, format!("environment variable `{TOKEN_VAR}`: {UNSENDABLE}"));
+) -> Option<Shown> {
+    let mut fault = |why: &str| {
+        let of_variable = || format!("environment variable `{variable}`: {why}");
+        let message = if variable.is_empty() { why.to_owned() } else { of_variable() };
+        report.error(&place.at, &place.path, message);
+    };
+    if let Some(name) = token.strip_prefix(OIDC) {
+        let assertion = Assertion::named(name, environment).map_err(|why| fault(&why)).ok()?;
+        return Entra::read(params, Some(assertion), environment, report).map(Shown::Entra);
     }
-    Some(Secret::new(&token))
+    if !is_sendable(token) {
+        fault(UNSENDABLE);
+    }
+    Some(Shown::Token(Secret::new(token)))
+}
+
+fn given_key(params: &Node) -> Option<&Node> {
+    params.get("api_key").filter(|node| node.text() != Some(""))
 }
 
 fn read_key(
@@ -68,7 +94,7 @@ fn read_key(
     environment: &Environment<'_>,
     report: &mut Report,
 ) -> Option<Secret> {
-    if let Some(node) = params.get("api_key").filter(|node| node.text() != Some("")) {
+    if let Some(node) = given_key(params) {
         let key = node.text()?;
         if !is_sendable(key) {
             report.error(&node.at, &node.path, UNSENDABLE);

@@ -80,7 +80,7 @@ fn what_cannot_be_sent_is_said_with_its_place_and_without_its_value() {
         (
             "azure_ad_token: oidc/canary",
             format!(
-                "config.yaml:6:23: error: {at}.azure_ad_token: tokens of `oidc/` are known to LiteLLM, not supported yet\n"
+                "config.yaml:6:23: error: {at}.azure_ad_token: `oidc/` must be followed by `file/`, `env/`, `env_path/` or `azure/`\n"
             ),
         ),
         (
@@ -125,4 +125,128 @@ fn headers_may_be_given_under_both_names() {
     let found = azure("poe/m", "      api_key: k\n      headers: {host: canary}\n", &[]).unwrap_err();
     let expected = "config.yaml:7:17: error: model_list[0].litellm_params.headers.host: not the name of a header that can be set\n";
     assert_eq!(found, expected);
+}
+
+/// Who gets tokens for a deployment, and what was warned of.
+fn application(params: &str, env: &[(&str, &str)]) -> (Entra, String) {
+    let (config, warnings) = azure("azure/m", params, env).unwrap_or_else(|found| panic!("{found}"));
+    let deployment = config.deployments.into_iter().next().unwrap();
+    assert!(deployment.api_key.is_none());
+    (deployment.entra.unwrap(), warnings)
+}
+
+const APP: &str = "      tenant_id: t/1\n      client_id: app\n      client_secret: sk-canary\n";
+const APP_VARS: [(&str, &str); 3] =
+    [("AZURE_TENANT_ID", "env-t"), ("AZURE_CLIENT_ID", "env-app"), ("AZURE_CLIENT_SECRET", "env-s")];
+
+#[test]
+fn an_application_gets_tokens_of_its_own() {
+    let (entra, warnings) = application(APP, &[("AZURE_API_KEY", "k"), ("AZURE_AD_TOKEN", "t")]);
+    assert_eq!(entra.endpoint, "https://login.microsoftonline.com/t%2F1/oauth2/v2.0/token");
+    let told = (entra.client_id.as_str(), entra.scope.as_str(), warnings.as_str());
+    assert_eq!(told, ("app", "https://cognitiveservices.azure.com/.default", ""));
+    assert!(matches!(&entra.proof, EntraProof::Secret(secret) if secret.expose() == "sk-canary"));
+    assert!(!format!("{entra:?}").contains("canary"));
+    let env =
+        [&APP_VARS[..], &[("AZURE_SCOPE", "env-scope"), ("AZURE_AUTHORITY_HOST", "login.test/")]].concat();
+    let (entra, _) = application("", &env);
+    assert_eq!(entra.endpoint, "https://login.test/env-t/oauth2/v2.0/token");
+    assert_eq!((entra.client_id.as_str(), entra.scope.as_str()), ("env-app", "env-scope"));
+    // Where the file names some of it, the environment stands in for the rest.
+    let (entra, _) = application("      client_id: app\n      azure_scope: own\n", &env);
+    assert_eq!((entra.client_id.as_str(), entra.scope.as_str()), ("app", "own"));
+    assert!(matches!(&entra.proof, EntraProof::Secret(secret) if secret.expose() == "env-s"));
+}
+
+#[test]
+fn a_workload_shows_the_token_that_it_is_given() {
+    let path = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+    let file = [APP_VARS[0], APP_VARS[1], ("AZURE_FEDERATED_TOKEN_FILE", &*path)];
+    let named = |name: &str| format!("      azure_ad_token: oidc/{name}\n");
+    let in_file = [
+        (String::new(), &file[..]),
+        (named("azure/x"), &file),
+        (named(&format!("file/{path}")), &file[..2]),
+        (named("env_path/AZURE_FEDERATED_TOKEN_FILE"), &file),
+    ];
+    for (params, env) in in_file {
+        let (entra, _) = application(&params, env);
+        assert!(
+            matches!(&entra.proof, EntraProof::Assertion(Assertion::File(it)) if *it == path),
+            "{params}"
+        );
+    }
+    let vars = [APP_VARS[0], APP_VARS[1], ("MINE", "jwt"), ("CIRCLE_OIDC_TOKEN_V2", "jwt")];
+    for name in ["env/MINE", "circleci_v2/"] {
+        let (entra, _) = application(&named(name), &vars);
+        assert!(matches!(&entra.proof, EntraProof::Assertion(Assertion::Text(it)) if it == "jwt"), "{name}");
+        assert!(!format!("{entra:?}").contains("jwt"));
+    }
+    let token = [APP_VARS[0], APP_VARS[1], ("AZURE_AD_TOKEN", "oidc/env/MINE"), ("MINE", "jwt")];
+    assert!(matches!(application("", &token).0.proof, EntraProof::Assertion(Assertion::Text(_))));
+}
+
+#[test]
+fn a_key_goes_before_an_application_and_no_other_provider_has_one() {
+    let (key, auth, warnings) = credential("azure/m", &format!("{APP}      api_key: k\n"), &[]);
+    assert_eq!((key.as_str(), auth), ("k", Auth::ApiKey));
+    let at = "model_list[0].litellm_params";
+    assert_eq!(
+        warnings,
+        format!("config.yaml:6:18: warning: {at}.tenant_id: is not used: `api_key` is given too\n")
+    );
+    let (key, _, _) = credential("azure/m", "", &[&APP_VARS[..], &[("AZURE_API_KEY", "k")]].concat());
+    assert_eq!(key, "k");
+    let (key, _, warnings) = credential("poe/m", &format!("{APP}      api_key: k\n"), &APP_VARS);
+    assert_eq!(key, "k");
+    assert_eq!(warnings, format!("config.yaml:6:18: warning: {at}.tenant_id: is for Azure: ignored\n"));
+}
+
+#[test]
+fn what_is_missing_of_an_application_is_said_with_its_place() {
+    let at = "model_list[0].litellm_params";
+    let missing = |key: &str, variable: &str| {
+        format!(
+            "config.yaml:4:7: error: {at}: missing key `{key}`, and no environment variable `{variable}` is set\n"
+        )
+    };
+    /// Lines, an environment, and what is said.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], String);
+    let cases: [Case; 7] = [
+        ("client_secret: sk-canary", &[], missing("tenant_id", "AZURE_TENANT_ID")),
+        ("tenant_id: t", &[], missing("client_id", "AZURE_CLIENT_ID")),
+        ("tenant_id: t\n      client_id: c", &[], missing("client_secret", "AZURE_CLIENT_SECRET")),
+        (
+            "tenant_id: t\n      client_id: c",
+            &[("AZURE_FEDERATED_TOKEN_FILE", "/canary/none")],
+            format!(
+                "config.yaml:4:7: error: {at}: environment variable `AZURE_FEDERATED_TOKEN_FILE`: names a file of a token that cannot be read: entity not found\n"
+            ),
+        ),
+        (
+            "tenant_id: t\n      client_id: c\n      client_secret: s",
+            &[("AZURE_AUTHORITY_HOST", "http://canary.test")],
+            format!(
+                "config.yaml:4:7: error: {at}: environment variable `AZURE_AUTHORITY_HOST`: must be a URL that begins with https://\n"
+            ),
+        ),
+        (
+            "azure_ad_token: oidc/env/NOT_THERE",
+            &APP_VARS,
+            format!(
+                "config.yaml:6:23: error: {at}.azure_ad_token: names a variable of the environment that is not set or empty\n"
+            ),
+        ),
+        (
+            "azure_ad_token: oidc/github/canary",
+            &APP_VARS,
+            format!(
+                "config.yaml:6:23: error: {at}.azure_ad_token: tokens of `oidc/github` are known to LiteLLM, not supported yet\n"
+            ),
+        ),
+    ];
+    for (lines, env, expected) in cases {
+        let found = azure("azure/m", &format!("      {lines}\n"), env).unwrap_err();
+        assert_eq!(found, expected, "{lines}");
+    }
 }

@@ -10,8 +10,9 @@ use ziggurat_core::{Dialect, Operation};
 
 use super::aws::{self, Aws};
 use super::check::{check, find};
-use super::credential::{self, UNSENDABLE, is_sendable};
+use super::credential::{self, Shown, UNSENDABLE, is_sendable};
 use super::diagnostic::{Position, Report};
+use super::entra::Entra;
 use super::env::Environment;
 use super::keys::{DEPLOYMENT, LITELLM_PARAMS, MODEL_INFO, Policy};
 use super::model::{self, Model};
@@ -42,6 +43,8 @@ pub(crate) struct Deployment {
     pub(crate) api_key: Option<Secret>,
     /// Whether that is a token of Entra's, which goes into another header.
     is_token: bool,
+    /// Who gets tokens of Entra's for it.
+    pub(crate) entra: Option<Entra>,
     /// The address: `api_base`, else the provider's variable, else its public one.
     pub(crate) base: String,
     /// `api_version`; always there for Azure.
@@ -130,7 +133,11 @@ impl Deployment {
             Api::Bedrock => read_endpoint(params, region, environment, report),
             _ => read_base(params, provider, environment, report),
         };
-        let (api_key, is_token) = credential::read(params, provider, environment, report);
+        let (api_key, is_token, entra) = match credential::read(params, provider, environment, report)? {
+            Shown::Key(key) => (key, false, None),
+            Shown::Token(token) => (Some(token), true, None),
+            Shown::Entra(entra) => (None, false, Some(entra)),
+        };
         let vertex = match provider.api {
             Api::Vertex => Some(Vertex::read(params, environment, report)?),
             _ => None,
@@ -147,6 +154,7 @@ impl Deployment {
             model,
             api_key,
             is_token,
+            entra,
             base,
             aws,
             vertex,

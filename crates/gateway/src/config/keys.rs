@@ -150,7 +150,8 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Read,
             Text,
-            "model api_key api_base base_url api_version azure_ad_token custom_llm_provider organization",
+            "model api_key api_base base_url api_version azure_ad_token azure_scope tenant_id client_id client_secret
+             custom_llm_provider organization",
         ),
         group(Read, Flag, "drop_params use_chat_completions_api"),
         group(
@@ -193,7 +194,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
              input_cost output_cost initial_prompt_value roles final_prompt_value bos_token eos_token
              custom_prompt_dict prompt_id prompt_variables caching cache fallbacks context_window_fallbacks
              content_policy_fallbacks litellm_metadata ssl_verify ssl_certificate stream_chunk_size
-             azure_scope azure_username azure_password tenant_id client_id client_secret
+             azure_username azure_password
              aws_* vertex_* s3_* gcs_bucket_name bucket_name bedrock_tags watsonx_region_name gcp_* sagemaker_*
              auto_router_* complexity_router_* adaptive_router_* quality_router_* vector_store_id vector_bucket_name
              index_name embedding_model milvus_* valkey_*",

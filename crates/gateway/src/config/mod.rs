@@ -3,11 +3,13 @@
 //! Each key is read, or reported with its line and column: see `keys` for what happens to which. No message holds a
 //! value of the file, since a mistake may have put a secret anywhere.
 
+mod assertion;
 mod aws;
 mod check;
 mod credential;
 mod deployment;
 mod diagnostic;
+mod entra;
 mod env;
 mod include;
 mod keys;
@@ -48,9 +50,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::assertion::Assertion;
 pub(crate) use self::aws::{Aws, Keys};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
+pub(crate) use self::entra::{Entra, Proof as EntraProof};
 pub(crate) use self::media::MediaSettings;
 pub(crate) use self::provider::{Auth, encode};
 pub(crate) use self::resolve::{Alias, Resolved};

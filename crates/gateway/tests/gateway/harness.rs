@@ -212,6 +212,13 @@ impl Dir {
         fs::write(path.join("config.yaml"), config).unwrap();
         Self(path)
     }
+
+    /// A file in it, with this text.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
 }
 
 impl Drop for Dir {

@@ -6,6 +6,7 @@ mod admin;
 mod bad_input;
 mod bad_upstream;
 mod client;
+mod clouds;
 mod config_errors;
 mod counting;
 mod dawdlers;

@@ -37,7 +37,7 @@ use ziggurat_core::json::write_string;
 use crate::{
     Text,
     read::{document, wire_object},
-    sse::{Event, Frame},
+    sse::{Event, Frame, append},
 };
 
 /// Cuts a byte stream into [`Frame`]s.
@@ -129,13 +129,7 @@ impl Decoder {
         if self.done {
             return;
         }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else {
-            let mut joined = Vec::from(mem::take(&mut self.chunk));
-            joined.extend_from_slice(&chunk);
-            self.chunk = Bytes::from(joined);
-        }
+        append(&mut self.chunk, chunk);
     }
 
     /// Ends the input and gives what is left over, if anything: a message that was cut off, as [`Frame::Other`].

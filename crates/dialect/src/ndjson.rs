@@ -39,7 +39,7 @@ use std::mem;
 use bytes::Bytes;
 use memchr::memchr;
 
-use crate::sse::{Event, EventTooLarge, Frame};
+use crate::sse::{Event, EventTooLarge, Frame, append};
 
 /// Cuts a byte stream into [`Frame`]s, one for each line: events, and [`Frame::Idle`] for blank lines.
 ///
@@ -75,13 +75,7 @@ impl Decoder {
         if self.done {
             return;
         }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else {
-            let mut joined = Vec::from(mem::take(&mut self.chunk));
-            joined.extend_from_slice(&chunk);
-            self.chunk = Bytes::from(joined);
-        }
+        append(&mut self.chunk, chunk);
     }
 
     /// Ends the input and gives what is left over, if anything: a line without its end, which may have been cut.

@@ -235,13 +235,7 @@ impl Decoder {
         if self.phase == Phase::Done {
             return;
         }
-        if self.chunk.is_empty() {
-            self.chunk = chunk;
-        } else {
-            let mut joined = Vec::from(mem::take(&mut self.chunk));
-            joined.extend_from_slice(&chunk);
-            self.chunk = Bytes::from(joined);
-        }
+        append(&mut self.chunk, chunk);
     }
 
     /// Ends the input and gives what is left over, if anything: bytes that no blank line ended.
@@ -422,3 +416,13 @@ impl fmt::Display for EventTooLarge {
 }
 
 impl std::error::Error for EventTooLarge {}
+/// Puts a chunk behind what is left of those before.
+pub(crate) fn append(left: &mut Bytes, chunk: Bytes) {
+    if left.is_empty() {
+        *left = chunk;
+        return;
+    }
+    let mut joined = Vec::from(mem::take(left));
+    joined.extend_from_slice(&chunk);
+    *left = joined.into();
+}

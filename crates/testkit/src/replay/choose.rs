@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
+use ziggurat_core::percent_decoded;
 
 use crate::fault::Faults;
 use crate::recording::{Recording, Recordings};
@@ -173,24 +174,7 @@ fn model_in(path: &str) -> Option<String> {
         Some((model, _verb)) if marker == "/models/" => model,
         _ => segment,
     };
-    Some(percent_decoded(model))
-}
-
-/// What is not a valid escape stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = (*first == b'%').then(|| hex(after)).flatten();
-        decoded.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
-fn hex(digits: &[u8]) -> Option<u8> {
-    let digit = |index: usize| char::from(*digits.get(index)?).to_digit(16);
-    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    Some(percent_decoded(model).into_owned())
 }
 
 const ENDPOINTS: [(&str, &str); 15] = [

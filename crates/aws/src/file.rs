@@ -11,7 +11,10 @@ use std::{
 
 use ziggurat_core::Clock;
 
-use crate::{KeySource, Keys, NoKeys};
+use crate::{
+    KeySource, Keys, NoKeys,
+    profile::{section, value},
+};
 
 /// Keys of a profile in a shared credentials file. It is read again when what was read is a minute old, as tools renew it; should that fail,
 /// the keys of before stay.
@@ -95,35 +98,16 @@ impl fmt::Debug for SharedFile {
     }
 }
 
-/// The keys of a profile: `name = value` below `[profile]`. Lines that are indented belong to the one before and hold no keys.
+/// The keys of a profile.
 fn profile(text: &str, name: &str) -> Result<Keys, NoKeys> {
-    let (mut inside, mut found) = (false, false);
-    let (mut id, mut secret, mut token) = (None, None, None);
-    for line in text.lines().filter(|line| !line.starts_with(['#', ';', ' ', '\t'])) {
-        if let Some(section) = line.trim_end().strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            inside = section.trim() == name
-                || section.trim().strip_prefix("profile ").map(str::trim) == Some(name);
-            found |= inside;
-        } else if let Some((key, value)) = line.split_once('=').filter(|_| inside) {
-            let place = match key.trim() {
-                "aws_access_key_id" => &mut id,
-                "aws_secret_access_key" => &mut secret,
-                "aws_session_token" => &mut token,
-                _ => continue,
-            };
-            *place = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
-        }
-    }
-    if !found {
+    if !text.lines().any(|line| section(line) == Some(name)) {
         return Err(NoKeys::new(format!("the shared credentials file has no profile {name:?}")));
     }
-    let missing = |what: &str| NoKeys::new(format!("the profile {name:?} has no {what}"));
-    Keys::of(
-        id.ok_or_else(|| missing("aws_access_key_id"))?,
-        secret.ok_or_else(|| missing("aws_secret_access_key"))?,
-        token.as_deref(),
-        None,
-    )
+    let needed = |key: &str| {
+        value(text, name, key).ok_or_else(|| NoKeys::new(format!("the profile {name:?} has no {key}")))
+    };
+    let (id, secret) = (needed("aws_access_key_id")?, needed("aws_secret_access_key")?);
+    Keys::of(id, secret, value(text, name, "aws_session_token").as_deref(), None)
 }
 
 #[cfg(test)]

@@ -6,20 +6,21 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use http::uri::Authority;
+use http::{Response, uri::Authority};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tower::ServiceExt;
-use ziggurat_aws::{Chain, KeySource, Metadata, SharedFile, SigV4};
+use tower::{ServiceExt, util::MapResponse};
+use ziggurat_aws::{Chain, KeySource, Metadata, NoKeys, SharedFile, SigV4};
 use ziggurat_core::{Away, Body, TargetError};
 use ziggurat_google::{MetadataServer, ServiceAccount};
 use ziggurat_oauth::{AccessToken, ClientCredentials, Proof};
 
 use crate::{
-    config::{Account, Assertion, Aws, Entra, EntraProof, Keys},
+    config::{Account, Assertion, AssumedBy, AssumedRole, Aws, Entra, EntraProof, Keys},
     upstream::connector,
 };
 
@@ -31,11 +32,11 @@ pub(crate) struct Credentials {
     google: Mutex<HashMap<String, AccessToken>>,
     /// By endpoint, application, scope and proof.
     entra: Mutex<HashMap<[String; 4], AccessToken>>,
-    /// By profile; what has none under no text.
-    aws: Mutex<HashMap<String, Arc<Chain>>>,
+    aws: Mutex<HashMap<Keys, Arc<dyn KeySource>>>,
 }
 
 type Http = Client<HttpsConnector<HttpConnector>, Body>;
+type Asking = MapResponse<Http, fn(Response<Incoming>) -> Response<Body>>;
 
 // ===== impl Credentials =====
 
@@ -91,28 +92,51 @@ impl Credentials {
 
     /// What signs calls of one origin on AWS.
     pub(crate) fn aws(&self, aws: &Aws, authority: Authority) -> Result<SigV4, TargetError> {
-        let region = aws.region.as_str();
-        Ok(match &aws.keys {
+        Ok(SigV4::new(authority, aws.region.as_str(), self.keys(&aws.keys)?))
+    }
+
+    /// Keys for AWS, which all share that take them from the same place.
+    fn keys(&self, keys: &Keys) -> Result<Arc<dyn KeySource>, TargetError> {
+        // Nothing panics while it is held.
+        if let Some(known) = self.aws.lock().unwrap_or_else(PoisonError::into_inner).get(keys) {
+            return Ok(Arc::clone(known));
+        }
+        let made: Arc<dyn KeySource> = match keys {
             Keys::Given { id, secret, token: None } => {
-                let keys = ziggurat_aws::Keys::new(id.as_str(), secret.expose());
-                SigV4::new(authority, region, keys)
+                Arc::new(ziggurat_aws::Keys::new(id.as_str(), secret.expose()))
             }
             Keys::Given { id, secret, token: Some(token) } => {
                 let keys = ziggurat_aws::Keys::session(id.as_str(), secret.expose(), token.expose(), None);
-                SigV4::new(authority, region, keys.map_err(|_| TargetError::Key)?)
+                Arc::new(keys.map_err(|_| TargetError::Key)?)
             }
-            Keys::Profile(name) => SigV4::new(authority, region, self.profile(name.as_deref())?),
+            Keys::Profile(name) => Arc::new(self.profile(name.as_deref())?),
+            Keys::Container => {
+                let container =
+                    Metadata::container_from_variables(self.asking()?, |name| env::var(name).ok());
+                Arc::new(container.map_err(|_| TargetError::Key)?)
+            }
+            Keys::Instance => Arc::new(Metadata::instance(self.asking()?)),
+            Keys::Role(role) => Arc::new(self.role(role)?),
+        };
+        let mut known = self.aws.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(known.entry(keys.clone()).or_insert(made)))
+    }
+
+    /// Keys of a role, by those of whoever assumes it.
+    fn role(&self, assumed: &AssumedRole) -> Result<ziggurat_aws::AssumedRole, TargetError> {
+        let (client, role) = (self.asking()?, assumed.role.clone());
+        Ok(match &assumed.by {
+            AssumedBy::Keys(keys) => ziggurat_aws::AssumedRole::with_keys(client, role, self.keys(keys)?),
+            AssumedBy::Token(token) => {
+                let read = asserted(token.clone());
+                let read = move || read().map_err(|away| NoKeys::new(away.to_string()));
+                ziggurat_aws::AssumedRole::with_web_identity(client, role, read)
+            }
         })
     }
 
     /// Keys of a profile of the shared file; where none is named, also those of the container or of the instance.
-    fn profile(&self, name: Option<&str>) -> Result<Arc<dyn KeySource>, TargetError> {
-        let client = self.client()?;
-        // Nothing panics while it is held.
-        let mut known = self.aws.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(chain) = known.get(name.unwrap_or_default()) {
-            return Ok(Arc::clone(chain) as _);
-        }
+    fn profile(&self, name: Option<&str>) -> Result<Chain, TargetError> {
         let variable = |variable: &str| match (variable, name) {
             ("AWS_PROFILE", Some(name)) => Some(name.to_owned()),
             _ => env::var(variable).ok(),
@@ -121,16 +145,18 @@ impl Credentials {
         if let Ok(file) = SharedFile::from_variables(variable) {
             chain = chain.then(file);
         }
-        if name.is_none() {
-            let client = client.map_response(|response: http::Response<_>| response.map(Body::new));
-            chain = match Metadata::container_from_variables(client.clone(), variable) {
-                Ok(container) => chain.then(container),
-                Err(_) => chain.then(Metadata::instance(client)),
-            };
+        if name.is_some() {
+            return Ok(chain);
         }
-        let chain = Arc::new(chain);
-        known.insert(name.unwrap_or_default().to_owned(), Arc::clone(&chain));
-        Ok(chain)
+        Ok(match Metadata::container_from_variables(self.asking()?, variable) {
+            Ok(container) => chain.then(container),
+            Err(_) => chain.then(Metadata::instance(self.asking()?)),
+        })
+    }
+
+    /// What asks for keys.
+    fn asking(&self) -> Result<Asking, TargetError> {
+        Ok(self.client()?.map_response(|response| response.map(Body::new)))
     }
 
     fn client(&self) -> Result<Http, TargetError> {

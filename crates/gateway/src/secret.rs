@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A key or token; `Debug` hides it, there is no `Display`, and only [`expose`](Self::expose) gives it away.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Secret(Arc<str>);
 
 // ===== impl Secret =====

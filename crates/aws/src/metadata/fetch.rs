@@ -1,14 +1,18 @@
 //! How the platform is asked.
 
-use std::{error::Error, fs, future::poll_fn};
+use std::{error::Error, fs, future::Future, pin::Pin};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION, uri::Scheme};
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_service::Service;
-use ziggurat_core::Body;
+use ziggurat_core::{Body, Clock};
 
-use crate::{Keys, NoKeys};
+use crate::{
+    Keys, NoKeys,
+    ask::{ask, is_secure},
+    renewal::Fetch,
+};
 
 /// Where the keys are.
 pub(super) enum Place {
@@ -56,9 +60,6 @@ const ROLES: &str = "meta-data/iam/security-credentials/";
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 const TOKEN_SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
-/// Most bytes of an answer.
-const MAX_BODY: usize = 64 << 10;
-
 // ===== impl Place =====
 
 impl Place {
@@ -96,27 +97,37 @@ impl Place {
 }
 
 fn may_give_keys(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    let is_loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => true,
-        Some(scheme) if *scheme == Scheme::HTTP => is_loopback || PLAIN.contains(&host),
-        _ => false,
-    }
+    let is_platform = || PLAIN.contains(&uri.host().unwrap_or_default());
+    is_secure(uri) || (uri.scheme() == Some(&Scheme::HTTP) && is_platform())
 }
 
 // ===== impl Fetcher =====
 
+impl<S> Fetch for Fetcher<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send,
+{
+    fn name(&self) -> &'static str {
+        self.place.name()
+    }
+
+    fn fetch<'a>(
+        &'a mut self,
+        _clock: &'a Clock,
+    ) -> Pin<Box<dyn Future<Output = Result<Keys, NoKeys>> + Send + 'a>> {
+        Box::pin(self.found())
+    }
+}
+
 impl<S> Fetcher<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Future: Send,
 {
-    pub(super) async fn fetch(&mut self) -> Result<Keys, NoKeys> {
+    async fn found(&mut self) -> Result<Keys, NoKeys> {
         let body = match &self.place {
             Place::Container { uri, token } => {
                 let mut request = Request::new(Body::empty());
@@ -139,17 +150,10 @@ where
 
     async fn ask(&mut self, request: Request<Body>) -> Result<String, NoKeys> {
         let name = self.place.name();
-        let failed = |what: &str| NoKeys::new(format!("{name} {what}"));
-        let mut client = self.client.clone();
-        // What a client says of its failure holds addresses.
-        poll_fn(|context| client.poll_ready(context)).await.map_err(|_| failed("cannot be reached"))?;
-        let response = client.call(request).await.map_err(|_| failed("cannot be reached"))?;
-        if response.status() != StatusCode::OK {
-            return Err(failed(&format!("answered {}", response.status().as_u16())));
+        match ask(self.client.clone(), name, request).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, _) => Err(NoKeys::new(format!("{name} answered {}", status.as_u16()))),
         }
-        let body = response.into_body().collect_within(MAX_BODY).await;
-        let body = body.map_err(|_| failed("broke off or answered too much"))?;
-        String::from_utf8(body.to_vec()).map_err(|_| failed("answered no text"))
     }
 }
 

@@ -165,6 +165,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
             Read,
             Text,
             "aws_access_key_id aws_secret_access_key aws_session_token aws_region_name aws_profile_name
+             aws_role_name aws_session_name aws_external_id aws_web_identity_token aws_sts_endpoint
              aws_bedrock_runtime_endpoint vertex_project vertex_location",
         ),
         group(Read, Any, "vertex_credentials vertex_ai_credentials"),
@@ -202,7 +203,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Refuse,
             Any,
-            "aws_role_name aws_web_identity_token aws_external_id max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
+            "max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
              litellm_credential_name mock_response mock_tool_calls mock_timeout mock_delay",
         ),
     ],

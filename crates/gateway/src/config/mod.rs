@@ -31,6 +31,8 @@ mod vertex;
 mod yaml;
 
 #[cfg(test)]
+mod aws_tests;
+#[cfg(test)]
 mod canary_tests;
 #[cfg(test)]
 mod credential_tests;
@@ -51,7 +53,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use self::assertion::Assertion;
-pub(crate) use self::aws::{Aws, Keys};
+pub(crate) use self::aws::{AssumedBy, AssumedRole, Aws, Keys};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::entra::{Entra, Proof as EntraProof};

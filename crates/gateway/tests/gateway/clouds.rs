@@ -1,22 +1,29 @@
-//! Credentials that are fetched from clouds: tokens of Entra's for Azure.
+//! Credentials that are fetched from clouds: tokens of Entra's for Azure, keys of roles on AWS.
 
-use ziggurat_testkit::Recording;
+use ziggurat_testkit::{Exchange, Recording};
 
 use crate::{
-    client::post,
-    harness::{Dir, Scene},
+    client::{Answer, post},
+    harness::{Dir, Gateway, Scene},
     samples::{CHAT, ask, recordings},
 };
 
+const EMBEDDINGS: &str = "/v1/embeddings";
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const TOKEN: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"eyJ.token-canary"}"#;
 const REFUSED: &str = r#"{"error":"invalid_client","error_description":"secret-canary is wrong"}"#;
+
+const STS: &str = "<R><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s-canary</SecretAccessKey><SessionToken>t-canary==</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></R>";
+const DENIED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>canary may not</Message></Error></ErrorResponse>";
 
 async fn scene() -> Scene {
     let mut all = recordings();
     all.extend([
         Recording::synthetic("entra", 200, JSON, TOKEN),
         Recording::synthetic("refusing", 401, JSON, REFUSED),
+        Recording::synthetic("titan", 200, JSON, r#"{"embedding":[0.5],"inputTextTokenCount":5}"#),
+        Recording::synthetic("sts", 200, [("content-type", "text/xml")], STS),
+        Recording::synthetic("denying", 403, [("content-type", "text/xml")], DENIED),
     ]);
     Scene::with(all).await
 }
@@ -89,5 +96,134 @@ async fn a_refusal_of_entras_is_the_operators_to_know() {
         "{}",
         ended.stderr
     );
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+}
+
+/// A deployment on Bedrock without keys.
+fn on_aws(scene: Scene, alias: &str, sts: &str, params: &str) -> Scene {
+    let (base, sts) = (scene.replay.url("titan"), scene.replay.url(sts));
+    scene.section(&format!(
+        "  - model_name: {alias}\n    litellm_params: {{model: bedrock/amazon.titan-embed-text-v2:0, aws_region_name: eu-west-1, \
+         aws_bedrock_runtime_endpoint: '{base}', aws_sts_endpoint: '{sts}', num_retries: 0{params}}}\n"
+    ))
+}
+
+async fn embed(gateway: &Gateway, alias: &str) -> Answer {
+    post(gateway.addr, EMBEDDINGS, &[], &format!(r#"{{"model":"{alias}","input":"a"}}"#)).await
+}
+
+/// Who signed a request, for what, and with which session.
+fn signer(exchange: &Exchange) -> (String, Option<String>) {
+    let text = |name: &str| exchange.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let signed = text("authorization").unwrap_or_default();
+    let signed = signed.strip_prefix("AWS4-HMAC-SHA256 Credential=").unwrap_or_default();
+    let parts: Vec<&str> = signed.split(['/', ',']).collect();
+    let who = if parts.len() > 3 { format!("{} {} {}", parts[0], parts[2], parts[3]) } else { String::new() };
+    (who, text("x-amz-security-token"))
+}
+
+fn told(who: &str, session: Option<&str>) -> (String, Option<String>) {
+    (who.to_owned(), session.map(str::to_owned))
+}
+
+const ROLE: &str = "arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr";
+const OF_ROLE: (&str, Option<&str>) = ("ASIAROLE eu-west-1 bedrock", Some("t-canary=="));
+
+#[tokio::test]
+async fn deployments_of_a_role_on_aws_share_its_keys() {
+    let params = ", aws_role_name: 'arn:aws:iam::1:role/r', aws_session_name: me, aws_external_id: x, \
+                  aws_access_key_id: AKIAOWN, aws_secret_access_key: secret-canary";
+    let scene = on_aws(on_aws(scene().await, "one", "sts", params), "other", "sts", params);
+    let gateway = scene.start(&[]).await;
+    for alias in ["one", "other", "one"] {
+        assert_eq!(embed(&gateway, alias).await.status, 200, "{alias}");
+    }
+    let exchanges = scene.exchanges();
+    let [assumed, calls @ ..] = &exchanges[..] else { panic!("nothing was asked") };
+    assert_eq!(assumed.path, "/r/sts");
+    let form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={ROLE}&RoleSessionName=me&ExternalId=x");
+    assert_eq!((&assumed.body[..], signer(assumed)), (form.as_bytes(), told("AKIAOWN eu-west-1 sts", None)));
+    assert_eq!(calls.len(), 3);
+    for call in calls {
+        assert_eq!(signer(call), told(OF_ROLE.0, OF_ROLE.1));
+    }
+    let ended = gateway.stop().await;
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_pods_token_assumes_its_role_and_that_another() {
+    let dir = Dir::new("");
+    let file = dir.file("token", "web.1\n");
+    let env = [("AWS_WEB_IDENTITY_TOKEN_FILE", &*file), ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r")];
+    let scene = on_aws(scene().await, "own", "sts", "");
+    let scene = on_aws(scene, "same", "sts", ", aws_role_name: 'arn:aws:iam::1:role/r'");
+    let scene = on_aws(scene, "next", "sts", ", aws_role_name: 'arn:aws:iam::2:role/n'");
+    let scene = on_aws(
+        scene,
+        "other",
+        "sts",
+        &format!(", aws_role_name: 'arn:aws:iam::2:role/n', aws_web_identity_token: oidc/file/{file}"),
+    );
+    let gateway = scene.start_with(&[], &env).await;
+    let web = |role: &str, token: &str| {
+        format!(
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn={role}&RoleSessionName=ziggurat&WebIdentityToken={token}"
+        )
+    };
+    let next = "arn%3Aaws%3Aiam%3A%3A2%3Arole%2Fn";
+    dir.file("token", "web.2");
+    for alias in ["own", "same"] {
+        assert_eq!(embed(&gateway, alias).await.status, 200, "{alias}");
+    }
+    assert_eq!(embed(&gateway, "next").await.status, 200);
+    assert_eq!(embed(&gateway, "other").await.status, 200);
+    let exchanges = scene.exchanges();
+    let asked: Vec<_> = exchanges.iter().filter(|it| it.path == "/r/sts").collect();
+    let forms: Vec<_> = asked.iter().map(|it| String::from_utf8(it.body.to_vec()).unwrap()).collect();
+    let chained = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={next}&RoleSessionName=ziggurat");
+    assert_eq!(forms, [web(ROLE, "web.2"), chained, web(next, "web.2")]);
+    assert_eq!(signer(asked[0]), told("", None));
+    assert_eq!(signer(asked[1]), told("ASIAROLE eu-west-1 sts", Some("t-canary==")));
+    for call in exchanges.iter().filter(|it| it.path != "/r/sts") {
+        assert_eq!(signer(call), told(OF_ROLE.0, OF_ROLE.1));
+    }
+}
+
+#[tokio::test]
+async fn the_role_of_a_profile_is_assumed_with_the_keys_of_its_source() {
+    let dir = Dir::new("");
+    let config = dir.file(
+        "config",
+        "[profile work]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\nrole_session_name = me\nexternal_id = x\n",
+    );
+    let keys =
+        dir.file("credentials", "[base]\naws_access_key_id = AKIABASE\naws_secret_access_key = s-canary\n");
+    let env = [("AWS_CONFIG_FILE", &*config), ("AWS_SHARED_CREDENTIALS_FILE", &*keys)];
+    let scene = on_aws(scene().await, "one", "sts", ", aws_profile_name: work");
+    let gateway = scene.start_with(&[], &env).await;
+    assert_eq!(embed(&gateway, "one").await.status, 200);
+    let exchanges = scene.exchanges();
+    let form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={ROLE}&RoleSessionName=me&ExternalId=x");
+    assert_eq!(
+        (&exchanges[0].body[..], signer(&exchanges[0])),
+        (form.as_bytes(), told("AKIABASE eu-west-1 sts", None))
+    );
+    assert_eq!(signer(&exchanges[1]), told(OF_ROLE.0, OF_ROLE.1));
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_be_assumed_is_the_operators_to_know() {
+    let params =
+        ", aws_role_name: 'arn:aws:iam::1:role/r', aws_access_key_id: AKIAOWN, aws_secret_access_key: canary";
+    let scene = on_aws(scene().await, "one", "denying", params);
+    let gateway = scene.start(&[]).await;
+    embed(&gateway, "one").await.is(
+        500,
+        r#"{"error":{"message":"the deployment has no usable credential","type":"server_error","param":null,"code":"server_error"}}"#,
+    );
+    let ended = gateway.stop().await;
+    let why = "no AWS keys: AWS's security token service answered 403 (AccessDenied)";
+    assert!(ended.stderr.contains(why), "{}", ended.stderr);
     assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
 }

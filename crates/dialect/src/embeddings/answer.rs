@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 use ziggurat_core::{Convention, Operation, Usage, Wording};
 
-use super::{Request, encode::most_a_call, text_tokens};
+use super::{Request, encode::pieces, text_tokens};
 use crate::{
     Malformed, Text,
     openai::read_input_usage,
@@ -20,10 +20,8 @@ pub struct Vectors {
     /// By what they are asked for.
     operation: Operation,
     base64: bool,
-    /// How many are asked for.
-    wanted: usize,
-    /// How many an answer gives at most.
-    each: usize,
+    /// How many each answer that is still to come was asked for, the last first.
+    asked: Vec<usize>,
     /// The items of the list that are written.
     items: Vec<u8>,
     count: usize,
@@ -87,8 +85,7 @@ impl Vectors {
             wording,
             operation: request.operation,
             base64: request.base64,
-            wanted: texts.len(),
-            each: most_a_call(wording, model),
+            asked: pieces(wording, model, texts).iter().rev().map(|piece| piece.len()).collect(),
             items: Vec::new(),
             count: 0,
             usage: Stated::default(),
@@ -103,11 +100,12 @@ impl Vectors {
     /// [`Malformed`], when it is none or has not as many vectors as were asked for.
     pub fn read(&mut self, json: &str, headers: &HeaderMap) -> Result<(), Malformed> {
         let answer = Answer::read(self.wording, json)?;
-        let asked = self.each.min(self.wanted - self.count);
+        let asked = self.asked.last().copied().unwrap_or_default();
         if answer.vectors.len() != asked {
             let message = format!("{} vectors where {asked} were asked for", answer.vectors.len());
             return Err(Malformed::new(message, ""));
         }
+        self.asked.pop();
         // A list of fifteen hundred numbers has about as many bytes as this.
         self.items.reserve(json.len().min(answer.vectors.len() * 20_000));
         for vector in answer.vectors {

@@ -9,6 +9,7 @@ use super::{
     Input, Request,
     request::TASK,
     task::{to_cohere, to_google},
+    text_tokens,
 };
 use crate::{
     Encoding, Refused, Text,
@@ -64,7 +65,7 @@ pub fn encode_request(
             request.input_name(),
         ));
     }
-    let pieces: Vec<&[Text<'_>]> = texts.chunks(most_a_call(wording, encoding.model)).collect();
+    let pieces = pieces(wording, encoding.model, texts);
     let copies = match wording {
         Wording::BatchEmbedContents | Wording::Predict => texts.len(),
         _ => pieces.len(),
@@ -89,8 +90,25 @@ pub fn encode_request(
     Ok(bodies)
 }
 
+/// The texts of each call: no more than a provider takes in one, by their number and by their tokens.
+pub(super) fn pieces<'t, 'a>(wording: Wording, model: &str, texts: &'t [Text<'a>]) -> Vec<&'t [Text<'a>]> {
+    let (most, mut rest, mut pieces) = (most_a_call(wording, model), texts, Vec::new());
+    while !rest.is_empty() {
+        let mut tokens: u64 = 0;
+        let fitting = rest.iter().take(most).take_while(|text| {
+            tokens = tokens.saturating_add(text_tokens(text));
+            wording != Wording::Predict || tokens <= MOST_PREDICTED
+        });
+        // One that is too long by itself is the provider's to cut or to refuse.
+        let (piece, others) = rest.split_at(fitting.count().max(1));
+        pieces.push(piece);
+        rest = others;
+    }
+    pieces
+}
+
 /// How many texts a provider takes in one call, by its own documentation.
-pub(super) fn most_a_call(wording: Wording, model: &str) -> usize {
+fn most_a_call(wording: Wording, model: &str) -> usize {
     match wording {
         Wording::EmbedContent | Wording::TitanEmbed => 1,
         // Google's models of that name, unlike those before them.
@@ -101,6 +119,9 @@ pub(super) fn most_a_call(wording: Wording, model: &str) -> usize {
         _ => MOST_TEXTS,
     }
 }
+
+/// Tokens of all texts of a call of `:predict` (<https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>).
+const MOST_PREDICTED: u64 = 20_000;
 
 /// As many inputs as OpenAI's API takes: where they are several calls, nobody else bounds their number.
 const MOST_TEXTS: usize = 2048;

@@ -324,3 +324,29 @@ fn what_only_google_knows_is_dropped_or_refused_by_its_name() {
         Err(unsupported(&["outputDimensionality"]))
     );
 }
+
+/// Vertex AI takes 20,000 tokens in a call, whatever the number of texts.
+#[test]
+fn texts_that_are_long_together_are_several_calls() {
+    let sizes = |wording, model: &str, lengths: &[usize]| {
+        let texts: Vec<_> = lengths.iter().map(|tokens| Text::from("a".repeat(tokens * 3))).collect();
+        pieces(wording, model, &texts).iter().map(|piece| piece.len()).collect::<Vec<_>>()
+    };
+    let predict = |lengths: &[usize]| sizes(Wording::Predict, "text-embedding-005", lengths);
+    assert_eq!(predict(&[10_000, 10_000]), [2]);
+    assert_eq!(predict(&[10_000, 10_001, 9999, 1]), [1, 2, 1]);
+    // What is too long by itself is nobody else's to bear.
+    assert_eq!(predict(&[1, 30_000, 1]), [1, 1, 1]);
+    assert_eq!(predict(&[1; 251]), [250, 1]);
+    assert_eq!(sizes(Wording::BatchEmbedContents, "m", &[30_000, 30_000]), [2]);
+    let json = format!(r#"{{"input":["{0}","{0}"]}}"#, "a".repeat(45_000));
+    let bodies = encoded(Wording::Predict, "m", &ParamPolicy::default(), &json).expect("is taken");
+    assert_eq!(bodies.len(), 2);
+    let mut vectors =
+        crate::embeddings::Vectors::new(Wording::Predict, &decode_request(&json).expect("reads"), "m");
+    for _ in 0..2 {
+        let answer = r#"{"predictions":[{"embeddings":{"values":[1],"statistics":{"token_count":7}}}]}"#;
+        vectors.read(answer, &http::HeaderMap::new()).expect("reads");
+    }
+    assert_eq!(vectors.usage().and_then(|usage| usage.input), Some(14));
+}

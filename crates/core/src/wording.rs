@@ -30,6 +30,8 @@ pub enum Wording {
     RerankTexts,
     /// Rankings of Cohere's and Amazon's, invoked on Bedrock.
     InvokedRerank,
+    /// Rankings by Google's `:rank`, beside Vertex AI, which has records.
+    RankRecords,
     /// Images of Gemini's models, by `:generateContent`: one a call.
     GenerateImages,
     /// Images of Imagen, by `:predict`, on AI Studio and on Vertex AI: at most four a call.

@@ -199,6 +199,7 @@ fn does(deployment: &Deployment, operation: Operation) -> String {
         (_, Some(Wording::InvokedCohereEmbed | Wording::InvokedRerank | Wording::InvokedAmazonImages)) => {
             "Bedrock's InvokeModel"
         }
+        (_, Some(Wording::RankRecords)) => "Google's ranking",
         (Operation::Rerank, Some(_)) => "a rerank API",
         (Operation::Embeddings, _) if serves(deployment, operation) => "OpenAI's embeddings",
         (Operation::Images, _) if serves(deployment, operation) => "OpenAI's images",

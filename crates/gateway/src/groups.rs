@@ -303,7 +303,7 @@ fn target(
     for Reworded { operation, url, wording } in deployment.reworded(model) {
         target = target.serves_as(operation, &url, wording)?;
     }
-    if !provider.chats {
+    if !deployment.converses(model) {
         target = target.without_conversations();
     }
     for (name, value) in &deployment.extra_headers {

@@ -42,6 +42,8 @@ wire_object! {
         results: Vec<Item<'a>> = "results",
         // Voyage's and Fireworks'.
         data: Vec<Item<'a>> = "data",
+        // Google's.
+        records: Vec<Record<'a>> = "records",
         meta: &'a RawValue = "meta",
         usage: &'a RawValue = "usage",
     }
@@ -51,6 +53,7 @@ wire_object! {
         // That of Text Embeddings Inference.
         score: &'a RawValue = "score",
     }
+    struct Record { id: Text<'a> = "id", score: &'a RawValue = "score", }
     struct Meta { billed: Billed<'a> = "billed_units", tokens: Tokens<'a> = "tokens", }
     struct Billed { searches: Count = "search_units", }
     struct Tokens { input: Count = "input_tokens", }
@@ -96,16 +99,19 @@ impl Ranking {
             true => Answer { results: Some(document(json)?), ..Answer::default() },
             false => document(json)?,
         };
-        let items = answer.results.or(answer.data).ok_or_else(|| Malformed::new("no results", ""))?;
+        let by_record = answer.records.is_some();
+        let named = answer.records.map(|records| records.into_iter().map(Record::ranked).collect());
+        let placed =
+            answer.results.or(answer.data).map(|items| items.into_iter().map(Item::ranked).collect());
+        let ranked: Vec<(Option<usize>, Option<&str>)> =
+            named.or(placed).ok_or_else(|| Malformed::new("no results", ""))?;
         let mut seen = vec![false; self.documents];
-        for item in items {
-            let index = stated(item.index).and_then(|index| usize::try_from(index).ok());
+        for (index, score) in ranked {
             let unseen = index.and_then(|index| Some((index, seen.get_mut(index).filter(|seen| !**seen)?)));
             let Some((index, seen)) = unseen else {
                 return Err(Malformed::new("a result of no document, or of one that has one already", ""));
             };
             *seen = true;
-            let score = item.relevance_score.or(item.score).map(RawValue::get);
             let is_number = |score: &&str| score.parse::<f64>().is_ok_and(f64::is_finite);
             let Some(score) = score.filter(is_number) else {
                 return Err(Malformed::new("a result without a score", ""));
@@ -120,6 +126,10 @@ impl Ranking {
         self.id = answer.id.map(|id| id.decode().into_owned()).filter(|id| !id.is_empty());
         self.meta = answer.meta.map(|meta| meta.get().to_owned()).filter(|meta| meta.starts_with('{'));
         self.usage = used(answer.meta, answer.usage, headers);
+        if by_record {
+            // Of a hundred documents each, as its price list has it: it does not say so itself.
+            self.usage.search_units = Some(self.documents.div_ceil(RECORDS_PER_SEARCH) as u64);
+        }
         Ok(())
     }
 
@@ -164,6 +174,27 @@ impl Ranking {
     }
 }
 
+/// <https://cloud.google.com/generative-ai-app-builder/pricing>
+const RECORDS_PER_SEARCH: usize = 100;
+
+// ===== impl Item, impl Record =====
+
+impl<'a> Item<'a> {
+    /// Which document, and its score.
+    fn ranked(self) -> (Option<usize>, Option<&'a str>) {
+        let index = stated(self.index).and_then(|index| usize::try_from(index).ok());
+        (index, self.relevance_score.or(self.score).map(RawValue::get))
+    }
+}
+
+impl<'a> Record<'a> {
+    /// As [`Item::ranked`]; a score of zero is left out.
+    fn ranked(self) -> (Option<usize>, Option<&'a str>) {
+        let index = self.id.and_then(|id| id.decode().parse().ok());
+        (index, Some(self.score.map_or("0", RawValue::get)))
+    }
+}
+
 fn used(meta: Option<&RawValue>, usage: Option<&RawValue>, headers: &HeaderMap) -> Usage {
     let mut counts = usage.and_then(read_input_usage).unwrap_or(Usage::new(Convention::OPENAI));
     let meta = meta.and_then(|meta| document::<Meta<'_>>(meta.get()).ok()).unwrap_or_default();
@@ -191,6 +222,26 @@ mod tests {
         Ok((String::from_utf8(ranking.finish("own")).expect("is UTF-8"), usage))
     }
 
+    #[test]
+    fn googles_records_are_a_search_for_each_hundred() {
+        let of = |count: usize| {
+            let request =
+                format!(r#"{{"query":"q","documents":[{}],"top_n":1}}"#, vec![r#""a""#; count].join(","));
+            let usage = ranked(&request, r#"{"records":[{"id":"0"}]}"#).expect("is one").1;
+            usage.and_then(|usage| usage.search_units)
+        };
+        assert_eq!([of(1), of(100), of(101)], [Some(1), Some(1), Some(2)]);
+        for none in [
+            r#"{"records":[{"id":"3","score":1}]}"#,
+            r#"{"records":[{"id":"x","score":1}]}"#,
+            r#"{"records":[{"score":1}]}"#,
+            r#"{"records":[{"id":"0","score":"high"}]}"#,
+            r#"{"records":[{"id":"0"},{"id":"0"}]}"#,
+        ] {
+            assert!(ranked(THREE, none).is_err(), "{none}");
+        }
+    }
+
     const THREE: &str = r#"{"query":"q","documents":["a","b","c"],"top_n":2}"#;
 
     #[test]
@@ -214,6 +265,7 @@ mod tests {
                 tokens,
             ),
             (r#"[{"index":2,"score":0.90},{"index":0,"score":1e-5},{"index":1,"score":1e-6}]"#, "own", ""),
+            (r#"{"records":[{"id":"2","score":0.90},{"id":"0","score":1e-5}]}"#, "own", ""),
         ];
         for (answer, id, end) in cases {
             let expected = format!(

@@ -20,8 +20,13 @@ const EMBEDDINGS: [Wording; 8] = [
     Wording::InvokedCohereEmbed,
     Wording::PlainEmbed,
 ];
-const RANKINGS: [Wording; 4] =
-    [Wording::Rerank, Wording::RerankTopK, Wording::RerankTexts, Wording::InvokedRerank];
+const RANKINGS: [Wording; 5] = [
+    Wording::Rerank,
+    Wording::RerankTopK,
+    Wording::RerankTexts,
+    Wording::InvokedRerank,
+    Wording::RankRecords,
+];
 
 const IMAGES: [Wording; 4] = [
     Wording::GenerateImages,
@@ -48,6 +53,7 @@ const ANSWERS: &[&str] = &[
     r#"{"data":[{"index":1,"embedding":[1]},{"index":0,"embedding":[2]}],"usage":{"total_tokens":8}}"#,
     r#"{"id":"c","results":[{"index":1,"relevance_score":0.9},{"index":0,"relevance_score":0.1}],"meta":{"billed_units":{"search_units":1}}}"#,
     r#"[{"index":1,"score":0.9},{"index":0,"score":0.1}]"#,
+    r#"{"records":[{"id":"1","score":0.9},{"id":"0","score":0.1}]}"#,
     r#"{"candidates":[{"content":{"parts":[{"text":"t"},{"inlineData":{"mimeType":"image/png","data":"AA=="}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":9}}"#,
     r#"{"predictions":[{"bytesBase64Encoded":"AA==","mimeType":"image/png","prompt":"p\n"},{"raiFilteredReason":"r"}]}"#,
     r#"{"images":["AA==","AQ=="],"finish_reasons":[null,"Filter reason: prompt"],"error":null}"#,
@@ -93,8 +99,8 @@ fn broken_vectors_rankings_and_images_do_no_harm() {
             let read = rerank::decode_request(&request).ok();
             if let Some(body) = read.and_then(|read| rerank::encode_request(wording, &read, &encoding).ok()) {
                 is_json(&body);
-                // The model's name, and what the writer itself says.
-                assert!(body.len() <= request.len() + 128, "{request}");
+                // The model's name, what the writer itself says, and the names of two records.
+                assert!(body.len() <= request.len() + 176, "{request}");
                 written += 1;
             }
         }

@@ -23,7 +23,7 @@ use super::reworded::Reworded;
 use super::routing::DeploymentRouting;
 use super::spending::{Place, Rates};
 use super::value::seconds;
-use super::vertex::{Publisher, Vertex};
+use super::vertex::{Publisher, Vertex, ranks};
 use crate::secret::Secret;
 
 /// A model at a provider, under the name that callers use.
@@ -192,6 +192,11 @@ impl Deployment {
             (Some(_), Publisher::Anthropic) => Dialect::Anthropic,
             _ => self.provider.dialect(),
         }
+    }
+
+    /// Whether a model is one to talk with.
+    pub(crate) fn converses(&self, model: &str) -> bool {
+        self.provider.chats && !(self.vertex.is_some() && ranks(model))
     }
 
     /// The URL for a chat with a model, which is [`model`](Self::model) with its `*` filled in.

@@ -6,7 +6,7 @@ use ziggurat_dialect::converse;
 
 use super::{
     provider::{Api, Provider, ending_in},
-    vertex::{Publisher, Vertex, embeds_content},
+    vertex::{Publisher, Vertex, embeds_content, ranks},
 };
 
 /// An operation that a provider has words of its own for.
@@ -141,6 +141,9 @@ impl Ranks {
 impl Vertex {
     /// What Google's models on Vertex AI do in words of their own.
     pub(super) fn reworded(&self, model: &str) -> Vec<Reworded> {
+        if ranks(model) {
+            return vec![Reworded::rankings(self.url(model, false), Wording::RankRecords)];
+        }
         if let Some((verb, wording)) = drawn(model) {
             return vec![Reworded::images(self.verb(model, verb), wording)];
         }

@@ -18,6 +18,8 @@ pub(crate) struct Vertex {
     pub(crate) account: Account,
     /// Up to the publishers of models.
     root: String,
+    /// Where documents are ranked.
+    ranking: String,
 }
 
 /// As whom calls are made.
@@ -63,16 +65,27 @@ impl Vertex {
         };
         let location = of("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION"]);
         let location = location.unwrap_or_else(|| LOCATION.to_owned());
-        let base =
-            text("api_base").or_else(|| text("base_url")).map_or_else(|| address(&location), str::to_owned);
-        let base = base.trim_end_matches('/');
-        let root =
-            format!("{base}/v1/projects/{}/locations/{}/publishers", encode(&project), encode(&location));
-        Some(Self { account, root })
+        let given = text("api_base").or_else(|| text("base_url")).map(|base| base.trim_end_matches('/'));
+        let base = |address: String| given.map_or(address, str::to_owned);
+        let project = encode(&project);
+        let root = format!(
+            "{}/v1/projects/{project}/locations/{}/publishers",
+            base(address(&location)),
+            encode(&location)
+        );
+        let (host, place) = ranking(&location);
+        let ranking = format!(
+            "{}/v1/projects/{project}/locations/{place}/rankingConfigs/default_ranking_config:rank",
+            base(format!("https://{host}"))
+        );
+        Some(Self { account, root, ranking })
     }
 
     /// The URL of a model for answers that come in one piece, or as streams.
     pub(crate) fn url(&self, model: &str, streamed: bool) -> String {
+        if ranks(model) {
+            return self.ranking.clone();
+        }
         self.verb(
             model,
             match (Publisher::of(model), streamed) {
@@ -107,6 +120,20 @@ impl Vertex {
 /// Whether a model embeds by `:embedContent`; those before it do by `:predict`.
 pub(super) fn embeds_content(model: &str) -> bool {
     model.starts_with("gemini-embedding-2")
+}
+
+/// Whether a model puts documents in order and does nothing else.
+pub(crate) fn ranks(model: &str) -> bool {
+    model.starts_with("semantic-ranker")
+}
+
+/// The host and the place where Google ranks for a region: there are two that are smaller than the world.
+fn ranking(location: &str) -> (&'static str, &'static str) {
+    match location {
+        "us" => ("us-discoveryengine.googleapis.com", "us"),
+        "eu" => ("eu-discoveryengine.googleapis.com", "eu"),
+        _ => ("discoveryengine.googleapis.com", "global"),
+    }
 }
 
 /// A version stands behind an at sign, which is plain in a path.
@@ -191,6 +218,7 @@ mod tests {
         let vertex = Vertex {
             account: Account::Machine,
             root: "https://h/v1/projects/p/locations/l/publishers".into(),
+            ranking: "https://r/v1/projects/p/locations/global/rankingConfigs/x:rank".into(),
         };
         assert_eq!(
             vertex.url("gemini-2.5-flash", true),
@@ -219,6 +247,11 @@ mod tests {
             embeds("gemini-2.5-flash-image"),
             [(Wording::GenerateImages, format!("{google}/gemini-2.5-flash-image:generateContent"))]
         );
+        let ranker = "semantic-ranker-default@latest";
+        assert_eq!(vertex.url(ranker, false), vertex.ranking);
+        assert_eq!(embeds(ranker), [(Wording::RankRecords, vertex.ranking.clone())]);
+        assert_eq!(ranking("europe-west1"), ("discoveryengine.googleapis.com", "global"));
+        assert_eq!(ranking("eu"), ("eu-discoveryengine.googleapis.com", "eu"));
         assert_eq!(embeds("claude-sonnet-4@20250514"), []);
         assert_eq!(
             vertex.other_urls("gemini-embedding-2"),

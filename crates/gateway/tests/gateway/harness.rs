@@ -194,7 +194,8 @@ pub(crate) fn deployment(alias: &str, model: &str, base: &str, params: &[&str]) 
 }
 
 /// The providers whose addresses end ahead of the version, or have none.
-const OWN_PATHS: [&str; 6] = ["anthropic/", "bedrock/", "cohere/", "gemini/", "huggingface/", "ollama/"];
+const OWN_PATHS: [&str; 7] =
+    ["anthropic/", "bedrock/", "cohere/", "gemini/", "huggingface/", "ollama/", "vertex_ai/"];
 
 /// `general_settings` with the master key.
 pub(crate) fn guarded() -> String {

@@ -39,3 +39,4 @@ mod tiers;
 mod tls;
 mod tokens;
 mod vendor;
+mod vertex;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The argument is the day of the facts. They are `catalog/models.jsonl` in the folder that `ZIGGURAT_SHARED` names, else in `../shared`
-//! beside the workspace. Prices of units that are not counted (Databricks' own units and the like) are left out, and printed.
+//! beside the workspace. Prices of units that are not counted (Databricks' own units and the like) are left out, and printed. What the facts
+//! have wrong is put right by `data/corrections.jsonl`, a price a line; a correction of what they no longer say is an error.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path};
 
@@ -17,8 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shared = env::var_os("ZIGGURAT_SHARED").unwrap_or_else(|| "../shared".into());
     let facts = fs::read_to_string(here.join("../..").join(shared).join("catalog/models.jsonl"))?;
+    let corrections = fs::read_to_string(here.join("data/corrections.jsonl"))?;
 
-    let imported = Catalog::import(&price_map(&facts)?.to_string())?;
+    let mut map = price_map(&facts)?;
+    corrections.lines().try_for_each(|line| correct(&mut map, &serde_json::from_str(line)?))?;
+    let imported = Catalog::import(&map.to_string())?;
     let text = imported.to_text(&version);
     fs::write(here.join("data/models.txt"), &text)?;
 
@@ -30,6 +34,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("left out: {key} of {models} models");
     }
     println!("{} models, {} bytes", imported.models.len(), text.len());
+    Ok(())
+}
+
+/// Puts one price right.
+fn correct(map: &mut Value, correction: &Value) -> Result<(), Box<dyn Error>> {
+    let text = |member: &str| correction[member].as_str().ok_or(format!("{correction} has no `{member}`"));
+    let price = map.get_mut(text("id")?).and_then(|model| model.get_mut(text("key").ok()?));
+    let price = price.filter(|price| **price == correction["facts"]);
+    *price.ok_or(format!("the facts do not say this any more: {correction}"))? = text("is")?.into();
     Ok(())
 }
 

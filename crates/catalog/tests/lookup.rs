@@ -107,6 +107,14 @@ fn knows_windows_capabilities_and_days() {
     assert_eq!(catalog.version().len(), "2026-11-22".len());
 }
 
+/// The facts have the price of a thousand tokens for that of one.
+#[test]
+fn prices_that_the_facts_have_wrong_are_right() {
+    let input = |name| Catalog::embedded().named(name).unwrap().prices.rate(Unit::Input);
+    assert_eq!(input("embed-multilingual-light-v3.0"), Some("0.0000001".parse().unwrap()));
+    assert_eq!(input("embed-multilingual-light-v3.0"), input("embed-multilingual-v3.0"));
+}
+
 #[test]
 fn an_empty_catalog_knows_nothing() {
     assert_eq!(Catalog::empty().models().count(), 0);

@@ -96,7 +96,7 @@ impl Catalog {
     ///
     /// - as the data has it, with or without the provider in front (`azure/gpt-4o`, `gpt-4o` at `azure`);
     /// - under the provider's other names (a bare `gemini-2.5-pro` at `vertex_ai` is one of its language models);
-    /// - behind the routes of Bedrock (`converse/`, `invoke/`) and without a fine-tuned model's suffix (`ft:gpt-4o-2024-08-06:org`).
+    /// - behind the routes of Bedrock (`converse/`, `invoke/`) and what else stands in the ARN of a foundation model, and without a fine-tuned model's suffix (`ft:gpt-4o-2024-08-06:org`).
     ///
     /// The model must be that provider's: the same name at another provider may cost something else.
     #[must_use]
@@ -109,7 +109,10 @@ impl Catalog {
             .find_map(|prefix| name.strip_prefix(prefix)?.strip_prefix('/'))
             .unwrap_or(name);
         let bare = match family {
-            "bedrock" => ROUTES.iter().find_map(|route| bare.strip_prefix(route)).unwrap_or(bare),
+            "bedrock" => {
+                let bare = ROUTES.iter().find_map(|route| bare.strip_prefix(route)).unwrap_or(bare);
+                bare.split_once(":foundation-model/").map_or(bare, |(_, model)| model)
+            }
             _ => bare,
         };
         prefixed(provider, bare)

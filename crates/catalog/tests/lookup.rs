@@ -25,6 +25,7 @@ fn finds_the_names_that_users_write() {
         ("bedrock", "amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
         ("bedrock", "converse/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
         ("bedrock", "bedrock/invoke/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
+        ("bedrock", "arn:aws:bedrock:us-west-2::foundation-model/amazon.rerank-v1:0", "amazon.rerank-v1:0"),
         (
             "bedrock",
             "us.anthropic.claude-sonnet-4-5-20250929-v1:0",

@@ -383,10 +383,11 @@ impl RoutesBuilder {
                 let start = path.iter().position(|step| *step == name).unwrap_or_default();
                 return Err(InvalidRoutes::Cycle(path.split_off(start)));
             }
+            // What has been found was followed to its end: without this, all paths to it would be.
             if !found.iter().any(|known| known.name() == name) {
                 found.push(group);
+                self.follow(by_name, list, path, found)?;
             }
-            self.follow(by_name, list, path, found)?;
             path.pop();
         }
         Ok(())

@@ -97,6 +97,29 @@ async fn a_list_goes_on_where_its_groups_do_and_ends_where_it_may() {
     }
 }
 
+#[test]
+fn groups_that_many_paths_lead_to_are_followed_once() {
+    const LAYERS: usize = 40;
+    let names: Vec<_> = (0..LAYERS).flat_map(|layer| [format!("a{layer}"), format!("b{layer}")]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    // Either group of a layer falls back to both of the next: 2^39 paths, and one list.
+    let layered = || {
+        let pairs = names.chunks(2).zip(names.chunks(2).skip(1));
+        pairs.fold(routes(&names), |routes, (from, to)| {
+            from.iter()
+                .fold(routes, |routes, from| routes.fall_back(List::General, *from, to.iter().copied()))
+        })
+    };
+    let built = layered().max_fallbacks(usize::MAX).build().expect("are routes");
+    let course = built.course("a0", None).expect("is a group");
+    let found: Vec<_> = course.fallbacks(List::General).iter().map(|group| group.name()).collect();
+    let firsts = (1..LAYERS).map(|layer| format!("a{layer}"));
+    let expected: Vec<_> = firsts.chain((1..LAYERS).rev().map(|layer| format!("b{layer}"))).collect();
+    assert_eq!(found, expected);
+    let circle = layered().fall_back(List::General, "b39", ["b0"]).build().expect_err("is a circle");
+    assert!(matches!(circle, InvalidRoutes::Cycle(_)), "{circle}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn default_fallbacks_are_for_those_without_a_list() {
     let all = ["g", "h", "default"];

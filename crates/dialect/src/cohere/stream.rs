@@ -3,12 +3,9 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
-use super::{
-    finish, is_failure, read_usage,
-    response::{WireCall, arguments},
-};
+use super::{finish, is_failure, read_usage, response::WireCall};
 use crate::{
-    Arguments, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
+    Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     openai::truncated,
     read::{document, wire_object},
 };
@@ -39,6 +36,8 @@ wire_object! {
 pub struct StreamDecoder {
     started: bool,
     open: Option<(u64, Kind)>,
+    /// Whether the open call has any of its arguments.
+    argued: bool,
     next_block: u64,
     over: bool,
 }
@@ -144,12 +143,14 @@ impl StreamDecoder {
             let name = function.name.unwrap_or_else(|| "".into());
             self.begin(Kind::Call, Opening::ToolCall { id, name }, sink);
         }
-        let text = match function.arguments.and_then(arguments) {
-            Some(Arguments::String(text)) => text,
-            Some(Arguments::Json(raw)) => raw.get().into(),
-            None => return,
-        };
+        let Some(raw) = function.arguments.filter(|raw| raw.get() != "null") else { return };
+        let text = Text::from_json(raw.get()).unwrap_or_else(|| raw.get().into());
+        // A tool without parameters is called with `null`, which is also a value within the arguments of others.
+        if text.is_empty() || (!self.argued && text == *"null") {
+            return;
+        }
         if let Some((block, Kind::Call)) = self.open {
+            self.argued = true;
             sink(Event::Delta { choice: 0, block, delta: Delta::Arguments(text) });
         }
     }
@@ -193,7 +194,7 @@ impl StreamDecoder {
         self.close(sink);
         let block = self.next_block;
         self.next_block += 1;
-        self.open = Some((block, kind));
+        (self.open, self.argued) = (Some((block, kind)), false);
         sink(Event::Open { choice: 0, block, opening });
         block
     }

@@ -295,6 +295,33 @@ fn a_stream_is_plan_calls_text_and_citations() {
 }
 
 #[test]
+fn null_among_the_arguments_is_kept_and_null_alone_is_an_empty_object() {
+    let start = r#"{"type":"message-start","id":"m"}"#.to_owned();
+    let arguments = |pieces: &[Value]| {
+        let first = json!({ "tool_calls": { "id": "c", "type": "function", "function": { "name": "f", "arguments": "" } } });
+        let mut lines = vec![start.clone(), delta("tool-call-start", &first)];
+        lines.extend(pieces.iter().map(|piece| {
+            delta("tool-call-delta", &json!({ "tool_calls": { "function": { "arguments": piece } } }))
+        }));
+        lines.push(r#"{"type":"tool-call-end","index":0}"#.to_owned());
+        lines.push(end(&json!({ "finish_reason": "TOOL_CALL", "usage": {} })));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        data(&stream(Dialect::Cohere, Dialect::OpenAi, &lines))
+            .iter()
+            .filter_map(|chunk| serde_json::from_str::<Value>(chunk).ok())
+            .filter_map(|chunk| {
+                let call = &chunk["choices"][0]["delta"]["tool_calls"][0];
+                call["function"]["arguments"].as_str().map(str::to_owned)
+            })
+            .collect::<String>()
+    };
+    assert_eq!(arguments(&[json!("{\"a\":"), json!("null"), json!("}")]), "{\"a\":null}");
+    assert_eq!(arguments(&[json!("{"), Value::Null, json!(""), json!("}")]), "{}");
+    assert_eq!(arguments(&[json!("null")]), "{}");
+    assert_eq!(arguments(&[Value::Null]), "{}");
+}
+
+#[test]
 fn a_stream_that_fails_or_is_cut_is_no_stop() {
     let last = |lines: &[String]| said(Dialect::Cohere, lines).pop().expect("an end");
     let text = delta("content-delta", &json!({ "content": { "text": "a" } }));

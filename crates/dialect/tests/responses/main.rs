@@ -4,6 +4,7 @@
 mod common;
 
 mod answers;
+mod disorder;
 mod elsewhere;
 mod garbage;
 mod recordings;

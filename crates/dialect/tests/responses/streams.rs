@@ -265,8 +265,8 @@ fn anthropics_stream_keeps_what_its_thinking_is_known_by() {
     assert_eq!(told.expect("is told")["annotation"], output[2]["content"][0]["annotations"][0]);
 }
 
-const CREATED: &str = r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","created_at":5,"model":"m","output":[]}}"#;
-const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
+pub(crate) const CREATED: &str = r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","created_at":5,"model":"m","output":[]}}"#;
+pub(crate) const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"resp_1","status":"completed","output":[],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
 
 #[test]
 fn items_are_told_by_index_and_what_no_piece_said_by_their_end() {

@@ -145,7 +145,12 @@ impl StreamDecoder {
                     _ => {}
                 }
             }
-            "response.content_part.done" => output.close_part(at, sink),
+            "response.content_part.done" => {
+                if let Some(raw) = event.part {
+                    output.complete_part(at, raw, sink);
+                }
+                output.close_part(at, sink);
+            }
             "response.output_text.delta" => output.say(at, Opening::Text, delta.map(Delta::Text), sink),
             "response.output_text.done" => {
                 output.complete(at, Opening::Text, string(event.text).map(Delta::Text), sink);
@@ -176,11 +181,7 @@ impl StreamDecoder {
         self.start(raw, sink);
         self.over = true;
         let response: WireResponse<'a> = read(raw);
-        // Where no event told of an item: some backends send the answer in one piece, others leave this list empty.
-        for (index, raw) in response.output.into_iter().flatten().enumerate() {
-            self.output.done(index as u64, raw, sink);
-        }
-        self.output.close(sink);
+        self.output.end(response.output.unwrap_or_default(), sink);
         if let Some(raw) = member(&response.extra, TIER).filter(|raw| raw.get() != "null") {
             sink(Event::Extra { choice: None, scope: Scope::Answer, name: TIER.into(), raw });
         }

@@ -28,7 +28,11 @@ wire_object! {
 pub(super) struct Output {
     calls: bool,
     next_block: u64,
+    /// The block that is open, of those that come one after another.
     open: Option<u64>,
+    /// The calls that are open: they may come side by side.
+    open_calls: Vec<u64>,
+    /// In the order of their indices.
     items: Vec<Item>,
 }
 
@@ -65,17 +69,35 @@ impl Output {
         self.calls
     }
 
-    /// The place of an item that is met, or that is new. They come in their order, as a rule.
+    /// The place of an item that is met, or that is new.
     fn item(&mut self, index: u64) -> usize {
-        let met = self.items.last().is_some_and(|last| last.index >= index);
-        let known = if met { self.items.iter().rposition(|item| item.index == index) } else { None };
-        known.unwrap_or_else(|| {
-            self.items.push(Item { index, done: false, parts: Vec::new() });
-            self.items.len() - 1
-        })
+        let place = self.items.partition_point(|item| item.index < index);
+        if self.items.get(place).is_none_or(|item| item.index != index) {
+            self.items.insert(place, Item { index, done: false, parts: Vec::new() });
+        }
+        place
     }
 
-    /// A part, which is opened when it is new. Blocks come one after another: what is still open has ended.
+    /// An item that was met.
+    fn known(&mut self, index: u64) -> Option<&mut Item> {
+        let place = self.items.binary_search_by_key(&index, |item| item.index).ok()?;
+        self.items.get_mut(place)
+    }
+
+    /// Opens a block. All but calls come one after another: what is still open of them has ended.
+    fn begin<'a>(&mut self, opening: Opening<'a>, sink: &mut impl FnMut(Event<'a>)) -> u64 {
+        self.close(sink);
+        let block = self.next_block;
+        self.next_block += 1;
+        match opening {
+            Opening::ToolCall { .. } => self.open_calls.push(block),
+            _ => self.open = Some(block),
+        }
+        sink(Event::Open { choice: 0, block, opening });
+        block
+    }
+
+    /// A part, which is opened when it is new.
     fn part<'a>(
         &mut self,
         (index, part): (u64, u64),
@@ -85,11 +107,7 @@ impl Output {
         let item = self.item(index);
         let known = self.items[item].parts.iter().rposition(|known| known.index == part);
         let place = known.unwrap_or_else(|| {
-            self.close(sink);
-            let block = self.next_block;
-            self.next_block += 1;
-            self.open = Some(block);
-            sink(Event::Open { choice: 0, block, opening });
+            let block = self.begin(opening, sink);
             let parts = &mut self.items[item].parts;
             parts.push(Part { index: part, block, said: false, source: None });
             parts.len() - 1
@@ -97,7 +115,7 @@ impl Output {
         &mut self.items[item].parts[place]
     }
 
-    /// More of a part.
+    /// More of a part, in another block where its own has ended.
     pub(super) fn say<'a>(
         &mut self,
         at: (u64, u64),
@@ -105,13 +123,19 @@ impl Output {
         delta: Option<Delta<'a>>,
         sink: &mut impl FnMut(Event<'a>),
     ) {
-        let part = self.part(at, opening, sink);
+        let mut block = self.part(at, opening.clone(), sink).block;
         let Some(delta) = delta else { return };
         let is_native = matches!(delta, Delta::Native { .. });
-        if is_native || !delta.is_empty() {
-            part.said |= !is_native;
-            sink(Event::Delta { choice: 0, block: part.block, delta });
+        if !is_native && delta.is_empty() {
+            return;
         }
+        if !is_native && self.open != Some(block) {
+            block = self.begin(opening.clone(), sink);
+        }
+        let part = self.part(at, opening, sink);
+        part.said |= !is_native;
+        part.block = block;
+        sink(Event::Delta { choice: 0, block, delta });
     }
 
     /// All of a part: news where no piece of it came.
@@ -162,12 +186,14 @@ impl Output {
         whole: bool,
         sink: &mut impl FnMut(Event<'a>),
     ) {
-        let part =
-            self.items.iter_mut().rfind(|item| item.index == index).and_then(|item| item.parts.first_mut());
+        let part = self.known(index).and_then(|item| item.parts.first_mut());
         let (Some(part), Some(text)) = (part, text.filter(|text| !text.is_empty())) else { return };
-        if !(whole && part.said) {
-            part.said = true;
-            sink(Event::Delta { choice: 0, block: part.block, delta: Delta::Arguments(text) });
+        let block = part.block;
+        if !(std::mem::replace(&mut part.said, true) && whole) {
+            sink(Event::Delta { choice: 0, block, delta: Delta::Arguments(text) });
+        }
+        if whole {
+            self.close_call(block, sink);
         }
     }
 
@@ -210,9 +236,11 @@ impl Output {
                 let parts: Vec<&'a RawValue> =
                     wire.content.and_then(|raw| document(raw.get()).ok()).unwrap_or_default();
                 // By number: a part's index in the events may be another than its place (Bedrock's are).
-                let known = self.items[item].parts.len();
-                for (part, raw) in parts.into_iter().enumerate().skip(known) {
-                    self.whole_part((index, part as u64), raw, sink);
+                let mut known: Vec<u64> = self.items[item].parts.iter().map(|part| part.index).collect();
+                known.sort_unstable();
+                let next = known.last().map_or(0, |last| last.saturating_add(1));
+                for (part, raw) in known.into_iter().chain(next..).zip(parts) {
+                    self.complete_part((index, part), raw, sink);
                 }
             }
             Some("function_call") => {
@@ -220,6 +248,9 @@ impl Output {
                     wire.arguments.map(|raw| Text::from_json(raw.get()).unwrap_or(raw.get().into()));
                 self.call(index, wire.call_id.or(wire.id), wire.name, sink);
                 self.argue(index, arguments, true, sink);
+                if let Some(block) = self.items[item].parts.first().map(|part| part.block) {
+                    self.close_call(block, sink);
+                }
             }
             Some("reasoning") => self.reasoned(index, raw, sink),
             _ => {
@@ -227,7 +258,9 @@ impl Output {
                 self.part((index, 0), opening, sink);
             }
         }
-        self.close(sink);
+        if self.items[item].parts.iter().any(|part| self.open == Some(part.block)) {
+            self.close(sink);
+        }
     }
 
     fn reasoned<'a>(&mut self, index: u64, raw: &'a RawValue, sink: &mut impl FnMut(Event<'a>)) {
@@ -250,7 +283,17 @@ impl Output {
         }
     }
 
-    fn whole_part<'a>(&mut self, at: (u64, u64), raw: &'a RawValue, sink: &mut impl FnMut(Event<'a>)) {
+    /// All of a part of a message: news where no piece of it came.
+    pub(super) fn complete_part<'a>(
+        &mut self,
+        at: (u64, u64),
+        raw: &'a RawValue,
+        sink: &mut impl FnMut(Event<'a>),
+    ) {
+        let part = self.known(at.0).and_then(|item| item.parts.iter().find(|part| part.index == at.1));
+        if part.is_some_and(|part| part.said) {
+            return;
+        }
         match items::part(raw).map(|block| block.kind) {
             Ok(BlockKind::Text { text, .. }) => self.say(at, Opening::Text, Some(Delta::Text(text)), sink),
             Ok(BlockKind::Refusal(text)) => self.say(at, Opening::Refusal, Some(Delta::Refusal(text)), sink),
@@ -258,18 +301,46 @@ impl Output {
         }
     }
 
-    /// A part of a message is whole. Reasoning is closed with its item, which brings what is encrypted.
+    /// A part of a message is whole, unless its text is still to come with its item. Reasoning is closed with its item, which brings what is
+    /// encrypted.
     pub(super) fn close_part<'a>(&mut self, at: (u64, u64), sink: &mut impl FnMut(Event<'a>)) {
-        let item = self.items.iter().rfind(|item| item.index == at.0);
-        let part = item.and_then(|item| item.parts.iter().rfind(|part| part.index == at.1));
-        if part.is_some_and(|part| part.source.is_none() && self.open == Some(part.block)) {
+        let open = self.open;
+        let part = self.known(at.0).and_then(|item| item.parts.iter().find(|part| part.index == at.1));
+        if part.is_some_and(|part| part.said && part.source.is_none() && open == Some(part.block)) {
             self.close(sink);
         }
     }
 
-    /// What is open is whole.
-    pub(super) fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+    /// What is open is whole, calls aside.
+    fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
         if let Some(block) = self.open.take() {
+            sink(Event::Close { choice: 0, block });
+        }
+    }
+
+    fn close_call<'a>(&mut self, block: u64, sink: &mut impl FnMut(Event<'a>)) {
+        if let Some(place) = self.open_calls.iter().position(|open| *open == block) {
+            self.open_calls.remove(place);
+            sink(Event::Close { choice: 0, block });
+        }
+    }
+
+    /// The answer is whole; `output` is its items, told again. Some backends send the answer in one piece, others leave this list empty, and
+    /// in others the indices are not the places: there, so many items as were told of are known.
+    pub(super) fn end<'a>(&mut self, output: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
+        let told: Vec<u64> = self.items.iter().map(|item| item.index).collect();
+        let next = told.last().map_or(0, |last| last.saturating_add(1));
+        if told.last().is_none_or(|last| *last < output.len() as u64) {
+            for (index, raw) in (0..).zip(output) {
+                self.done(index, raw, sink);
+            }
+        } else if told.len() <= output.len() {
+            for (index, raw) in told.into_iter().chain(next..).zip(output) {
+                self.done(index, raw, sink);
+            }
+        }
+        self.close(sink);
+        for block in std::mem::take(&mut self.open_calls) {
             sink(Event::Close { choice: 0, block });
         }
     }

@@ -6,10 +6,14 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use ziggurat_core::Dialect;
 
 use crate::{
-    Block, BlockKind, Delta, Event, Opening, Request, Response, Text, anthropic::cannot_think_on,
+    Block, BlockKind, Delta, Event, Opening, Request, Response, Role, Text, anthropic::cannot_think_on,
     gemini::SIGNATURE,
 };
 
@@ -52,7 +56,7 @@ impl Maker {
         }
     }
 
-    /// The mark. Signatures are base64, which Google's SDKs decode and encode anew: letters, four or a multiple of it, leave them that.
+    /// The mark. Google's SDKs take signatures for base64, decode them and encode them anew: letters, four or a multiple of it, leave them that.
     const fn mark(self) -> &'static str {
         match self {
             Self::Claude => "zigguratOfClaude",
@@ -81,6 +85,21 @@ fn marked<'a>(signature: &Text<'a>, mark: &'static str) -> Text<'a> {
     }
 }
 
+/// A signature as Google's callers get it: behind a mark stands base64 of it. Some of their SDKs encode it anew in the URL-safe alphabet, and
+/// others read no other than the standard one; not every maker's is base64.
+pub(crate) fn for_google(signature: Text<'_>) -> Text<'_> {
+    match Maker::read(&signature) {
+        Some((maker, own)) => format!("{}{}", maker.mark(), STANDARD.encode(own.decode().as_bytes())).into(),
+        None => signature,
+    }
+}
+
+/// What stands behind a mark of a Google caller's, as its maker signed it.
+fn of_google(text: &str) -> Option<Text<'static>> {
+    let standard = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    Some(String::from_utf8(STANDARD_NO_PAD.decode(standard).ok()?).ok()?.into())
+}
+
 // ===== answers =====
 
 /// An answer as a caller of `dialect` gets it: with marks, where it is not the signatures' home.
@@ -93,6 +112,9 @@ pub(crate) fn with_marks<'r, 'a>(dialect: Dialect, response: &'r Response<'a>) -
     for block in response.choices.iter_mut().flat_map(|choice| &mut choice.content) {
         if let Some(secret) = secret_mut(block) {
             *secret = marked(secret, mark);
+            if dialect == Dialect::Gemini {
+                *secret = for_google(secret.clone());
+            }
         }
     }
     Cow::Owned(response)
@@ -163,6 +185,9 @@ pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) 
         return Cow::Borrowed(request);
     }
     let mut request = request.clone();
+    if home == Maker::Gemini {
+        join_thoughts(&mut request);
+    }
     request.messages.retain_mut(|message| {
         let was_empty = message.content.is_empty();
         message.content.retain_mut(|block| match Signed::of(block, maker, home) {
@@ -181,6 +206,43 @@ pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) 
         request.reasoning.iter_mut().for_each(|reasoning| reasoning.thinking = None);
     }
     Cow::Owned(request)
+}
+
+/// Puts thoughts of other makers together again, which a Google caller has in as many parts and turns as they were streamed in, and whose
+/// signature stands on the last: it is one of all of their words.
+fn join_thoughts(request: &mut Request<'_>) {
+    // The unsigned thoughts that nothing has followed yet, by message and block.
+    let mut ahead: Vec<(usize, usize)> = Vec::new();
+    let mut gone = HashSet::new();
+    let mut words = String::new();
+    for (number, message) in request.messages.iter_mut().enumerate() {
+        for (place, block) in message.content.iter_mut().enumerate() {
+            match &mut block.kind {
+                BlockKind::Thinking { text, signature: None } if message.role == Role::Assistant => {
+                    words.push_str(&text.decode());
+                    ahead.push((number, place));
+                }
+                BlockKind::Thinking { text, signature: Some(signature) }
+                    if Maker::read(signature).is_some() && !ahead.is_empty() =>
+                {
+                    words.push_str(&text.decode());
+                    *text = std::mem::take(&mut words).into();
+                    gone.extend(ahead.drain(..));
+                }
+                _ => {
+                    words.clear();
+                    ahead.clear();
+                }
+            }
+        }
+    }
+    let mut number = 0..;
+    request.messages.retain_mut(|message| {
+        let (number, mut place) = (number.next(), 0..);
+        let was_empty = message.content.is_empty();
+        message.content.retain(|_| number.zip(place.next()).is_none_or(|at| !gone.contains(&at)));
+        was_empty || !message.content.is_empty()
+    });
 }
 
 /// What a block's signature is to a target.
@@ -204,7 +266,10 @@ impl<'a> Signed<'a> {
         }
         let Some(secret) = secret(block).filter(|secret| !secret.is_empty()) else { return Self::AsItStands };
         match Maker::read(secret) {
-            Some((maker, own)) if maker == target => Self::Marked(own),
+            Some((maker, own)) if maker == target => match home {
+                Maker::Gemini => of_google(&own.decode()).map_or(Self::Elsewhere, Self::Marked),
+                _ => Self::Marked(own),
+            },
             None if home == target => Self::AsItStands,
             _ => Self::Elsewhere,
         }

@@ -18,7 +18,7 @@ fn conversation() -> Value {
             { "role": "user", "parts": [{ "text": "a" }, { "inline_data": { "mime_type": "image/png", "data": "AA" } }] },
             { "role": "model", "parts": [
                 { "text": "why", "thought": true },
-                { "functionCall": { "name": "f", "args": { "x": 1 } }, "thoughtSignature": "zigguratOfClaudeS" },
+                { "functionCall": { "name": "f", "args": { "x": 1 } }, "thoughtSignature": "zigguratOfClaudeUw==" },
                 { "functionCall": { "name": "f", "args": { "x": 2 } } },
             ] },
             { "role": "user", "parts": [
@@ -173,7 +173,7 @@ fn anthropics_signature_goes_on_what_follows_and_comes_back_on_the_thought() {
     let turn = answer(Dialect::Anthropic, Dialect::Gemini, &given)["candidates"][0]["content"].clone();
     let parts = json!([
         { "text": "why", "thought": true },
-        { "functionCall": { "id": "t", "name": "f", "args": {} }, "thoughtSignature": "zigguratOfClaudeS" },
+        { "functionCall": { "id": "t", "name": "f", "args": {} }, "thoughtSignature": "zigguratOfClaudeUw==" },
     ]);
     assert_eq!(turn["parts"], parts);
     let result = json!({ "role": "user", "parts": [{ "functionResponse": { "id": "t", "name": "f", "response": {} } }] });

@@ -5,6 +5,7 @@ mod common;
 
 mod answers;
 mod callers;
+mod foreign;
 mod garbage;
 mod recorded_requests;
 mod recordings;

@@ -14,6 +14,7 @@ use super::super::{
 use crate::{
     Arguments, Delta, Event, Finish, Opening, Scope, Spent, Text,
     names::repeated,
+    signature::for_google,
     write::{Array, Object, join_lines, object},
 };
 
@@ -49,6 +50,16 @@ struct Call {
     name: Text<'static>,
     signature: Option<Text<'static>>,
     arguments: String,
+}
+
+// ===== impl ChoiceState =====
+
+impl ChoiceState {
+    /// Takes the signature that waits for a part.
+    fn pending(&mut self) -> Option<Text<'static>> {
+        let signature = std::mem::take(&mut self.signature);
+        (!signature.is_empty()).then(|| for_google(signature.into()))
+    }
 }
 
 // ===== impl StreamEncoder =====
@@ -117,15 +128,21 @@ impl StreamEncoder {
         let state = self.choices.entry(choice).or_default();
         match opening {
             Opening::ToolCall { id, name } => {
-                let pending = std::mem::take(&mut state.signature);
-                let signature = state.own_signature.take().or((!pending.is_empty()).then_some(pending));
+                let pending = state.pending();
+                let signature = state.own_signature.take().map(Text::from).or(pending);
                 state.calls.push(Call {
                     block,
                     id: id.clone().into_owned(),
                     name: name.clone().into_owned(),
-                    signature: signature.map(Into::into),
+                    signature,
                     arguments: String::new(),
                 });
+            }
+            // A thought before this one has its signature on a part of its own.
+            Opening::Thinking => {
+                if let Some(signature) = state.pending() {
+                    self.part(choice, out, |list| write_signed(list, &signature));
+                }
             }
             Opening::Native { dialect: Dialect::Gemini, raw } => {
                 self.part(choice, out, |list| list.json(raw.get()));
@@ -138,11 +155,11 @@ impl StreamEncoder {
         let state = self.choices.entry(choice).or_default();
         match delta {
             Delta::Text(text) | Delta::Refusal(text) => {
-                let signature: Text<'_> = std::mem::take(&mut state.signature).into();
+                let signature = state.pending();
                 self.part(choice, out, |list| {
                     list.object(|part| {
                         part.text("text", text);
-                        part.text_if(SIGNATURE, Some(&signature).filter(|signature| !signature.is_empty()));
+                        part.text_if(SIGNATURE, signature.as_ref());
                     });
                 });
             }
@@ -199,7 +216,7 @@ impl StreamEncoder {
         }
         self.chunk(out, |chunk| {
             chunk.array("candidates", |list| {
-                for (index, state) in &choices {
+                for (index, state) in &mut choices {
                     list.object(|candidate| self.write_end(candidate, *index, state));
                 }
             });
@@ -212,11 +229,11 @@ impl StreamEncoder {
         });
     }
 
-    fn write_end(&self, candidate: &mut Object<'_>, index: u64, state: &ChoiceState) {
+    fn write_end(&self, candidate: &mut Object<'_>, index: u64, state: &mut ChoiceState) {
         candidate.object("content", |content| {
             content.array("parts", |list| {
-                if !state.signature.is_empty() {
-                    write_signed(list, &state.signature.as_str().into());
+                if let Some(signature) = state.pending() {
+                    write_signed(list, &signature);
                 }
             });
             content.str("role", "model");

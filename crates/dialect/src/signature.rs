@@ -202,7 +202,7 @@ pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) 
         });
         was_empty || !message.content.is_empty()
     });
-    if same && maker == Maker::Claude && cannot_think_on(&request) {
+    if request.dialect == Dialect::Anthropic && maker == Maker::Claude && cannot_think_on(&request) {
         request.reasoning.iter_mut().for_each(|reasoning| reasoning.thinking = None);
     }
     Cow::Owned(request)

@@ -189,6 +189,26 @@ fn where_a_caller_speaks_the_providers_dialect_foreign_thoughts_are_left_out_who
 }
 
 #[test]
+fn a_turn_that_called_goes_on_without_thinking_at_every_claude_where_its_thought_is_gone() {
+    let thinking = |before: Dialect, after: Dialect, model: &str| {
+        let asked = next(Dialect::Anthropic, &answer(before, Dialect::Anthropic, &given(before)));
+        let sent = request(Dialect::Anthropic, after, model, &ParamPolicy::default(), &asked);
+        let sent = sent.expect("is not refused");
+        let at = if after == Dialect::Converse {
+            "/additionalModelRequestFields/thinking/type"
+        } else {
+            "/thinking/type"
+        };
+        sent.pointer(at).cloned()
+    };
+    for (after, _, model) in [PROVIDERS[0], PROVIDERS[1]] {
+        assert_eq!(thinking(Dialect::Anthropic, after, model), Some(json!("enabled")), "{after:?}");
+        assert_eq!(thinking(Dialect::Gemini, after, model), None, "{after:?}");
+        assert_eq!(thinking(Dialect::Responses, after, model), None, "{after:?}");
+    }
+}
+
+#[test]
 fn a_signature_that_comes_in_pieces_is_marked_once() {
     let mut marks = SignatureMarks::new(Dialect::Gemini, Dialect::Anthropic);
     let mut told = |event: Event<'_>| format!("{:?}", marks.event(&event).unwrap_or(event));

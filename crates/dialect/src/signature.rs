@@ -14,7 +14,7 @@ use ziggurat_core::Dialect;
 
 use crate::{
     Block, BlockKind, Delta, Event, Opening, Request, Response, Role, Text, anthropic::cannot_think_on,
-    gemini::SIGNATURE,
+    gemini::SIGNATURE, responses::REDACTED,
 };
 
 /// Who made a signature. Claude's are the same at Anthropic, on Vertex AI and on Bedrock (Anthropic's guide to extended thinking).
@@ -33,11 +33,24 @@ pub struct SignatureMarks {
     begun: HashSet<(u64, u64)>,
 }
 
-/// Whether a body may hold a marked signature.
+/// Whether a body may hold a marked signature: a member that is one's by its name has a mark. Text that tells of marks does not count.
 #[must_use]
 pub fn has_signature_mark(body: &[u8]) -> bool {
-    memchr::memmem::find(body, STEM.as_bytes()).is_some()
+    memchr::memmem::find_iter(body, STEM.as_bytes()).any(|at| begins_signature(&body[..at]))
 }
+
+/// Whether a string whose beginning stands at the end of this is the value of a member that holds signatures.
+fn begins_signature(before: &[u8]) -> bool {
+    let before = before.strip_suffix(REDACTED.as_bytes()).unwrap_or(before);
+    let Some(before) = before.strip_suffix(b"\"") else { return false };
+    let Some(before) = before.trim_ascii_end().strip_suffix(b":") else { return false };
+    let before = before.trim_ascii_end();
+    MEMBERS.iter().any(|name| before.ends_with(name.as_bytes()))
+}
+
+/// The members that hold signatures and what is redacted, in the dialects of those who send them, with their quotes.
+const MEMBERS: &[&str] =
+    &["\"signature\"", "\"data\"", "\"thoughtSignature\"", "\"thought_signature\"", "\"encrypted_content\""];
 
 /// What all marks begin with.
 const STEM: &str = "zigguratOf";

@@ -209,6 +209,33 @@ fn a_turn_that_called_goes_on_without_thinking_at_every_claude_where_its_thought
 }
 
 #[test]
+fn a_body_holds_a_mark_where_a_signature_has_one() {
+    for body in [
+        r#"{"signature":"zigguratOfGeminiUw=="}"#,
+        r#"{"signature" : "zigguratOfGeminiUw=="}"#,
+        r#"{"data":"zigguratOfOpenaiUw=="}"#,
+        r#"{"thoughtSignature":"zigguratOfClaudeUw=="}"#,
+        r#"{"thought_signature":"zigguratOfClaudeUw=="}"#,
+        r#"{"encrypted_content":"zigguratOfClaudeUw=="}"#,
+        r#"{"encrypted_content":"redacted_thinking:zigguratOfClaudeUw=="}"#,
+        r#"{"text":"zigguratOf","signature":"zigguratOfClaudeUw=="}"#,
+    ] {
+        assert!(has_signature_mark(body.as_bytes()), "{body}");
+    }
+    for body in [
+        r#"{"text":"zigguratOfClaudeUw=="}"#,
+        r#"{"text":"why zigguratOfClaude"}"#,
+        r#"{"signature":"ofzigguratOfClaudeUw=="}"#,
+        r#"{"text":"{\"signature\":\"zigguratOfClaudeUw==\"}"}"#,
+        r#"["signature","zigguratOfClaudeUw=="]"#,
+        r#"{"my_signature":"zigguratOfClaudeUw=="}"#,
+        "zigguratOf",
+    ] {
+        assert!(!has_signature_mark(body.as_bytes()), "{body}");
+    }
+}
+
+#[test]
 fn a_signature_that_comes_in_pieces_is_marked_once() {
     let mut marks = SignatureMarks::new(Dialect::Gemini, Dialect::Anthropic);
     let mut told = |event: Event<'_>| format!("{:?}", marks.event(&event).unwrap_or(event));

@@ -49,7 +49,7 @@ wire_object! {
 pub(super) const PART: &str = "content.";
 
 /// Stands before encrypted content that is another dialect's redacted thinking.
-pub(super) const REDACTED: &str = "redacted_thinking:";
+pub(crate) const REDACTED: &str = "redacted_thinking:";
 
 /// Reads a call of a function.
 pub(super) fn call(raw: &RawValue) -> Result<Block<'_>, Malformed> {

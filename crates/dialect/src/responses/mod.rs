@@ -13,7 +13,7 @@ mod response;
 mod stream;
 mod usage;
 
-pub(crate) use self::{elsewhere::answer_elsewhere, request::encode_elsewhere};
+pub(crate) use self::{elsewhere::answer_elsewhere, items::REDACTED, request::encode_elsewhere};
 pub use self::{
     request::{decode_request, encode_request},
     response::{decode_response, encode_response},

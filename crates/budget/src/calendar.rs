@@ -62,6 +62,13 @@ pub fn rolling(duration: &str) -> Result<Window, DurationError> {
     Ok(Window::Rolling(Duration::from_secs(seconds(duration)?)))
 }
 
+/// The number of the oldest bucket that counts at a time in a window of this module's, by its name: what a store has under one before it
+/// is forgotten. `None` for a name that is not of this module's making.
+#[must_use]
+pub fn oldest_bucket(name: &str, now: SystemTime) -> Option<i64> {
+    of_name(name).map(|window| crate::ledger::oldest_bucket(&window, now))
+}
+
 /// The length of a duration in seconds, where a month is 30 days.
 ///
 /// # Errors

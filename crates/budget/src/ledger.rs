@@ -18,7 +18,7 @@ use std::{
 
 use ziggurat_core::{Budget, Clock, Patience, Usd};
 
-pub(crate) use self::entry::unix_seconds;
+pub(crate) use self::entry::{oldest_bucket, unix_seconds};
 use self::memory::Memory;
 use crate::{
     Alert, Balance, Charge, Claim, Held, HoldId, Journal, Recovered, Refused, Reply, Store, alert::Alerts,

@@ -36,11 +36,7 @@ pub(crate) struct Keeper {
 enum Behind {
     /// It is lost with the process.
     Nothing,
-    File {
-        journal: Arc<SqliteJournal>,
-        /// How old what is posted may be and still count.
-        history: Duration,
-    },
+    File(Arc<SqliteJournal>),
     Redis {
         remote: Remote<Budgets>,
         budgets: Budgets,
@@ -48,7 +44,6 @@ enum Behind {
     Postgres {
         remote: Remote<PostgresLedger>,
         ledger: PostgresLedger,
-        history: Duration,
     },
 }
 
@@ -66,15 +61,14 @@ impl Keeper {
         database: Option<&Pool>,
     ) -> Result<Self, String> {
         let (spending, stores) = (&config.spending, &config.stores);
-        let history = history(spending, SystemTime::now());
         let policy = stores.on_budgets_away;
         let remote_ttl = spending.hold_ttl;
         let behind = match config.ledger() {
             LedgerAt::Memory => Behind::Nothing,
             LedgerAt::File(path) => {
-                let (journal, recovered) = open_journal(&path, history)?;
+                let (journal, recovered) = open_journal(&path)?;
                 let ledger = in_memory(spending).journal(Arc::clone(&journal) as _, recovered);
-                return Ok(Self { ledger, behind: Behind::File { journal, history } });
+                return Ok(Self { ledger, behind: Behind::File(journal) });
             }
             LedgerAt::Redis => {
                 let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
@@ -88,7 +82,7 @@ impl Keeper {
                 let ledger = PostgresLedger::new(pool.clone());
                 let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
                 let remote = set_up(remote, stores.deadline, remote_ttl);
-                let behind = Behind::Postgres { remote: remote.clone(), ledger, history };
+                let behind = Behind::Postgres { remote: remote.clone(), ledger };
                 return Ok(Self { ledger: Ledger::new(remote), behind });
             }
         };
@@ -103,7 +97,7 @@ impl Keeper {
     pub(crate) async fn balance(&self, budget: &Budget) -> Option<Balance> {
         let one = std::slice::from_ref(budget);
         match &self.behind {
-            Behind::Nothing | Behind::File { .. } => self.ledger.balance(budget),
+            Behind::Nothing | Behind::File(_) => self.ledger.balance(budget),
             Behind::Redis { remote, .. } => remote.balances(one).await.ok()?.pop(),
             Behind::Postgres { remote, .. } => remote.balances(one).await.ok()?.pop(),
         }
@@ -113,7 +107,7 @@ impl Keeper {
     pub(crate) async fn connected(&self) {
         let one = [Budget::new(Scope::gateway(), Usd::ZERO, Window::Lifetime)];
         match &self.behind {
-            Behind::Nothing | Behind::File { .. } => {}
+            Behind::Nothing | Behind::File(_) => {}
             Behind::Redis { budgets, .. } => {
                 let _ = timeout(REDIS_PATIENCE, until_it_answers(|| budgets.balances(&one))).await;
             }
@@ -124,7 +118,7 @@ impl Keeper {
     /// Whether the ledger answers, on Redis or in a database, if it is there.
     pub(crate) fn is_here(&self) -> (Option<bool>, Option<bool>) {
         match &self.behind {
-            Behind::Nothing | Behind::File { .. } => (None, None),
+            Behind::Nothing | Behind::File(_) => (None, None),
             Behind::Redis { remote, .. } => (Some(remote.is_here()), None),
             Behind::Postgres { remote, .. } => (None, Some(remote.is_here())),
         }
@@ -133,7 +127,7 @@ impl Keeper {
     /// Posts what an earlier process held when its time is over, and deletes what is too old to count, as long as it is polled.
     pub(crate) async fn run(&self) -> Infallible {
         match &self.behind {
-            Behind::Nothing | Behind::File { .. } => self.tick().await,
+            Behind::Nothing | Behind::File(_) => self.tick().await,
             Behind::Redis { remote, .. } => {
                 remote.run().await;
                 pending().await
@@ -166,13 +160,12 @@ impl Keeper {
     }
 
     async fn prune(&self, now: SystemTime) {
+        let before = now - Options::default().history;
         let pruned = match &self.behind {
             Behind::Nothing | Behind::Redis { .. } => Ok(()),
-            Behind::File { journal, history } => {
-                journal.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
-            }
-            Behind::Postgres { ledger, history, .. } => {
-                ledger.prune(now - *history).await.map(drop).map_err(|error| error.to_string())
+            Behind::File(journal) => journal.prune(before).await.map(drop).map_err(|error| error.to_string()),
+            Behind::Postgres { ledger, .. } => {
+                ledger.prune(before).await.map(drop).map_err(|error| error.to_string())
             }
         };
         if let Err(error) = pruned {
@@ -184,7 +177,7 @@ impl Keeper {
     pub(crate) async fn close(&self) {
         let written = match &self.behind {
             Behind::Nothing => return,
-            Behind::File { journal, .. } => match timeout(LAST_WRITES, journal.close()).await {
+            Behind::File(journal) => match timeout(LAST_WRITES, journal.close()).await {
                 Ok(Err(error)) => {
                     tracing::error!(%error, "the ledger is not all in its database: the next start reads the rest");
                     return;
@@ -197,7 +190,7 @@ impl Keeper {
         };
         match (written, &self.behind) {
             (true, _) => {}
-            (false, Behind::File { .. }) => {
+            (false, Behind::File(_)) => {
                 tracing::error!(
                     "the ledger was not written in {LAST_WRITES:?}: the next start reads the rest"
                 );
@@ -228,22 +221,8 @@ fn set_up<B: Backend>(remote: Remote<B>, deadline: Option<Duration>, ttl: Option
     }
 }
 
-/// How old what was spent may be and still count.
-fn history(spending: &Spending, now: SystemTime) -> Duration {
-    let window = match &spending.budget {
-        Some((_, Window::Calendar(calendar))) => {
-            let period = calendar.period(now);
-            period.end.duration_since(period.start).unwrap_or_default()
-        }
-        Some((_, Window::Rolling(span))) => *span,
-        _ => Duration::ZERO,
-    };
-    // A leap day and the clocks' changes are within the fourth.
-    Options::default().history.max(window + window / 4)
-}
-
-fn open_journal(path: &Path, history: Duration) -> Result<(Arc<SqliteJournal>, Recovered), String> {
-    SqliteJournal::open(path, Options::default().history(history)).map_err(|error| {
+fn open_journal(path: &Path) -> Result<(Arc<SqliteJournal>, Recovered), String> {
+    SqliteJournal::open(path, Options::default()).map_err(|error| {
         let why = std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
         format!("ziggurat_settings.ledger: {error}{why}")
     })

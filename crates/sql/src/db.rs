@@ -21,6 +21,7 @@ use crate::{
     error::{BoxError, OpenError},
     holds::Entry,
     journal::SavedPosting,
+    prune::Windows,
     record::{self, Kind},
     schema,
     time::{micros, time_of},
@@ -29,9 +30,9 @@ use crate::{
 /// The one connection that writes.
 #[derive(Debug)]
 pub(crate) struct Db {
-    connection: SqliteConnection,
+    pub(crate) connection: SqliteConnection,
     /// Accounts that have a number.
-    numbers: HashMap<Arc<Account>, i64>,
+    pub(crate) numbers: HashMap<Arc<Account>, i64>,
 }
 
 /// Where a database is, and how it is opened.
@@ -101,19 +102,22 @@ impl Db {
         pair.try_into().map_err(|_| "the mark of the journal is not 16 bytes".into())
     }
 
-    /// What was posted in buckets that count for ever, or into which something was posted since then.
+    /// What was posted in buckets that counted for their accounts at that time, or into which something was posted since.
     pub(crate) async fn balances(&mut self, since: i64) -> Result<Vec<RecoveredAccount>, BoxError> {
         let mut rows = sqlx::query(
-            "SELECT s.account, s.bucket, s.dollars, s.pico, a.kind, a.scope, a.models, a.period
+            "SELECT s.account, s.bucket, s.dollars, s.pico, a.kind, a.scope, a.models, a.period, s.at
              FROM spent s JOIN account a ON a.id = s.account
-             WHERE (s.bucket = 0 OR s.at >= ?1) AND (s.dollars != 0 OR s.pico != 0) ORDER BY s.account, s.bucket",
+             WHERE s.dollars != 0 OR s.pico != 0 ORDER BY s.account, s.bucket",
         )
-        .bind(since)
         .fetch(&mut self.connection);
         let (mut found, mut last) = (Vec::<RecoveredAccount>::new(), None);
+        let mut windows = Windows::at(since);
         while let Some(row) = rows.try_next().await? {
             let number: i64 = row.try_get(0)?;
             let bucket = (row.try_get(1)?, amount(&row, 2)?);
+            if row.try_get::<i64, _>(8)? < since && !windows.have(row.try_get(7)?, bucket.0) {
+                continue;
+            }
             match found.last_mut().filter(|_| last == Some(number)) {
                 Some(account) => account.buckets.push(bucket),
                 None => found.push(RecoveredAccount::new(account(&row, 4)?, vec![bucket])),
@@ -365,7 +369,7 @@ async fn add_sums(
     Ok(())
 }
 
-// ===== reading and pruning =====
+// ===== reading =====
 
 impl Db {
     pub(crate) async fn postings(&mut self, since: i64, most: u32) -> Result<Vec<SavedPosting>, BoxError> {
@@ -413,19 +417,6 @@ impl Db {
         Ok(sum)
     }
 
-    /// Deletes some of what is older; gives how much it was, which is nothing when all of it is gone.
-    pub(crate) async fn prune(&mut self, before: i64) -> Result<u64, sqlx::Error> {
-        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut deleted = 0;
-        for sql in PRUNE {
-            let query = sqlx::query(sql).bind(before).bind(PRUNED_AT_ONCE);
-            deleted += query.execute(&mut *tx).await?.rows_affected();
-        }
-        tx.commit().await?;
-        self.numbers.clear();
-        Ok(deleted)
-    }
-
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
         self.connection.close().await
     }
@@ -435,10 +426,10 @@ impl Db {
 
 /// Rows of integers, for SQL to read.
 #[derive(Default)]
-struct JsonRows(String);
+pub(crate) struct JsonRows(String);
 
 impl JsonRows {
-    fn push(&mut self, row: &[i64]) {
+    pub(crate) fn push(&mut self, row: &[i64]) {
         self.0.push_str(if self.0.is_empty() { "[[" } else { ",[" });
         for (at, number) in row.iter().enumerate() {
             let comma = if at > 0 { "," } else { "" };
@@ -447,7 +438,7 @@ impl JsonRows {
         self.0.push(']');
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push_str(if self.0.is_empty() { "[]" } else { "]" });
         self.0
     }
@@ -503,18 +494,6 @@ pub(crate) fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
 pub(crate) fn since(now: std::time::SystemTime, back: Duration) -> i64 {
     micros(now).saturating_sub(i64::try_from(back.as_micros()).unwrap_or(i64::MAX))
 }
-
-/// In this order, as lines refer to postings, and both to accounts.
-const PRUNE: [&str; 4] = [
-    "DELETE FROM spent WHERE (account, bucket) IN
-       (SELECT account, bucket FROM spent WHERE at < ?1 AND bucket != 0 LIMIT ?2)",
-    "DELETE FROM posting_line WHERE posting IN (SELECT id FROM posting WHERE at < ?1 ORDER BY at, id LIMIT ?2)",
-    "DELETE FROM posting WHERE id IN (SELECT id FROM posting WHERE at < ?1 ORDER BY at, id LIMIT ?2)",
-    "DELETE FROM account WHERE ?1 = ?1 AND id IN
-       (SELECT id FROM account a WHERE NOT EXISTS (SELECT 1 FROM spent WHERE account = a.id)
-          AND NOT EXISTS (SELECT 1 FROM posting_line WHERE account = a.id) LIMIT ?2)",
-];
-const PRUNED_AT_ONCE: u32 = 2_000;
 
 /// Accounts whose number is remembered.
 const MOST_NUMBERS: usize = 65_536;

@@ -43,8 +43,8 @@ pub struct SqliteJournal {
 pub struct Options {
     /// Most holds and unsaved postings at a time; 16,384 unless told. Each takes 2 KiB in the file of holds.
     pub slots: u32,
-    /// How old what is posted may be and still be recovered; at least the longest window in use. 400 days unless told. What counts
-    /// for ever always is.
+    /// How old what is posted may be and still be recovered; 400 days unless told. What counts for ever always is, and what counts in
+    /// a window of [`ziggurat_budget::calendar`]'s, however long; a calendar of the host's own may be no longer than this.
     pub history: Duration,
     /// How long to wait for another connection that has the database locked; 5 s unless told.
     pub busy_timeout: Duration,
@@ -195,8 +195,8 @@ impl SqliteJournal {
         self.ask(|answer| Request::Total(account, answer)).await
     }
 
-    /// Deletes what was posted before, and sums into which nothing was posted since, except those that count for ever (bucket 0).
-    /// Gives how many rows it were. A posting that is corrected later is there again, as of then, and the sums that are left say
+    /// Deletes what was posted before, and sums into which nothing was posted since, except those that count for ever (bucket 0) or
+    /// counted then in a window of [`ziggurat_budget::calendar`]'s. Gives how many rows it were. A posting that is corrected later is there again, as of then, and the sums that are left say
     /// what it came to.
     ///
     /// # Errors

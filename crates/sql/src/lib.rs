@@ -7,6 +7,7 @@ mod holds;
 mod journal;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod prune;
 mod record;
 mod schema;
 mod time;

@@ -15,7 +15,7 @@ use std::{
 use ziggurat_budget::{Charge, Claim, HoldId, Journal, Ledger, Recovered, Slot};
 use ziggurat_core::{Account, Budget, Scope, ScopeKind, Usd, Window};
 
-use crate::{Options, SavedPosting, SqliteJournal, record::Record};
+use crate::{Options, SavedPosting, SqliteJournal, record::Record, time::time_of};
 
 pub(crate) fn account(kind: ScopeKind, id: &str) -> Arc<Account> {
     Arc::new(Account::new(Scope::new(kind, id), None, "lifetime"))
@@ -384,6 +384,54 @@ async fn recovers_as_far_back_as_it_is_told() {
         SqliteJournal::open(&path, small().history(Duration::from_secs(30 * 86_400))).unwrap();
     let buckets: Vec<_> = recovered.accounts[0].buckets.iter().map(|(bucket, _)| *bucket).collect();
     assert_eq!(buckets, [0, 11, 12]);
+}
+
+/// What was spent early in two years counts until they are over, however long nothing is spent after it.
+#[tokio::test]
+async fn what_counts_in_a_long_window_is_neither_pruned_nor_left_out() {
+    const DAY: i64 = 86_400;
+    // The first of January 2024, with which two years begin; and a day in a window of 640 days, whose slices are ten days each.
+    let (start, slice) = (1_704_067_200, 1_971);
+    assert_eq!(start / (10 * DAY), slice + 1);
+    let of = |id: &str, models: Option<&str>, period: &str| {
+        Arc::new(Account::new(Scope::new(ScopeKind::Key, id), models.map(Arc::from), period))
+    };
+    let counted = [
+        (of("two years", None, "24mo UTC"), start),
+        (of("two years", Some("gpt-4o"), "24mo UTC"), start),
+        (of("rolling", None, "rolling 55296000s"), slice),
+        (of("for ever", None, "lifetime"), 0),
+    ];
+    let forgotten = [
+        (of("two years", None, "24mo UTC"), start - 731 * DAY),
+        (of("a day", None, "1d UTC"), start),
+        (of("a host's", None, "fiscal year"), start),
+    ];
+    // 600 days on, of which 400 are history.
+    let now = start + 600 * DAY;
+    let before = time_of((now - 400 * DAY) * 1_000_000);
+    for prune in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let lines: Vec<_> = counted.iter().chain(&forgotten).cloned().collect();
+        let accounts: Vec<_> = lines.iter().map(|(account, _)| Arc::clone(account)).collect();
+        let (journal, _) = open(&path);
+        let slot = journal.hold(1, 5, &accounts);
+        let posted = Record { id: 1, call: 2, amount: 5, at: start * 1_000_000, ..Record::default() };
+        journal.post(&slot, posted, &lines);
+        journal.flush().await.unwrap();
+        if prune {
+            // The posting, its lines and three sums; two accounts.
+            assert_eq!(journal.prune(before).await.unwrap(), 1 + 7 + 3 + 2);
+            assert_eq!(journal.prune(before).await.unwrap(), 0);
+        }
+        drop(journal);
+        let history = SystemTime::now().duration_since(before).unwrap();
+        let (_journal, recovered) = SqliteJournal::open(&path, small().history(history)).unwrap();
+        let wanted =
+            counted.iter().map(|(account, bucket)| ((format!("{account:?}"), *bucket), Usd::pico(5)));
+        assert_eq!(balances(&recovered), wanted.collect());
+    }
 }
 
 #[tokio::test]

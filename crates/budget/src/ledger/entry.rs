@@ -295,6 +295,15 @@ pub(super) fn bucket_of(window: &Window, now: SystemTime) -> i64 {
     }
 }
 
+/// The number of the oldest bucket that counts.
+pub(crate) fn oldest_bucket(window: &Window, now: SystemTime) -> i64 {
+    let current = bucket_of(window, now);
+    match window {
+        Window::Rolling(_) => current.saturating_sub(SLICES),
+        _ => current,
+    }
+}
+
 fn replace(amount: &mut Usd, posted: Usd, charged: Usd) {
     // More money than there is stays that.
     if *amount < Usd::MAX {

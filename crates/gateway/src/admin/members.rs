@@ -102,7 +102,7 @@ impl Context<'_> {
         })
     }
 
-    /// Takes a user out of a team. Its keys of the team stay, as they may be a service's: they are deleted by themselves.
+    /// Takes a user out of a team, and deletes its keys of the team, as LiteLLM does.
     pub(super) async fn delete_member(&self, mut fields: Fields) -> Answer {
         let id = fields.required("team_id")?;
         let user = self.one_user(&mut fields).await?;

@@ -17,12 +17,12 @@ use tower::{Layer, Service, ServiceExt};
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_catalog::{Catalog, tokens::count_input};
-use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Usd, Window};
+use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Window};
 use ziggurat_limit::{LimitLayer, Limited};
 use ziggurat_route::{Left, Mirror, Route, RouteLayer};
 
 use crate::{
-    config::{Config, OnDisconnect, Rates, Spending, Tokens},
+    config::{Config, OnDisconnect, Rates, Spending, TagAllowance, Tokens},
     jwt,
     secret::Secret,
     stores::Stores,
@@ -38,7 +38,7 @@ pub(crate) struct Guards {
     counter: Counter,
     principal: Principal,
     /// What may be spent by tag.
-    tags: BTreeMap<String, (Usd, Window)>,
+    tags: BTreeMap<String, TagAllowance>,
     drained: Drained,
     drains: bool,
 }
@@ -149,7 +149,7 @@ impl Guards {
         all
     }
 
-    /// Adds the budgets of the tags that a call has, by its key or by its own word, where tags have budgets.
+    /// Adds the budgets and limits of the tags that a call has, by its key or by its own word, where tags have any.
     pub(crate) fn tag(&self, request: &mut Request<Body>, call: &Call) {
         if self.tags.is_empty() {
             return;
@@ -158,11 +158,15 @@ impl Guards {
         let named = call.tags();
         let all = principal.tags.iter().map(|tag| &**tag).chain(named.iter().map(|tag| &**tag));
         let all: BTreeSet<&str> = all.collect();
-        let budgets = all.into_iter().filter_map(|tag| {
-            let (cap, window) = self.tags.get(tag)?;
-            Some(Budget::new(Scope::new(ScopeKind::Tag, tag), *cap, window.clone()))
-        });
+        let allowances =
+            all.into_iter().filter_map(|tag| Some((Scope::new(ScopeKind::Tag, tag), self.tags.get(tag)?)));
+        let (mut budgets, mut rates) = (Vec::new(), Vec::new());
+        for (scope, allowance) in allowances {
+            rates.extend(limits(&scope, &allowance.rates));
+            budgets.extend(tag_budget(scope, allowance));
+        }
         principal.budgets = principal.budgets.iter().cloned().chain(budgets).collect();
+        principal.limits = principal.limits.iter().cloned().chain(rates).collect();
     }
 
     /// Puts what goes to a provider within the guards: those of a call around the route, those of a deployment within. A refusal by these
@@ -263,6 +267,15 @@ fn attempts(config: &Config) -> LimitLayer {
     LimitLayer::per_attempt()
         .headers(false)
         .targets(move |target| by_id.get(target.deployment()).unwrap_or(&none).clone())
+}
+
+fn tag_budget(scope: Scope, TagAllowance { cap, soft, window, .. }: &TagAllowance) -> Option<Budget> {
+    let budget =
+        cap.or(*soft).map(|_| Budget::new(scope, cap.unwrap_or(Budget::UNCAPPED), window.clone()))?;
+    Some(match soft {
+        Some(amount) => budget.soft(*amount),
+        None => budget,
+    })
 }
 
 fn limits(scope: &Scope, rates: &Rates) -> Vec<Limit> {

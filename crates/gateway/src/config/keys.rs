@@ -490,7 +490,11 @@ pub(super) const MARGIN: Section =
 /// An entry of `litellm_settings.tag_budget_config`.
 pub(super) const TAG_BUDGET: Section = Section {
     unknown: Unknown::Refuse,
-    groups: &[group(Read, Any, "max_budget"), group(Read, Text, "budget_duration")],
+    groups: &[
+        group(Read, Any, "max_budget soft_budget"),
+        group(Read, Text, "budget_duration"),
+        group(Read, Number, "rpm_limit tpm_limit max_parallel_requests"),
+    ],
 };
 
 /// An entry of `router_settings.model_group_alias` in its long form.

@@ -61,7 +61,9 @@ pub(crate) use self::media::MediaSettings;
 pub(crate) use self::provider::{Auth, encode};
 pub(crate) use self::resolve::{Alias, Resolved};
 pub(crate) use self::reworded::Reworded;
-pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
+pub(crate) use self::spending::{
+    LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TagAllowance, TokenCounter,
+};
 pub(crate) use self::stores::{Database, Stores};
 pub(crate) use self::tokens::Tokens;
 pub(crate) use self::vertex::Account;

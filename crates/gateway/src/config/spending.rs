@@ -27,8 +27,8 @@ pub(crate) struct Spending {
     pub(crate) budget: Option<(Usd, Window)>,
     /// `litellm_settings.max_end_user_budget`: of each end user.
     pub(crate) end_users: Option<Usd>,
-    /// `litellm_settings.tag_budget_config`: the budget of each tag that is named there.
-    pub(crate) tags: BTreeMap<String, (Usd, Window)>,
+    /// `litellm_settings.tag_budget_config`: what each tag may that is named there.
+    pub(crate) tags: BTreeMap<String, TagAllowance>,
     /// `litellm_settings.timezone`: in which budgets begin their days.
     pub(crate) timezone: String,
     /// `budget_exceeded_status_code`: how a call is refused that does not fit.
@@ -55,6 +55,19 @@ pub(crate) struct Spending {
     pub(crate) token_counter: TokenCounter,
     /// Prices that go before the built-in ones.
     pub(crate) price_map: Option<(PathBuf, Place)>,
+}
+
+/// What all calls of a tag may together.
+#[derive(Clone, Debug)]
+pub(crate) struct TagAllowance {
+    /// `max_budget`.
+    pub(crate) cap: Option<Usd>,
+    /// `soft_budget`: the amount that alerts.
+    pub(crate) soft: Option<Usd>,
+    /// `budget_duration`'s, in `timezone`.
+    pub(crate) window: Window,
+    /// `rpm_limit`, `tpm_limit` and `max_parallel_requests`.
+    pub(crate) rates: Rates,
 }
 
 /// Where the ledger is kept.
@@ -199,19 +212,22 @@ fn read_tags(
     node: Option<&Node>,
     zone: Option<&Node>,
     report: &mut Report,
-) -> BTreeMap<String, (Usd, Window)> {
+) -> BTreeMap<String, TagAllowance> {
     let Some(node) = node else { return BTreeMap::new() };
     check(node, &OPEN, report);
     let mut tags = BTreeMap::new();
     for entry in node.entries() {
         check(&entry.node, &TAG_BUDGET, report);
-        let Some(cap) = entry.node.get("max_budget") else {
-            report.error(&entry.node.at, &entry.node.path, "`max_budget` is missing");
-            continue;
-        };
-        let window = read_window(entry.node.get("budget_duration"), zone, report);
-        if let (Some(cap), Some(window)) = (read_cap(cap, report), window) {
-            tags.insert(entry.key.clone(), (cap, window));
+        let mut sum = |key| read_cap(entry.node.get(key)?, report);
+        let (cap, soft) = (sum("max_budget"), sum("soft_budget"));
+        let rates = Rates::of_tag(&entry.node, report);
+        if entry.node.entries().iter().all(|said| said.key == "budget_duration") {
+            let message = "expected `max_budget`, `soft_budget`, `rpm_limit`, `tpm_limit` or \
+                           `max_parallel_requests`";
+            report.error(&entry.node.at, &entry.node.path, message);
+        }
+        if let Some(window) = read_window(entry.node.get("budget_duration"), zone, report) {
+            tags.insert(entry.key.clone(), TagAllowance { cap, soft, window, rates });
         }
     }
     tags
@@ -394,6 +410,13 @@ impl Rates {
         let general = root.get("general_settings");
         let parallel = count(general.and_then(|it| it.get("max_parallel_requests")), report);
         Self { parallel, ..Self::default() }
+    }
+
+    /// What `tag_budget_config` says of a tag.
+    fn of_tag(node: &Node, report: &mut Report) -> Self {
+        let mut of = |key: &str| count(node.get(key), report);
+        let (requests, tokens) = (of("rpm_limit"), of("tpm_limit"));
+        Self { requests, tokens, parallel: of("max_parallel_requests"), ..Self::default() }
     }
 
     /// What a deployment says, in `litellm_params`, else in `model_info`.

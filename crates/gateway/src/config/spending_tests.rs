@@ -117,6 +117,21 @@ fn a_duration_makes_a_window_in_its_time_zone() {
 }
 
 #[test]
+fn a_tag_is_allowed_what_its_entry_says() {
+    let tags = |entry: &str| section("litellm_settings", &[&format!("tag_budget_config: {{own: {entry}}}")]);
+    let (config, warnings) =
+        parse(&tags("{max_budget: 2, soft_budget: 1, rpm_limit: 3, tpm_limit: 4, max_parallel_requests: 5}"));
+    assert_eq!(warnings, "");
+    let own = &config.spending.tags["own"];
+    assert_eq!((own.cap, own.soft), (Some(Usd::dollars(2)), Some(Usd::dollars(1))));
+    assert_eq!((own.rates.requests, own.rates.tokens, own.rates.parallel), (Some(3), Some(4), Some(5)));
+    let expected = "config.yaml:7:28: error: litellm_settings.tag_budget_config.own: expected `max_budget`, \
+                    `soft_budget`, `rpm_limit`, `tpm_limit` or `max_parallel_requests`\n";
+    assert_eq!(findings(&tags("{budget_duration: 1d}")), expected);
+    assert_eq!(findings(&tags("{}")), expected);
+}
+
+#[test]
 fn limits_are_whole_numbers_of_their_place() {
     let text = one("      rpm: 30\n      itpm: 7e2\n")
         + "    model_info: {rpm: 99, tpm: 600, otpm: '5'}\n"

@@ -251,6 +251,25 @@ async fn tags_that_a_caller_names_add_to_those_of_its_key_and_take_none_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_has_limits_too() {
+    let upstream = Paid::start(Gate::Open).await;
+    let sections = "litellm_settings:\n  tag_budget_config:\n    few: {rpm_limit: 2, soft_budget: 0.01}\n";
+    let gateway = start(&upstream, sections).await;
+    let call =
+        async |key: &str| post(gateway.addr, CHAT, &[&bearer(key)], &body("paid", false, Some(100))).await;
+    let new = async |tags: &[&str]| new_key(gateway.addr, json!({"tags": tags})).await;
+    let (one, other, none) = (new(&["few"]).await, new(&["few"]).await, new(&[]).await);
+    // What alerts refuses nothing.
+    assert_eq!(call(&one).await.status, 200);
+    assert_eq!(call(&other).await.status, 200);
+    let refused = call(&one).await;
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(refused.body.contains("tag"), "{}", refused.body);
+    assert_eq!(call(&none).await.status, 200);
+    assert_eq!(upstream.served(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tags_of_callers_can_be_refused() {
     let upstream = Paid::start(Gate::Open).await;
     let config = upstream.config(&[], "").replace(

@@ -6,7 +6,9 @@ use serde_json::json;
 use ziggurat_core::Usd;
 use ziggurat_testkit::{postgres::Postgres, redis::RedisServer};
 
-use super::{BACK, Standing, call_as, gateways, is_alive, new_key, on_redis, readiness};
+use super::{
+    BACK, Standing, budgets::on_postgres, call_as, gateways, is_alive, new_key, on_redis, readiness,
+};
 use crate::{
     harness::Gateway,
     paid::{Gate, Paid, body, call, calls, statuses},
@@ -168,6 +170,48 @@ async fn a_frozen_database_freezes_nobody_and_known_keys_go_on() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(call_as(gateway.addr, &unknown, &body).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_ledger_freezes_nobody_and_calls_go_by_policy() {
+    let body = body("paid", false, Some(100));
+    // Of what is left, $0.98, one of two nodes may spend a half: 24 calls of $0.02. Whether more would fit nobody can tell.
+    for (policy, expected, spent) in [
+        ("deny", vec![(503, 40)], 2),
+        ("local:2", vec![(200, 24), (503, 16)], 50),
+        ("allow", vec![(200, 40)], 82),
+    ] {
+        let Some(server) = Postgres::start() else { return };
+        let upstream = Paid::start(Gate::Open).await;
+        let sections = format!(
+            "litellm_settings: {{max_budget: 1.00}}\nenvironment_variables: {{DATABASE_URL: '{}'}}\n\
+             ziggurat_settings: {{store_deadline: 0.3, on_budgets_away: '{policy}'}}\n",
+            server.url()
+        );
+        let gateway = gateways(1, &upstream, &sections).await.remove(0);
+        assert_eq!(status(&gateway, &body).await, 200);
+        posted(&server, 2, policy).await;
+        server.freeze();
+        assert_eq!(statuses(&calls(gateway.addr, 40, &body).await), expected, "{policy}");
+        // Nobody waits for what is known to be away.
+        for _ in 0..3 {
+            status(&gateway, &body).await;
+        }
+        assert!(is_alive(&gateway).await);
+        let by_now = if policy == "allow" { spent + 6 } else { spent };
+        server.thaw();
+        posted(&server, by_now, policy).await;
+        becomes(&gateway, &body, 200).await;
+    }
+}
+
+/// Waits until so many cents are spent.
+async fn posted(server: &Postgres, cents: u64, policy: &str) {
+    let start = Instant::now();
+    while on_postgres(server).await != Some(Standing::spent(Usd::cents(cents))) {
+        assert!(start.elapsed() < BACK * 2, "{policy}: {:?}", on_postgres(server).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{get, post},
-    harness::Gateway,
+    client::{Raw, get, post},
+    harness::{Gateway, until},
     paid::{Gate, Paid, body, key},
     samples::CHAT,
 };
@@ -248,6 +248,71 @@ async fn tags_that_a_caller_names_add_to_those_of_its_key_and_take_none_away() {
         assert_eq!(call(&of_team, json!({"tags": ["unheard of"]})).await.status, status);
     }
     assert_eq!(upstream.served(), 4);
+}
+
+/// A key under an allowance, which is that of whoever the path makes.
+async fn key_under(addr: SocketAddr, path: &str, allowance: &Value) -> String {
+    let with = |mut body: Value| {
+        body.as_object_mut().unwrap().extend(allowance.as_object().unwrap().clone());
+        body
+    };
+    match path {
+        "/key/generate" => new_key(addr, with(json!({}))).await,
+        "/team/new" => {
+            ask(addr, path, with(json!({"team_id": "t"}))).await;
+            new_key(addr, json!({"team_id": "t"})).await
+        }
+        "/team/member_add" => {
+            ask(addr, "/team/new", json!({"team_id": "m"})).await;
+            ask(addr, path, with(json!({"team_id": "m", "member": {"user_id": "u", "role": "user"}}))).await;
+            new_key(addr, json!({"team_id": "m", "user_id": "u"})).await
+        }
+        "/user/new" => {
+            ask(addr, path, with(json!({"user_id": "v", "auto_create_key": false}))).await;
+            new_key(addr, json!({"user_id": "v"})).await
+        }
+        _ => {
+            ask(addr, "/budget/new", with(json!({"budget_id": "b"}))).await;
+            ask(addr, path, json!({"user_id": "c", "budget_id": "b"})).await;
+            new_key(addr, json!({})).await
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_minute_are_those_of_whoever_calls() {
+    let upstream = Paid::start(Gate::Open).await;
+    let gateway = start(&upstream, "").await;
+    let mut asked: Value = serde_json::from_str(&body("paid", false, Some(100))).unwrap();
+    asked["user"] = json!("c");
+    for path in ["/key/generate", "/team/new", "/team/member_add", "/user/new", "/customer/new"] {
+        let secret = key_under(gateway.addr, path, &json!({"tpm_limit": 150})).await;
+        let call = async || post(gateway.addr, CHAT, &[&bearer(&secret)], &asked.to_string()).await;
+        // 100 tokens are said, and more heard.
+        assert_eq!(call().await.status, 200, "{path}");
+        let refused = call().await;
+        assert_eq!(refused.status, 429, "{path}: {}", refused.body);
+        assert!(refused.body.contains("tokens"), "{path}: {}", refused.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_at_the_same_time_are_those_of_whoever_calls() {
+    let upstream = Paid::start(Gate::Shut).await;
+    let gateway = start(&upstream, "").await;
+    let mut hanging = Vec::new();
+    for path in ["/key/generate", "/team/new", "/user/new"] {
+        let secret = key_under(gateway.addr, path, &json!({"max_parallel_requests": 1})).await;
+        let mut first = Raw::connect(gateway.addr).await;
+        first.post(CHAT, &[&bearer(&secret)], &body("paid", false, Some(100))).await;
+        hanging.push(first);
+        until(|| upstream.now() == hanging.len()).await;
+        assert_eq!(call(gateway.addr, &secret).await, 429, "{path}");
+    }
+    upstream.open(Gate::Open);
+    for mut first in hanging {
+        assert_eq!(first.answer().await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

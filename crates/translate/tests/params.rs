@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use ziggurat_core::{ParamPolicy, Target};
+use ziggurat_core::{Dialect, ParamPolicy, Target};
 
 use crate::support::*;
 
@@ -161,4 +161,58 @@ async fn only_chat_and_messages_are_translated() {
     *request.uri_mut() = "/v1/embeddings".parse().expect("is a path");
     let exchange = exchange(target(OPENAI), request, support::json("")).await;
     assert_eq!((exchange.status.as_u16(), exchange.sent.is_none()), (404, true));
+}
+
+/// The dialects of providers, and a model of each.
+const PROVIDERS: [(Dialect, &str); 7] = [
+    (Dialect::OpenAi, "gpt-4o"),
+    (Dialect::Anthropic, "claude-sonnet-4-5"),
+    (Dialect::Responses, "gpt-4o"),
+    (Dialect::Gemini, "gemini-2.5-flash"),
+    (Dialect::Converse, "amazon.nova-pro-v1:0"),
+    (Dialect::Ollama, "llama3"),
+    (Dialect::Cohere, "command-a"),
+];
+
+/// What a target is asked, and what its caller is told, where it is refused.
+async fn sent_by(path: &str, body: &str, target: Target) -> Result<String, (String, String)> {
+    let asked =
+        http::Request::post(path).body(ziggurat_core::Body::from(body.to_owned())).expect("is a request");
+    let exchange = exchange(target, asked, support::json("{}")).await;
+    match &exchange.sent {
+        Some(sent) => Ok(sent.body.clone()),
+        None => {
+            assert_eq!(exchange.status, 400);
+            let error = &exchange.json()["error"];
+            let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+            Err((text("param"), text("message")))
+        }
+    }
+}
+
+#[tokio::test]
+async fn context_that_only_anthropic_manages_goes_by_the_policy_elsewhere() {
+    let body = r#"{"model":"alias","max_tokens":9,"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"messages":[{"role":"user","content":"Hi"}]}"#;
+    for (dialect, model) in PROVIDERS {
+        let target = || Target::new("p", dialect, model, "https://p.example/x").expect("is a URL");
+        let dropping = target().policy(policy(|policy| policy.drop_params = true));
+        let (refused, dropped) =
+            (sent_by("/v1/messages", body, target()).await, sent_by("/v1/messages", body, dropping).await);
+        if dialect == Dialect::Anthropic {
+            assert_eq!(refused, Ok(body.replace("alias", model)));
+            continue;
+        }
+        let (_, message) = refused.expect_err("is refused");
+        assert!(
+            message.starts_with("this model does not support `context_management`;"),
+            "{dialect:?}: {message}"
+        );
+        let sent = dropped.expect("is sent");
+        assert!(!sent.contains("context_management") && sent.contains("Hi"), "{dialect:?}: {sent}");
+    }
+    // On Bedrock, too, it is Claude's own.
+    let claude = Target::new("p", Dialect::Converse, "anthropic.claude-sonnet-4-5", "https://p.example/x");
+    let sent = sent_by("/v1/messages", body, claude.expect("is a URL")).await.expect("is sent");
+    let field = r#""additionalModelRequestFields":{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]}}"#;
+    assert!(sent.contains(field), "{sent}");
 }

@@ -22,6 +22,19 @@ use ziggurat_core::Dialect;
 
 use crate::{Finish, FinishReason, Text};
 
+/// Parameters of Anthropic's that no other maker's models have anything for. Others are handed on: a provider may know more than this list.
+pub(crate) const ANTHROPIC_ONLY: &[&str] = &[
+    "betas",
+    "cache_control",
+    "container",
+    "context_management",
+    "inference_geo",
+    "mcp_servers",
+    "output_config",
+    "speed",
+    "user_profile_id",
+];
+
 /// A `stop_reason` of Anthropic's.
 fn finish<'a>(native: Text<'a>, stop_sequence: Option<Text<'a>>) -> Finish<'a> {
     let reason = match &*native.decode() {

@@ -7,7 +7,7 @@ use ziggurat_core::Dialect;
 use super::Family;
 use crate::{
     Reasoning, Request, Text,
-    anthropic::{Thinking, thinking_effort},
+    anthropic::{ANTHROPIC_ONLY, Thinking, thinking_effort},
     encode::{Verdict, Verdicts},
     gemini::{Standing, standing},
     openai::OPENAI_ONLY,
@@ -51,6 +51,10 @@ pub(super) fn write_params(
     verdicts: &mut Verdicts<'_>,
 ) {
     let (mut native, mut fields) = (Extra::new(), Fields::default());
+    // Behind a name that the operator gave may be Claude.
+    let is_claudes = matches!(family, Family::Claude | Family::Unnamed);
+    let is_foreign =
+        |name: &str| request.dialect == Dialect::Anthropic && !is_claudes && ANTHROPIC_ONLY.contains(&name);
     for (name, raw) in &request.params {
         let json = raw.get();
         match &**name {
@@ -79,7 +83,8 @@ pub(super) fn write_params(
                     verdicts.unsupported(name);
                 }
             }
-            name if OPENAI_ONLY.contains(&name) && verdicts.unsupported(name) == Verdict::Leave => {}
+            name if (OPENAI_ONLY.contains(&name) || is_foreign(name))
+                && verdicts.unsupported(name) == Verdict::Leave => {}
             // The model may know what Converse does not.
             name => fields.add(name, json),
         }

@@ -13,7 +13,7 @@ pub use self::tools::shorten_tool_name;
 use super::decode::WireStreamOptions;
 use crate::{
     Encoding, Format, Reasoning, Refused, Request,
-    anthropic::thinking_effort,
+    anthropic::{ANTHROPIC_ONLY, thinking_effort},
     encode::{Place, Verdict, Verdicts, check_results},
     gemini::{Standing, plain_schema, standing},
     read::document,
@@ -122,19 +122,6 @@ fn write_params(body: &mut Object<'_>, request: &Request<'_>, own: bool, verdict
     }
     body.extra(&passed, &[]);
 }
-
-/// Parameters of Anthropic's that OpenAI has nothing for. Others are handed on: a relative may know more than this list.
-const ANTHROPIC_ONLY: &[&str] = &[
-    "betas",
-    "cache_control",
-    "container",
-    "context_management",
-    "inference_geo",
-    "mcp_servers",
-    "output_config",
-    "speed",
-    "user_profile_id",
-];
 
 /// Parameters of OpenAI's that are made of what an Anthropic caller says in other words: a caller who uses both says them twice.
 const WRITTEN: &[&str] = &[

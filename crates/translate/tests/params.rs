@@ -216,3 +216,22 @@ async fn context_that_only_anthropic_manages_goes_by_the_policy_elsewhere() {
     let field = r#""additionalModelRequestFields":{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]}}"#;
     assert!(sent.contains(field), "{sent}");
 }
+
+#[tokio::test]
+async fn an_item_that_refers_to_another_is_refused_by_its_place_where_nobody_holds_that() {
+    for item in [r#"{"type":"item_reference","id":"msg_0"}"#, r#"{"id":"msg_0"}"#] {
+        let body = format!(r#"{{"model":"alias","input":[{{"role":"user","content":"Hi"}},{item}]}}"#);
+        for (dialect, model) in PROVIDERS {
+            let target = Target::new("p", dialect, model, "https://p.example/x").expect("is a URL");
+            let target = target.policy(policy(|policy| policy.drop_params = true));
+            let sent = sent_by("/v1/responses", &body, target).await;
+            if dialect == Dialect::Responses {
+                assert_eq!(sent, Ok(body.replace("alias", model)));
+                continue;
+            }
+            let (param, message) = sent.expect_err("is refused");
+            let why = "an `item_reference` names an item that another provider holds: send the item itself";
+            assert_eq!((&*param, &*message), ("input[1]", why), "{dialect:?}");
+        }
+    }
+}

@@ -165,7 +165,6 @@ fn items_that_only_responses_has_are_refused_by_their_place() {
         "model": "x", "instructions": "s",
         "input": [
             { "role": "user", "content": [{ "type": "input_text", "text": "x" }, { "type": "input_audio", "input_audio": {} }] },
-            { "id": "msg_1" },
             { "type": "custom_tool_call", "call_id": "c", "name": "n", "input": "x" },
         ],
         "tools": [{ "type": "mcp" }], "tool_choice": { "type": "mcp", "server_label": "s" }, "text": { "format": { "type": "grammar" } },
@@ -179,13 +178,24 @@ fn items_that_only_responses_has_are_refused_by_their_place() {
                     "tool_choice",
                     "text.format",
                     "input[0].content[1]",
-                    "input[1] (item_reference)",
-                    "input[2] (custom_tool_call)"
+                    "input[1] (custom_tool_call)"
                 ]
                 .map(str::to_owned)
                 .into()
             )
         );
+    }
+}
+
+#[test]
+fn an_item_that_refers_to_another_is_refused_as_what_it_is() {
+    let message = "an `item_reference` names an item that another provider holds: send the item itself";
+    for item in [json!({ "type": "item_reference", "id": "msg_1" }), json!({ "id": "msg_1" })] {
+        let asked = json!({ "model": "x", "input": [{ "role": "user", "content": "x" }, item], "tools": [{ "type": "mcp" }] });
+        for to in OTHERS {
+            let refused = Refused::Invalid { message: message.to_owned(), param: "input[1]".to_owned() };
+            assert_eq!(refusal(to, &dropping(), &asked), refused);
+        }
     }
 }
 

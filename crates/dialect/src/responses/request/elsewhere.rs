@@ -180,6 +180,11 @@ impl<'r> Chat<'r> {
                 BlockKind::Native { kind, .. } if kind.decode().starts_with(super::super::items::PART) => {
                     verdicts.impossible(format!("{place}.content[{part}]"));
                 }
+                BlockKind::Native { kind, .. } if *kind == *"item_reference" => {
+                    let what =
+                        "an `item_reference` names an item that another provider holds: send the item itself";
+                    verdicts.invalid(what, place.to_string());
+                }
                 BlockKind::Native { kind, .. } => verdicts.impossible(format!("{place} ({})", kind.decode())),
                 BlockKind::ToolCall(call) => {
                     self.calls.insert(call.id.decode().into_owned());

@@ -4,6 +4,7 @@
 //! What each test holds is said where it stands; what is allowed to change on the way through a codec is written down once, with its reason,
 //! in `normal.rs`.
 
+mod census;
 mod cross;
 mod embeddings;
 mod errors;

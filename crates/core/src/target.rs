@@ -20,6 +20,7 @@ struct Inner {
     uri: Uri,
     stream_uri: Option<Uri>,
     model_in_url: bool,
+    wraps_events: bool,
     additions: Arc<[(String, String)]>,
     others: Arc<[Other]>,
     converses: bool,
@@ -128,6 +129,7 @@ impl Target {
             uri: parsed,
             stream_uri: None,
             model_in_url: false,
+            wraps_events: false,
             additions: Arc::new([]),
             others: Arc::new([]),
             converses: true,
@@ -209,6 +211,13 @@ impl Target {
     #[must_use]
     pub fn names_model_in_url(self) -> Self {
         self.change(|inner| inner.model_in_url = true)
+    }
+
+    /// Says that it answers a stream with AWS's binary messages, each of which holds an event of its dialect, as models invoked on Bedrock do,
+    /// and that its URL says that one is wanted, so that bodies do not.
+    #[must_use]
+    pub fn wraps_events(self) -> Self {
+        self.change(|inner| inner.wraps_events = true)
     }
 
     /// Adds these top-level members, name and JSON, to every body, in the words of its own dialect, where it has none of that name.
@@ -330,6 +339,12 @@ impl Target {
     #[must_use]
     pub fn has_model_in_url(&self) -> bool {
         self.0.model_in_url
+    }
+
+    /// Whether each event of a stream stands in one of AWS's messages.
+    #[must_use]
+    pub fn has_wrapped_events(&self) -> bool {
+        self.0.wraps_events
     }
 
     /// Members that every body has, name and JSON.

@@ -313,6 +313,10 @@ fn target(
         let value = HeaderValue::from_str(organization).map_err(|_| TargetError::Key)?;
         target = target.header(HeaderName::from_static("openai-organization"), value);
     }
+    if deployment.invoked {
+        let version = ("anthropic_version".to_owned(), "\"bedrock-2023-05-31\"".to_owned());
+        target = target.names_model_in_url().adds([version]).wraps_events();
+    }
     if let Some(vertex) = &deployment.vertex {
         if target.dialect() == Dialect::Anthropic {
             // In the place of the header of that name.

@@ -11,6 +11,7 @@ mod response;
 mod reworded;
 mod service;
 mod standing;
+mod unwrapped;
 
 pub use body::TranslatedBody;
 pub use layer::TranslateLayer;

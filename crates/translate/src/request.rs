@@ -60,6 +60,8 @@ pub(crate) struct Expected {
     /// The model's name at the provider, for answers that name none.
     pub(crate) model: String,
     pub(crate) stream: bool,
+    /// Whether each event of a stream stands in one of AWS's messages.
+    pub(crate) wrapped: bool,
     pub(crate) choices: u64,
     /// Whether an OpenAI caller asked for usage at the end of its stream.
     pub(crate) include_usage: bool,
@@ -122,6 +124,7 @@ impl Outgoing {
             passes,
             model: if passes { String::new() } else { target.model().to_owned() },
             stream: call.stream() && call.operation().generates_text(),
+            wrapped: target.has_wrapped_events() && way.wording.is_none(),
             choices: call.n(),
             include_usage: asked,
             hide_usage: passes && hidden,
@@ -162,7 +165,11 @@ impl Outgoing {
             (None, false) => translate(call, target, way.dialect, media, &mut expected).await?,
         };
         // Bodies of other dialects name the model nowhere, or always.
-        let cuts = target.has_model_in_url() && way.dialect == Dialect::Anthropic;
+        let cuts: &[&[&str]] = match target.has_model_in_url() && way.dialect == Dialect::Anthropic {
+            true if target.has_wrapped_events() => &[&["model"], &["stream"]],
+            true => &[&["model"]],
+            false => &[],
+        };
         let body = if way.wording.is_some() { body } else { finished(fitted(body)?, target, cuts) };
         let head = head(parts, call, target, way);
         let rest = (more.len() > 0).then(|| Rest { head: head.clone(), bodies: more });
@@ -323,13 +330,13 @@ fn named_within<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
 }
 
 /// What a target wants of every body, whatever was asked.
-fn finished(body: Bytes, target: &Target, cuts_model: bool) -> Bytes {
-    if !cuts_model && target.additions().is_empty() {
+fn finished(body: Bytes, target: &Target, cuts: &[&[&str]]) -> Bytes {
+    if cuts.is_empty() && target.additions().is_empty() {
         return body;
     }
     let Ok(text) = std::str::from_utf8(&body) else { return body };
     let text = text.trim();
-    let cut = cuts_model.then(|| without(text, &[&["model"]])).flatten();
+    let cut = if cuts.is_empty() { None } else { without(text, cuts) };
     let mut text = cut.unwrap_or_else(|| text.to_owned());
     for (name, json) in target.additions() {
         if find_member(&text, &[name]).is_none() && text.starts_with('{') {
@@ -355,7 +362,8 @@ async fn translate(
         None => call.text(),
     };
     let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
-    if let Some(fetch) = media.filter(|_| !takes_urls(dialect)) {
+    // On Bedrock nobody fetches, whatever the dialect.
+    if let Some(fetch) = media.filter(|_| !takes_urls(dialect) || target.has_wrapped_events()) {
         bring_in(&mut request, fetch).await?;
     }
     request.stream = call.stream().then_some(true);
@@ -410,6 +418,7 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
     let accept = match (way.dialect, streams) {
         _ if is_media(call.operation()) && way.wording.is_none() => "*/*",
         (_, false) => "application/json",
+        (_, true) if target.has_wrapped_events() => "application/vnd.amazon.eventstream",
         (Dialect::Converse, true) => "application/vnd.amazon.eventstream",
         (Dialect::Ollama, true) => "application/x-ndjson",
         (_, true) => "text/event-stream",

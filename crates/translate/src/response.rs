@@ -10,6 +10,7 @@ use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_re
 
 use crate::{
     body::TranslatedBody, framing::Frames, layer::Config, passed::pass, request::Expected, reworded,
+    unwrapped::Unwrapped,
 };
 
 /// Translates an answer, whatever it is.
@@ -259,6 +260,13 @@ async fn stream(
     handle: &mut Option<AttemptHandle>,
     config: &Config,
 ) -> Result<Response<Body>, Broken> {
+    let body = match expected.wrapped {
+        true => {
+            let max_event = config.max_event_of(expected.provider);
+            Body::new(Unwrapped::new(body, expected.provider, max_event))
+        }
+        false => body,
+    };
     if !Frames::are_events(expected.provider) {
         let frames = Frames::new(expected.provider, config.max_event_of(expected.provider));
         let body = TranslatedBody::new(body, frames, expected, config, handle.take());

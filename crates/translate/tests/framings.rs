@@ -2,6 +2,7 @@
 
 mod support;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use ziggurat_core::{Dialect, Target};
@@ -121,6 +122,68 @@ async fn what_breaks_among_binary_messages_is_told() {
     let middle = broken.len() / 2;
     broken[middle] ^= 1;
     assert_eq!(error(&heard(Dialect::Converse, AWS, &broken, 7).await), "upstream_error");
+}
+
+/// Claude, invoked on Bedrock.
+fn invoked() -> Target {
+    let version = ("anthropic_version".to_owned(), "\"bedrock-2023-05-31\"".to_owned());
+    target(ANTHROPIC).names_model_in_url().adds([version]).wraps_events()
+}
+
+/// The events of Claude's answer, and each in a message of its own.
+fn wrapped() -> (String, Vec<Vec<u8>>) {
+    let stream = support::stream(ANTHROPIC);
+    let events = stream.split_terminator("\n\n").filter_map(|event| event.split_once("data: "));
+    let chunk = |json: &str| message("event", "chunk", &json!({"bytes": STANDARD.encode(json), "p": "abcd"}));
+    let messages = events.map(|(_, json)| chunk(json)).collect();
+    (stream, messages)
+}
+
+async fn heard_of_invoked(caller: Dialect, stream: &[u8], piece: usize) -> Exchange {
+    let steps = stream.chunks(piece).map(|piece| Step::data(Bytes::copy_from_slice(piece)));
+    exchange(invoked(), post(caller, hello(caller, true)), answering(200, AWS, Scripted::new(steps))).await
+}
+
+#[tokio::test]
+async fn events_in_binary_messages_are_those_that_they_would_be_elsewhere() {
+    let (stream, messages) = wrapped();
+    for piece in [1, 7, 4096] {
+        let same = heard_of_invoked(ANTHROPIC, &messages.concat(), piece).await;
+        assert_eq!((same.status.as_u16(), &same.body), (200, &stream));
+        assert_eq!(same.header("content-type"), Some("text/event-stream"));
+        let sent = same.sent();
+        assert_eq!(
+            (&*sent.parts.uri.to_string(), sent.header("accept")),
+            ("https://v.example/stream", Some(AWS))
+        );
+        let body = sent.json();
+        assert_eq!(body["anthropic_version"], "bedrock-2023-05-31");
+        assert!(body.get("model").is_none() && body.get("stream").is_none(), "{body}");
+        let other = heard_of_invoked(OPENAI, &messages.concat(), piece).await;
+        assert_eq!(text(&other).0, "Hi");
+        let body = other.sent().json();
+        assert!(body.get("model").is_none() && body.get("stream").is_none(), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_among_events_in_binary_messages_is_told() {
+    let (_, messages) = wrapped();
+    let begun = || messages[..3].concat();
+    let mut throttled = begun();
+    throttled.extend(message("exception", "throttlingException", &json!({"message": "slow down"})));
+    // Nothing behind it is heard.
+    throttled.extend(messages.concat());
+    assert_eq!(error(&heard_of_invoked(OPENAI, &throttled, 7).await), "rate_limit_exceeded");
+    let same = heard_of_invoked(ANTHROPIC, &throttled, 7).await.body;
+    assert!(same.ends_with("\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n\n"), "{same}");
+    let mut broken = messages.concat();
+    let middle = broken.len() / 2;
+    broken[middle] ^= 1;
+    let no_text = [begun(), message("event", "chunk", &json!({"bytes": "!"}))].concat();
+    for cut in [begun(), broken, no_text, messages.concat()[..messages.concat().len() - 1].to_vec()] {
+        assert_eq!(error(&heard_of_invoked(OPENAI, &cut, 7).await), "upstream_truncated");
+    }
 }
 
 const FIRST: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"H"}]},"index":0}],"modelVersion":"g","responseId":"r"}"#;

@@ -73,6 +73,9 @@ type Fault<'r> = (&'r Node, String);
 /// The region that LiteLLM takes when none is given.
 const REGION: &str = "us-west-2";
 
+/// What stands in front of a model that is invoked in its own words, not by Converse.
+pub(super) const INVOKED: &str = "invoke/";
+
 /// What stands for a region in front of a model's id.
 const REGION_PREFIXES: [&str; 9] = ["us-", "eu-", "ap-", "ca-", "sa-", "me-", "af-", "il-", "mx-"];
 
@@ -283,7 +286,7 @@ const WEB_TOKEN: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 
 /// The region that stands in front of a model's id, and the rest; what says to LiteLLM by which API it is asked is passed over.
 pub(super) fn split(id: &str) -> (Option<&str>, &str) {
-    let id = id.strip_prefix("converse/").unwrap_or(id);
+    let id = id.strip_prefix("converse/").or_else(|| id.strip_prefix(INVOKED)).unwrap_or(id);
     match id.split_once('/') {
         Some((first, rest))
             if REGION_PREFIXES.iter().any(|prefix| first.starts_with(prefix)) && !first.contains('.') =>
@@ -324,6 +327,7 @@ mod tests {
             ("us-east-1/meta.llama3", (Some("us-east-1"), "meta.llama3")),
             ("converse/eu-west-1/m", (Some("eu-west-1"), "m")),
             ("converse/m", (None, "m")),
+            ("invoke/eu-west-1/m", (Some("eu-west-1"), "m")),
             (
                 "arn:aws:bedrock:us-east-1:1:inference-profile/x",
                 (None, "arn:aws:bedrock:us-east-1:1:inference-profile/x"),

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 use ziggurat_catalog::Capability;
 use ziggurat_core::{Dialect, Operation};
+use ziggurat_dialect::converse;
 
 use super::aws::{self, Aws};
 use super::check::{check, find};
@@ -51,6 +52,8 @@ pub(crate) struct Deployment {
     pub(crate) api_version: Option<String>,
     /// What signs its calls, where they are signed.
     pub(crate) aws: Option<Aws>,
+    /// Whether it is invoked on Bedrock in Anthropic's words, not by Converse.
+    pub(crate) invoked: bool,
     /// What it is called with on Vertex AI.
     pub(crate) vertex: Option<Vertex>,
     /// OpenAI's organisation.
@@ -125,6 +128,7 @@ impl Deployment {
         let pricing = Pricing::read(params, info, report);
         let routing = DeploymentRouting::read(params, info, report);
         let Model { provider, id: model } = model?;
+        let invoked = provider.api == Api::Bedrock && model.starts_with(aws::INVOKED);
         let (region, model) = match provider.api {
             Api::Bedrock => aws::split(&model),
             _ => (None, &*model),
@@ -157,6 +161,7 @@ impl Deployment {
             entra,
             base,
             aws,
+            invoked,
             vertex,
             api_version: read_version(params, provider, environment),
             organization: read_organization(params, report),
@@ -190,6 +195,7 @@ impl Deployment {
     pub(crate) fn dialect(&self, model: &str) -> Dialect {
         match (&self.vertex, Publisher::of(model)) {
             (Some(_), Publisher::Anthropic) => Dialect::Anthropic,
+            _ if self.invoked => Dialect::Anthropic,
             _ => self.provider.dialect(),
         }
     }
@@ -204,6 +210,9 @@ impl Deployment {
         if let Some(vertex) = &self.vertex {
             return vertex.url(model, false);
         }
+        if self.invoked {
+            return format!("{}{}", self.base, converse::path(model, "invoke"));
+        }
         self.provider.chat_url(&self.base, model, self.api_version.as_deref())
     }
 
@@ -211,6 +220,9 @@ impl Deployment {
     pub(crate) fn stream_url(&self, model: &str) -> Option<String> {
         if let Some(vertex) = &self.vertex {
             return Some(vertex.url(model, true));
+        }
+        if self.invoked {
+            return Some(format!("{}{}", self.base, converse::path(model, "invoke-with-response-stream")));
         }
         self.provider.stream_url(&self.base, model)
     }
@@ -229,6 +241,7 @@ impl Deployment {
     pub(crate) fn reworded(&self, model: &str) -> Vec<Reworded> {
         match &self.vertex {
             Some(vertex) => vertex.reworded(model),
+            None if self.invoked => Vec::new(),
             None => self.provider.reworded(&self.base, &self.chat_url(model), model),
         }
     }

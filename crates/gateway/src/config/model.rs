@@ -1,5 +1,6 @@
 //! `litellm_params.model`: which provider, and which of its models.
 
+use super::aws;
 use super::diagnostic::Report;
 use super::nearest::nearest;
 use super::node::{Node, shown};
@@ -21,8 +22,7 @@ const AZURE_HINTS: [&str; 2] = ["o_series/", "gpt5_series/"];
 const OTHER_PUBLISHERS: [&str; 6] = ["mistral", "codestral", "jamba", "llama", "deepseek", "qwen"];
 
 /// Prefixes by which LiteLLM tells other APIs of Bedrock's.
-const BEDROCK_LATER: [&str; 6] =
-    ["invoke/", "converse_like/", "agent/", "agentcore/", "async_invoke/", "mantle/"];
+const BEDROCK_LATER: [&str; 5] = ["converse_like/", "agent/", "agentcore/", "async_invoke/", "mantle/"];
 
 /// Reads `model` and `custom_llm_provider`.
 pub(super) fn read(params: &Node, alias: Option<&str>, report: &mut Report) -> Option<Model> {
@@ -86,6 +86,8 @@ fn fault(provider: &Provider, id: &str, alias: Option<&str>) -> Option<&'static 
         Some(
             "this way to ask Bedrock is known to LiteLLM, not supported yet: models are asked by its Converse API",
         )
+    } else if provider.api == Api::Bedrock && id.starts_with(aws::INVOKED) && !id.contains("anthropic.") {
+        Some("`invoke/` is for Anthropic's models: leave it out")
     } else if provider.api == Api::Vertex
         && (id.contains('/') || OTHER_PUBLISHERS.iter().any(|it| id.starts_with(it)))
     {

@@ -18,6 +18,7 @@ mod google;
 mod harness;
 mod host;
 mod images;
+mod invoked;
 mod keys;
 mod limits;
 mod measured;

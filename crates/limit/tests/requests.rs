@@ -2,12 +2,17 @@
 
 mod support;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
 
 use http::{Request, Response};
 use tokio::task::JoinSet;
-use ziggurat_core::{Body, Limit, Measure, Principal, Rejection, Scope, ScopeKind};
-use ziggurat_limit::Quota;
+use tower::{Layer, ServiceExt};
+use ziggurat_core::{Body, Clock, Limit, Measure, Principal, Rejection, Scope, ScopeKind};
+use ziggurat_limit::{LimitLayer, Quota};
 
 use crate::support::*;
 
@@ -56,6 +61,53 @@ async fn no_window_has_an_edge() {
         }
         assert!(passed.len() >= 60, "{}", passed.len());
     }
+}
+
+/// 64 clients that ask for an answer of half a second again and again, through three minutes: as a whole they get the limit, and in no
+/// stretch of a minute more.
+#[tokio::test(start_paused = true)]
+async fn of_64_clients_no_minute_passes_more_than_may_and_hardly_any_less() {
+    const MOST: usize = 600;
+    let start = tokio::time::Instant::now();
+    let clock =
+        Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000) + start.elapsed());
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&passed);
+    let provider = tower::service_fn(move |_: Request<Body>| {
+        times.lock().expect("is sound").push(start.elapsed());
+        async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Ok::<_, Infallible>(Response::new(Body::from("{}")))
+        }
+    });
+    let service = LimitLayer::new().clock(clock).fixed(gateway(MOST as u64)).layer(provider);
+    let mut clients = JoinSet::new();
+    for client in 0..64_u64 {
+        let service = service.clone();
+        clients.spawn(async move {
+            // They do not ask in step.
+            tokio::time::sleep(Duration::from_millis(client * 7)).await;
+            let mut refused = 0;
+            while start.elapsed() < 3 * MINUTE {
+                let Ok(response) = service.clone().oneshot(chat("")).await;
+                if response.status() == 429 {
+                    refused += 1;
+                    tokio::time::sleep(Duration::from_millis(400 + client)).await;
+                }
+                drop(text(response).await);
+            }
+            refused
+        });
+    }
+    let refused: usize = clients.join_all().await.into_iter().sum();
+    assert!(refused > 1000, "they ask for more than there is: {refused}");
+    let mut passed = passed.lock().expect("is sound").clone();
+    passed.retain(|at| *at < 3 * MINUTE);
+    for (first, from) in passed.iter().enumerate() {
+        let within = passed[first..].iter().take_while(|at| **at < *from + MINUTE).count();
+        assert!(within <= MOST, "{within} from {from:?}");
+    }
+    assert!(passed.len() <= 3 * MOST && passed.len() * 100 >= 3 * MOST * 95, "{}", passed.len());
 }
 
 /// R8.

@@ -423,7 +423,7 @@ fn as_sent<'a>(target: Option<&'a Target>, name: &str, own: Option<&'a str>) -> 
 }
 
 /// Whether a target takes a parameter out of every request.
-fn drops(target: Option<&Target>, name: &str) -> bool {
+pub(crate) fn drops(target: Option<&Target>, name: &str) -> bool {
     target.is_some_and(|target| target.params().additional_drop_params.iter().any(|dropped| dropped == name))
 }
 

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use ziggurat_catalog::{Model, Prices, Quantities, ServiceTier, Unit};
 use ziggurat_core::{Attempt, Call, Cause, Convention, Operation, Outcome, Target, Usage, Usd};
 
-use crate::{Flags, estimate::member, layer::Config, policy::UNKNOWN_CAP};
+use crate::{
+    Flags,
+    estimate::{drops, member},
+    layer::Config,
+    policy::UNKNOWN_CAP,
+};
 
 /// What a call asks for that is no text, at most.
 #[derive(Clone, Debug)]
@@ -84,11 +89,9 @@ impl Pieces {
             false => Usd::ZERO,
         };
         let by_piece = model.prices.cost_of(&self.quantities(None, images, tier)).total;
-        if draws_apart(target) {
-            let most = self.tokens(model, input, images, true);
-            return by_piece.max(by_tokens(&most)).max(by_tokens(&thinking(most, model, images)));
-        }
-        by_piece.max(by_tokens(&self.tokens(model, input, images, false)))
+        let most = self.tokens(target, model, input, images);
+        let thinking = draws_apart(target).then(|| by_tokens(&thinking(most, model, images)));
+        by_piece.max(by_tokens(&most)).max(thinking.unwrap_or_default())
     }
 
     /// What an attempt has come to: by what its answer states, else as much as was set aside.
@@ -135,9 +138,9 @@ impl Pieces {
         self.worst(target, model, (input, images), tier)
     }
 
-    /// The tokens that they may be, where a model is priced by tokens. Where images are drawn `apart`, the prompt may be read for each, and
-    /// nobody promises to draw them as coarsely as the caller wants.
-    fn tokens(&self, model: &Model, input: u64, images: u64, apart: bool) -> Usage {
+    /// The tokens that they may be, where a model is priced by tokens. Where images are drawn apart, the prompt may be read for each; and
+    /// who is not asked for a quality may draw the best.
+    fn tokens(&self, target: Option<&Target>, model: &Model, input: u64, images: u64) -> Usage {
         let mut usage = Usage::new(Convention::OPENAI);
         match self {
             Self::Heard(length) => {
@@ -152,9 +155,10 @@ impl Pieces {
                 usage.output = usage.audio_output;
             }
             Self::Drawn { quality, given, .. } => {
+                let apart = draws_apart(target);
                 let input = if apart { input.saturating_mul(images) } else { input };
                 let of_one = match quality.as_deref() {
-                    _ if apart => IMAGE_TOKENS,
+                    _ if apart || drops(target, "quality") => IMAGE_TOKENS,
                     Some("low") => 408,
                     Some("medium") => 1584,
                     _ => IMAGE_TOKENS,

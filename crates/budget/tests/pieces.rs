@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt};
 use ziggurat_budget::{BudgetLayer, Ledger, Unpriced};
 use ziggurat_catalog::{Catalog, Model, Prices, Unit};
 use ziggurat_core::{
-    Body, Convention, Dialect, Meter, Metered, Operation, Outcome, Target, Usage, Usd, Wording,
+    Body, Convention, Dialect, Meter, Metered, Operation, Outcome, ParamPolicy, Target, Usage, Usd, Wording,
 };
 
 use crate::support::{cents, spent, text};
@@ -224,6 +224,20 @@ async fn images_are_charged_by_their_tokens() {
     let (set_aside, cost, _) = ask(100, asked, "by-image-token", said).await;
     assert_eq!(cost, usd("0.02181"));
     assert!(set_aside >= usd("0.03264") && set_aside < usd("0.0328"), "{set_aside}");
+}
+
+#[tokio::test]
+async fn a_quality_that_is_taken_out_is_not_counted_on() {
+    let mut policy = ParamPolicy::default();
+    policy.additional_drop_params = ["quality".to_owned()].into();
+    let target = target("by-image-token").policy(policy);
+    let mut asked = json("/v1/images/generations", r#"{"model":"m","prompt":"a","quality":"low"}"#);
+    asked.extensions_mut().insert(target.clone());
+    let said = used(|usage| (usage.output, usage.image_output) = (Some(4160), Some(4160)));
+    let (set_aside, cost, _) = ask_of(100, asked, target, said, Outcome::Complete).await;
+    assert_eq!(cost, usd("0.1664"));
+    // 6,240 tokens, and the prompt.
+    assert!(set_aside >= usd("0.2496") && set_aside < usd("0.25"), "{set_aside}");
 }
 
 /// Whatever the caller says of the quality; and each call reads the prompt, and may think for as long as the model can write.

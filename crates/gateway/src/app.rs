@@ -20,7 +20,7 @@ use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
 use ziggurat_core::{
     Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Operation, Principal, Problem, Profile,
-    Rejection, RespondErrorLayer, Served,
+    Rejection, RespondErrorLayer, Served, Target, json::find_member,
 };
 use ziggurat_limit::Limited;
 use ziggurat_route::{Course, Prober, ShadowLayer};
@@ -425,7 +425,8 @@ async fn count_tokens(
     let course = request.extensions().get::<Course>();
     let members = course.map(|course| course.first().deployments()).unwrap_or_default();
     let mut targets = members.iter().map(ziggurat_route::Deployment::target);
-    if let Some(target) = targets.find(|target| target.uri_of(operation).is_some()).cloned() {
+    let call = Call::of(&request);
+    if let Some(target) = targets.find(|target| call.is_some_and(|call| counts(target, call))).cloned() {
         request.extensions_mut().insert(target);
         let Ok(response) = RespondErrorLayer::new().layer(attempts).oneshot(request).await;
         // What is wrong with the request is the caller's to know; that a provider cannot count now is not.
@@ -437,6 +438,13 @@ async fn count_tokens(
     let mut response = json(StatusCode::OK, format!(r#"{{"{name}":{tokens}}}"#));
     headers::of_estimate(response.headers_mut());
     response
+}
+
+/// Whether a provider counts what a call asks to be counted. Vertex AI counts what stands at the top of the body alone.
+fn counts(target: &Target, call: &Call) -> bool {
+    let whole = ["generateContentRequest", "generate_content_request"];
+    let is_whole = || whole.iter().any(|name| find_member(call.text(), &[name]).is_some());
+    target.uri_of(call.operation()).is_some() && !(target.provider() == VERTEX && is_whole())
 }
 
 /// Has a call name another model, in its path where that names one, else in its body.
@@ -512,6 +520,8 @@ async fn aside<F: Future>(large: bool, future: F) -> F::Output {
 
 /// What keys may reach that are no administrator's: models, and what is told them of themselves.
 const ROUTES: [&str; 4] = ["llm_api_routes", "/key/info", "/team/info", "/user/info"];
+/// The id of Vertex AI.
+const VERTEX: &str = "vertex_ai";
 /// Characters of a model's name that are shown.
 const MAX_NAME: usize = 200;
 
@@ -574,6 +584,25 @@ mod tests {
                 r#"{"type":"error","error":{"type":"api_error","message":"the gateway failed"}}"#.to_owned()
             )
         );
+    }
+
+    #[test]
+    fn a_provider_counts_what_it_takes() {
+        let count = |body: &str| {
+            let request = Request::post("/v1beta/models/m:countTokens").body(Body::empty());
+            Call::replace(&mut request.expect("valid"), body.to_owned().into()).expect("is a call")
+        };
+        let (plain, whole) =
+            (count(r#"{"contents":[]}"#), count(r#"{"generateContentRequest":{"contents":[]}}"#));
+        let target = |provider, operation| {
+            let target = Target::new(provider, Dialect::Gemini, "m", "https://h/x").expect("is a URL");
+            target.serves(operation, "https://h/count").expect("is a URL")
+        };
+        for (provider, takes) in [("gemini", true), ("vertex_ai", false)] {
+            let google = target(provider, Operation::CountContent);
+            assert_eq!((counts(&google, &plain), counts(&google, &whole)), (true, takes), "{provider}");
+        }
+        assert!(!counts(&target("anthropic", Operation::CountTokens), &plain));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, req
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
     Wording,
-    json::{Cursor, Fault, find_member, key_is, without, write_string},
+    json::{Cursor, Fault, find_member, key_is, name_of, without, write_string},
 };
 use ziggurat_dialect::{
     Encoding, FormTool, Malformed, Refused, ToolNames, decode_request, encode_request, has_signature_mark,
@@ -311,9 +311,9 @@ fn named_within<'a>(edit: Edit<'a>, call: &Call, target: &Target) -> Edit<'a> {
         })
     };
     let walked: Result<(), Fault> = match call.operation() {
-        Operation::CountContent => cursor.object(|key, cursor| match key_is(key, "generateContentRequest") {
-            true => named(cursor),
-            false => Ok(()),
+        Operation::CountContent => cursor.object(|key, cursor| match &*name_of(key) {
+            "generateContentRequest" | "generate_content_request" => named(cursor),
+            _ => Ok(()),
         }),
         Operation::BatchEmbedContents => cursor.object(|key, cursor| match key_is(key, "requests") {
             true => cursor.array(|_, cursor| named(cursor)),

@@ -380,6 +380,14 @@ async fn googles_callers_are_given_the_embeddings_of_a_provider_with_openais_wor
         (done.status.as_u16(), &*done.body),
         (200, r#"{"embedding":{"values":[0.5]},"usageMetadata":{"promptTokenCount":1}}"#)
     );
+    // What the operator drops and gives is said in OpenAI's words.
+    let mut policy = ParamPolicy::default();
+    policy.additional_drop_params = ["dimensions".to_owned(), "task_type".to_owned()].into();
+    let given = [("normalize".to_owned(), "true".to_owned()), ("temperature".to_owned(), "1".to_owned())];
+    let body = r#"{"content":{"parts":[{"text":"a"}]},"outputDimensionality":1,"taskType":"CLUSTERING"}"#;
+    let asked = request("/v1beta/models/alias:embedContent", body);
+    let done = exchange(target.clone().policy(policy).defaults(given), asked, json(answer)).await;
+    assert_eq!(done.sent().body, r#"{"model":"small","input":["a"],"normalize":true}"#);
     // What the provider does not take, and what goes wrong there, is told in Google's shape.
     let body = r#"{"content":{"parts":[{"text":"a"}]},"taskType":"CLUSTERING"}"#;
     let refused =

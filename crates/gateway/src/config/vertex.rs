@@ -99,12 +99,13 @@ impl Vertex {
 
     /// The URLs of what else a model does in its callers' own words.
     pub(super) fn other_urls(&self, model: &str) -> Vec<(Operation, String)> {
-        match Publisher::of(model) {
-            Publisher::Google if embeds_content(model) => {
-                vec![(Operation::EmbedContent, self.verb(model, "embedContent"))]
-            }
-            _ => Vec::new(),
+        if Publisher::of(model) == Publisher::Anthropic {
+            return Vec::new();
         }
+        let embeds =
+            embeds_content(model).then(|| (Operation::EmbedContent, self.verb(model, "embedContent")));
+        let counts = (Operation::CountContent, self.verb(model, "countTokens"));
+        embeds.into_iter().chain([counts]).collect()
     }
 
     /// The URL at which a model is asked to do something.
@@ -253,11 +254,13 @@ mod tests {
         assert_eq!(ranking("europe-west1"), ("discoveryengine.googleapis.com", "global"));
         assert_eq!(ranking("eu"), ("eu-discoveryengine.googleapis.com", "eu"));
         assert_eq!(embeds("claude-sonnet-4@20250514"), []);
-        assert_eq!(
-            vertex.other_urls("gemini-embedding-2"),
-            [(Operation::EmbedContent, format!("{google}/gemini-embedding-2:embedContent"))]
-        );
-        assert_eq!(vertex.other_urls("text-embedding-005"), []);
+        let others = |model| vertex.other_urls(model);
+        let verb = |operation, model: &str, verb: &str| (operation, format!("{google}/{model}:{verb}"));
+        let count = |model: &str| verb(Operation::CountContent, model, "countTokens");
+        let embed = verb(Operation::EmbedContent, "gemini-embedding-2", "embedContent");
+        assert_eq!(others("gemini-embedding-2"), [embed, count("gemini-embedding-2")]);
+        assert_eq!(others("gemini-2.5-flash"), [count("gemini-2.5-flash")]);
+        assert_eq!(others("claude-sonnet-4@20250514"), []);
         assert!(vertex.url("../x?y", false).ends_with("/google/models/..%2Fx%3Fy:generateContent"));
         assert_eq!(address("global"), "https://aiplatform.googleapis.com");
         assert_eq!(address("europe-west1"), "https://europe-west1-aiplatform.googleapis.com");

@@ -247,6 +247,8 @@ async fn an_upload_of_200_megabytes_costs_the_gateway_a_few() {
     let read = soon(reading).await.unwrap();
     assert!(read > PIECE * PIECES && read < PIECE * PIECES + 4096, "{read}");
     let (_, highest) = gateway.memory();
-    println!("{PIECES} MiB passed: {} KiB more than the first tenth of it took", (highest - before) >> 10);
-    assert!(highest - before < 6 << 20, "{before} {highest}");
+    // The kernel counts what is resident and its highest apart, each a little late.
+    let more = highest.saturating_sub(before);
+    println!("{PIECES} MiB passed: {} KiB more than the first tenth of it took", more >> 10);
+    assert!(more < 6 << 20, "{before} {highest}");
 }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use ziggurat_core::{Dialect, Target};
-use ziggurat_testkit::samples;
+use ziggurat_testkit::{Recordings, samples};
 
 use crate::support::*;
 
@@ -164,6 +164,30 @@ async fn events_in_binary_messages_are_those_that_they_would_be_elsewhere() {
         let body = other.sent().json();
         assert!(body.get("model").is_none() && body.get("stream").is_none(), "{body}");
     }
+}
+
+/// As Bedrock has really sent them.
+#[tokio::test]
+async fn every_recorded_stream_of_claude_on_bedrock_reaches_both_callers() {
+    let Some(all) = Recordings::shared() else { return };
+    let mut count = 0;
+    for recording in all.iter().filter(|it| it.endpoint == "invoke-with-response-stream") {
+        let is_claude = recording.model.as_ref().is_some_and(|model| model.contains("claude"));
+        if !is_claude || recording.format != "aws-eventstream" {
+            continue;
+        }
+        let stream = recording.response.body();
+        let same = heard_of_invoked(ANTHROPIC, stream, 100).await.body;
+        let last = same.trim_end().rsplit("\n\n").next().expect("there is an event");
+        assert!(
+            same.starts_with("event: message_start\ndata: {") && last.starts_with("event: message_stop\n")
+        );
+        assert_eq!(same.matches("\n\n").count(), same.matches("event: ").count(), "{}", recording.id);
+        let other = heard_of_invoked(OPENAI, stream, 100).await.body;
+        assert!(other.ends_with(samples::DONE) && other.contains("\"finish_reason\":\""), "{}", recording.id);
+        count += 1;
+    }
+    assert!(count >= 2, "{count}");
 }
 
 #[tokio::test]

@@ -32,12 +32,21 @@ impl Applying {
     fn add(&mut self, budget: &Budget, model: Option<&str>, (plan, target): Way<'_>) {
         let account = &budget.account;
         let may_be_for = |target: &Target| account.is_for(target.model_group());
+        // Whom nobody has chosen yet may be anybody.
+        let may_be_at = || match (plan.map(|plan| &*plan.candidates), target) {
+            (Some(candidates), _) if !candidates.is_empty() => {
+                candidates.iter().any(|target| is_of(&account.scope, target))
+            }
+            (_, Some(target)) => is_of(&account.scope, target),
+            _ => true,
+        };
         let leaves = |plan: &Plan| {
             plan.candidates.iter().any(|target| plan.is_stand_in(target) && !may_be_for(target))
         };
         let budget = || budget.clone();
         match (by_target(account.scope.kind), account.is_for(model)) {
-            (true, true) => self.targets.push(budget()),
+            (true, true) if may_be_at() => self.targets.push(budget()),
+            (true, true) => {}
             (false, true) if account.models.is_some() && plan.is_some_and(leaves) => {
                 self.named.push(budget())
             }
@@ -151,20 +160,16 @@ impl Config {
     /// The budgets that apply to an attempt because of where it goes: those of its deployment and its provider, and those for its model,
     /// where that is another than the one that the call names.
     pub(crate) fn by_target(&self, principals: &[Budget], target: &Target) -> Vec<Budget> {
-        let id = |kind| match kind {
-            ScopeKind::Deployment => target.deployment(),
-            _ => target.provider(),
-        };
         let applies = |budget: &&Budget| {
             let Account { scope, .. } = &budget.account;
             match by_target(scope.kind) {
-                true => *scope.id == *id(scope.kind),
+                true => is_of(scope, target),
                 false => budget.account.is_for(target.model_group()),
             }
         };
         let own = principals.iter().filter(applies).cloned();
         let caps = self.caps.iter().filter(|cap| by_target(cap.kind));
-        own.chain(caps.map(|cap| cap.of(Scope::new(cap.kind, id(cap.kind))))).collect()
+        own.chain(caps.map(|cap| cap.of(Scope::new(cap.kind, id_of(cap.kind, target))))).collect()
     }
 }
 
@@ -194,6 +199,18 @@ fn owner(named: Option<&[Scope]>, principal: Option<&Principal>) -> Option<Arc<s
 /// Whether every call has a scope of a kind, whoever makes it.
 const fn by_call(kind: ScopeKind) -> bool {
     by_target(kind) || matches!(kind, ScopeKind::Model | ScopeKind::Gateway)
+}
+
+/// Whether a scope is the deployment of a target, or its provider.
+fn is_of(scope: &Scope, target: &Target) -> bool {
+    *scope.id == *id_of(scope.kind, target)
+}
+
+fn id_of(kind: ScopeKind, target: &Target) -> &str {
+    match kind {
+        ScopeKind::Deployment => target.deployment(),
+        _ => target.provider(),
+    }
 }
 
 /// Whether scopes of a kind are known only when the target is.

@@ -230,6 +230,11 @@ impl Estimate {
             flags.usage_invalid = true;
             usage = Usage::new(Convention::OPENAI);
         }
+        // What is not answered with text has no output to state.
+        let output = usage.output_total().or((!matches!(self.needs, Needs::Text)).then_some(0));
+        flags.zero_usage = attempt.is_whole()
+            && usage.search_units.is_none()
+            && (usage.input_total(), output) == (Some(0), Some(0));
         if usage.input.is_none() {
             // What is billed by the search is known without it.
             flags.estimated = !by_query || usage.search_units.is_none();

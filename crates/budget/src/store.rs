@@ -87,6 +87,8 @@ pub struct Flags {
     pub unreconciled: bool,
     /// The model has no price, and was allowed without one.
     pub unpriced: bool,
+    /// The provider stated that a whole answer took no tokens, and so nothing was charged.
+    pub zero_usage: bool,
 }
 
 /// What an account stands at.
@@ -187,6 +189,7 @@ impl std::ops::BitOr for Flags {
             overrun: self.overrun | other.overrun,
             unreconciled: self.unreconciled | other.unreconciled,
             unpriced: self.unpriced | other.unpriced,
+            zero_usage: self.zero_usage | other.zero_usage,
         }
     }
 }

@@ -314,7 +314,12 @@ impl Subscriber for Tab {
                 _ => (0, usize::MAX),
             };
             let charges = theirs.skip(before).take(most).map(|attempt| self.charge(attempt));
-            held.settle(charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge));
+            let charge = charges.fold(Charge::of(Usd::ZERO, Flags::default()), |sum, charge| sum + charge);
+            if self.bounded && charge.amount > held.amount {
+                let (call, charged, held) = (format!("{:032x}", self.call.0), charge.amount, held.amount);
+                tracing::warn!(call, %charged, %held, "a call came to more than was set aside for it");
+            }
+            held.settle(charge);
         }
     }
 }

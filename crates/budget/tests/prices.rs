@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use http::{Request, Response};
 use tower::{Layer, ServiceExt};
-use ziggurat_budget::{BudgetLayer, Ledger, Spending, Uncapped, Unpriced};
+use ziggurat_budget::{BudgetLayer, Charge, Ledger, Spending, Uncapped, Unpriced};
 use ziggurat_catalog::{Catalog, Model, Prices, ServiceTier, Unit};
 use ziggurat_core::{
     Body, Budget, Convention, Dialect, Meter, Metered, Outcome, ParamPolicy, Target, Usage, Usd, Window,
@@ -16,6 +16,11 @@ use crate::support::*;
 
 /// What one answer with these counts is charged, and whether as an estimate and as impossible.
 async fn charged(usage: &str) -> (Usd, bool, bool) {
+    let Charge { amount, flags, .. } = charge(usage).await;
+    (amount, flags.estimated, flags.usage_invalid)
+}
+
+async fn charge(usage: &str) -> Charge {
     let budget = cents(100);
     let (layer, ledger) = layer(&budget);
     let service = layer.report().layer(upstream({
@@ -28,7 +33,25 @@ async fn charged(usage: &str) -> (Usd, bool, bool) {
     let charge = spending.charge.expect("the answer is whole");
     drop(text(response).await);
     assert_eq!(spent(&ledger, &budget), (charge.amount, Usd::ZERO), "{usage}");
-    (charge.amount, charge.flags.estimated, charge.flags.usage_invalid)
+    charge
+}
+
+/// B9: what is stated as nothing costs nothing, and can be found.
+#[tokio::test]
+async fn a_stated_zero_is_charged_as_zero_and_marked() {
+    let marked = |usage: String| async move { charge(&usage).await.flags.zero_usage };
+    assert!(marked(used(0, 0)).await);
+    let flags = charge(&used(0, 0)).await.flags;
+    assert_eq!((flags.estimated, flags.usage_invalid), (false, false));
+    for usage in
+        ["", r#","usage":null"#, r#","usage":{"prompt_tokens":0}"#, r#","usage":{"completion_tokens":0}"#]
+    {
+        assert!(!marked(usage.to_owned()).await, "{usage}");
+    }
+    for (input, output) in [(0, 7), (10, 0), (10, 7)] {
+        assert!(!marked(used(input, output)).await, "{input} {output}");
+    }
+    assert!(!marked(r#","usage":{"prompt_tokens":0,"completion_tokens":-1}"#.to_owned()).await);
 }
 
 #[tokio::test]

@@ -245,6 +245,7 @@ pub(crate) fn bits_of(flags: Flags) -> u16 {
         flags.overrun,
         flags.unreconciled,
         flags.unpriced,
+        flags.zero_usage,
     ];
     all.into_iter().enumerate().map(|(bit, set)| u16::from(set) << bit).sum()
 }
@@ -259,6 +260,7 @@ pub(crate) fn flags_of(bits: u16) -> Flags {
     flags.overrun = is(3);
     flags.unreconciled = is(4);
     flags.unpriced = is(5);
+    flags.zero_usage = is(6);
     flags
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use ziggurat_budget::{Uncapped, Unpriced};
 use ziggurat_catalog::{Catalog, Mode};
-use ziggurat_core::{Dialect, Operation, Wording};
+use ziggurat_core::{Dialect, Operation, Usd, Window, Wording};
 
 use crate::{
     cli,
@@ -41,13 +41,15 @@ fn report(path: &Path) -> (String, ExitCode) {
         let price = price(deployment, &catalog, &groups, &config);
         let limits = limits(&deployment.rates);
         let limits = if limits.is_empty() { limits } else { format!("; {limits}") };
+        let budget = deployment.budget.as_ref().map_or_else(String::new, |it| format!("; {}", budget(it)));
         let model = groups.of(deployment).and_then(|target| catalog.for_target(target));
         let mode = model.map(|model| model.mode).unwrap_or_default();
-        text += &format!("{}; {price}{limits}\n", describe(deployment, mode, config.drop_params));
+        text += &format!("{}; {price}{limits}{budget}\n", describe(deployment, mode, config.drop_params));
     }
     text += &of_gateway(&config);
-    let guarded = config.spending.budget.is_some() && config.spending.unpriced == Unpriced::Refuse;
-    let unpriced = config.deployments.iter().filter(|it| guarded && is_unpriced(it, &catalog, &groups));
+    let refuses = config.spending.unpriced == Unpriced::Refuse;
+    let guarded = config.deployments.iter().filter(|it| refuses && config.has_budget(it));
+    let unpriced = guarded.filter(|it| is_unpriced(it, &catalog, &groups));
     let unpriced: Vec<_> =
         unpriced.map(|it| format!("{path}: warning: {}\n", unpriced_in_words(it))).collect();
     text += &unpriced.concat();
@@ -109,11 +111,15 @@ fn limits(rates: &Rates) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-/// The budget and the limits of all calls together, a line for each that there is.
+fn budget((cap, window): &(Usd, Window)) -> String {
+    format!("budget: ${cap}, window {}", window.name())
+}
+
+/// The budgets and the limits of all calls together and of providers, a line for each that there is.
 fn of_gateway(config: &Config) -> String {
     let mut text = String::new();
-    let Spending { budget, uncapped, uncapped_streams, .. } = &config.spending;
-    if let Some((cap, window)) = budget {
+    let Spending { budget: all, providers, uncapped, uncapped_streams, .. } = &config.spending;
+    if let Some(all) = all {
         let kept = match config.ledger() {
             LedgerAt::File(path) => format!("kept in {}", path.display()),
             LedgerAt::Memory => "kept in memory, and forgotten with the process".to_owned(),
@@ -121,11 +127,14 @@ fn of_gateway(config: &Config) -> String {
             LedgerAt::Postgres => "kept in PostgreSQL".to_owned(),
         };
         text += &format!(
-            "budget: ${cap}, window {}, {kept}; calls without a stated cap: {}, streams: {}\n",
-            window.name(),
+            "{}, {kept}; calls without a stated cap: {}, streams: {}\n",
+            budget(all),
             policy(*uncapped),
             policy(*uncapped_streams)
         );
+    }
+    for (provider, own) in providers {
+        text += &format!("{provider}: {}\n", budget(own));
     }
     for (whose, rates) in [("all calls", &config.gateway_rates), ("each key", &config.key_rates)] {
         if !rates.is_empty() {

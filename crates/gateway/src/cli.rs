@@ -306,7 +306,7 @@ fn load(path: &Path) -> Result<(Config, Catalog), String> {
 
 /// Says what an operator may not expect of a budget.
 fn say_what_guards(config: &Config, catalog: &Catalog, groups: &Groups) {
-    if config.spending.budget.is_none() {
+    if config.spending.budget.is_none() && !config.deployments.iter().any(|it| config.has_budget(it)) {
         return;
     }
     if config.ledger() == LedgerAt::Memory {
@@ -315,8 +315,8 @@ fn say_what_guards(config: &Config, catalog: &Catalog, groups: &Groups) {
         );
     }
     if config.spending.unpriced == Unpriced::Refuse {
-        let unpriced = config.deployments.iter().filter(|it| check::is_unpriced(it, catalog, groups));
-        for deployment in unpriced {
+        let guarded = config.deployments.iter().filter(|it| config.has_budget(it));
+        for deployment in guarded.filter(|it| check::is_unpriced(it, catalog, groups)) {
             tracing::warn!("{}", check::unpriced_in_words(deployment));
         }
     }

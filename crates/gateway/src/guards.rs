@@ -97,7 +97,7 @@ impl Guards {
         let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
         Self {
             calls,
-            budget: budget(&config.spending, catalog, stores.ledger(), &drained).counter(counter.clone()),
+            budget: budget(config, catalog, stores.ledger(), &drained).counter(counter.clone()),
             attempts: attempts.counter(counter.clone()),
             counter,
             principal,
@@ -229,9 +229,9 @@ impl Guards {
     }
 }
 
-fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {
-    let Spending { budget, end_users, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } =
-        spending;
+fn budget(config: &Config, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {
+    let spending = &config.spending;
+    let Spending { end_users, refusal, uncapped, uncapped_streams, unpriced, on_disconnect, .. } = spending;
     let mut layer = BudgetLayer::new(ledger, catalog)
         .refusal_status(*refusal)
         .uncapped(*uncapped)
@@ -248,10 +248,17 @@ fn budget(spending: &Spending, catalog: Catalog, ledger: Ledger, drained: &Drain
     if let Some(cap) = end_users {
         layer = layer.cap(ScopeKind::EndUser, *cap, Window::Lifetime);
     }
-    match budget {
-        Some((cap, window)) => layer.budget(Budget::new(Scope::gateway(), *cap, window.clone())),
-        None => layer,
-    }
+    let of_all = spending.budget.iter().map(|budget| (Scope::gateway(), budget));
+    let of_providers = spending
+        .providers
+        .iter()
+        .map(|(provider, budget)| (Scope::new(ScopeKind::Provider, provider.as_str()), budget));
+    let of_deployments = config.deployments.iter().filter_map(|deployment| {
+        Some((Scope::new(ScopeKind::Deployment, deployment.id.as_str()), deployment.budget.as_ref()?))
+    });
+    // A refusal by the budget of a deployment, or of its provider, is an attempt's.
+    let all = of_all.chain(of_providers).chain(of_deployments);
+    all.fold(layer, |layer, (scope, (cap, window))| layer.budget(Budget::new(scope, *cap, window.clone())))
 }
 
 fn attempts(config: &Config) -> LimitLayer {

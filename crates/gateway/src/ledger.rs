@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use ziggurat_budget::{
-    ALERT_PERCENTS, Alert, Balance, Crossed, Ledger, Recovered,
+    Alert, Balance, Crossed, Ledger, Recovered,
     remote::{Backend, Remote},
 };
 use ziggurat_core::{Budget, Scope, Usd, Window};
@@ -62,7 +62,6 @@ impl Keeper {
     ) -> Result<Self, String> {
         let (spending, stores) = (&config.spending, &config.stores);
         let policy = stores.on_budgets_away;
-        let remote_ttl = spending.hold_ttl;
         let behind = match config.ledger() {
             LedgerAt::Memory => Behind::Nothing,
             LedgerAt::File(path) => {
@@ -73,7 +72,7 @@ impl Keeper {
             LedgerAt::Redis => {
                 let redis = redis.ok_or("the ledger is to be on Redis, and there is none")?;
                 let remote = Remote::new(redis.budgets()).on_away(policy);
-                let remote = set_up(remote, stores.deadline, remote_ttl);
+                let remote = set_up(remote, stores.deadline, spending);
                 let ledger = Ledger::new(remote.clone());
                 return Ok(Self { ledger, behind: Behind::Redis { remote, budgets: redis.budgets() } });
             }
@@ -81,7 +80,7 @@ impl Keeper {
                 let pool = database.ok_or("the ledger is to be in PostgreSQL, and there is none")?;
                 let ledger = PostgresLedger::new(pool.clone());
                 let remote = Remote::new(ledger.clone()).on_away(policy).deadline(POSTGRES_DEADLINE);
-                let remote = set_up(remote, stores.deadline, remote_ttl);
+                let remote = set_up(remote, stores.deadline, spending);
                 let behind = Behind::Postgres { remote: remote.clone(), ledger };
                 return Ok(Self { ledger: Ledger::new(remote), behind });
             }
@@ -203,19 +202,19 @@ impl Keeper {
 }
 
 fn in_memory(spending: &Spending) -> Ledger {
-    let ledger = Ledger::in_memory().on_alert(ALERT_PERCENTS, tell);
+    let ledger = Ledger::in_memory().on_alert(spending.alert_percents.iter().copied(), tell);
     match spending.hold_ttl {
         Some(ttl) => ledger.hold_ttl(ttl),
         None => ledger,
     }
 }
 
-fn set_up<B: Backend>(remote: Remote<B>, deadline: Option<Duration>, ttl: Option<Duration>) -> Remote<B> {
-    let mut remote = remote.on_alert(ALERT_PERCENTS, tell);
+fn set_up<B: Backend>(remote: Remote<B>, deadline: Option<Duration>, spending: &Spending) -> Remote<B> {
+    let mut remote = remote.on_alert(spending.alert_percents.iter().copied(), tell);
     if let Some(deadline) = deadline {
         remote = remote.deadline(deadline);
     }
-    match ttl {
+    match spending.hold_ttl {
         Some(ttl) => remote.hold_ttl(ttl),
         None => remote,
     }
@@ -228,16 +227,22 @@ fn open_journal(path: &Path) -> Result<(Arc<SqliteJournal>, Recovered), String> 
     })
 }
 
-/// Alerts go to the log. The kind of scope is named, never its id: that may be a key's.
+/// Alerts go to the log. The id of a key is what the admin API calls it by: its hash, which opens nothing.
 fn tell(alert: &Alert) {
     let Alert { account, cap, spent, crossed, .. } = alert;
-    let scope = account.scope.kind;
+    let models = account.models.as_deref();
+    // An end user's name is the caller's to make up, line breaks and all.
+    let id: String = account.scope.id.chars().take(MOST_TOLD).collect();
+    let id = (!id.is_empty()).then_some(tracing::field::debug(id));
+    let (scope, period) = (account.scope.kind, &account.period);
     match crossed {
         Crossed::Percent(percent) => {
-            tracing::warn!(%scope, "{percent} % of the budget of ${cap} are spent: ${spent}");
+            tracing::warn!(%scope, id, models, %period, "{percent} % of the budget of ${cap} are spent: ${spent}");
         }
-        Crossed::Soft(soft) => tracing::warn!(%scope, "the soft budget of ${soft} is spent: ${spent}"),
-        _ => tracing::warn!(%scope, "the budget of ${cap} stands at ${spent}"),
+        Crossed::Soft(soft) => {
+            tracing::warn!(%scope, id, models, %period, "the soft budget of ${soft} is spent: ${spent}");
+        }
+        _ => tracing::warn!(%scope, id, models, %period, "the budget of ${cap} stands at ${spent}"),
     }
 }
 
@@ -245,6 +250,8 @@ fn tell(alert: &Alert) {
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a decision may take on PostgreSQL, which writes each to its disk.
 const POSTGRES_DEADLINE: Duration = Duration::from_millis(90);
+/// How much of an id is logged.
+const MOST_TOLD: usize = 200;
 /// How often is looked for what is too old.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How long a start waits for a Redis that may not be there.

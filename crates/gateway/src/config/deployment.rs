@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 use ziggurat_catalog::Capability;
-use ziggurat_core::{Dialect, Operation};
+use ziggurat_core::{Dialect, Operation, Usd, Window};
 use ziggurat_dialect::converse;
 
 use super::aws::{self, Aws};
+use super::budgets::read_cap_within;
 use super::check::{check, find};
 use super::credential::{self, Shown, UNSENDABLE, is_sendable};
 use super::diagnostic::{Position, Report};
@@ -76,6 +77,8 @@ pub(crate) struct Deployment {
     pub(crate) routing: DeploymentRouting,
     /// What it may be used.
     pub(crate) rates: Rates,
+    /// What may be spent there, and the window of that.
+    pub(crate) budget: Option<(Usd, Window)>,
     /// What it costs, as far as the file says.
     pub(crate) pricing: Pricing,
     /// What the file says that the model takes, and that it does not.
@@ -106,7 +109,12 @@ const OWN_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "
 
 impl Deployment {
     /// Reads an entry; `None`, with an error in the report, if it cannot be called.
-    pub(super) fn read(node: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Self> {
+    pub(super) fn read(
+        node: &Node,
+        zone: Option<&Node>,
+        environment: &Environment<'_>,
+        report: &mut Report,
+    ) -> Option<Self> {
         check(node, &DEPLOYMENT, report);
         if !matches!(node.value, Value::Map(_)) {
             return None;
@@ -125,6 +133,7 @@ impl Deployment {
         let timeouts = ["timeout", "stream_timeout"].map(|key| seconds(params.get(key), report));
         let info = node.get("model_info");
         let rates = Rates::of_deployment(params, info, report);
+        let budget = read_cap_within(params.get("max_budget"), params.get("budget_duration"), zone, report);
         let pricing = Pricing::read(params, info, report);
         let routing = DeploymentRouting::read(params, info, report);
         let Model { provider, id: model } = model?;
@@ -174,6 +183,7 @@ impl Deployment {
             stream_timeout: timeouts[1],
             routing,
             rates,
+            budget,
             pricing,
             supports: info.map(read_supports).unwrap_or_default(),
             extra: read_extra(params),

@@ -160,7 +160,9 @@ pub(super) const LITELLM_PARAMS: Section = Section {
             "timeout stream_timeout rpm tpm itpm otpm max_parallel_requests weight order num_retries max_retries
              cooldown_time allowed_fails",
         ),
-        group(Read, Text, "base_model"),
+        group(Read, Text, "base_model budget_duration"),
+        // An amount of money is held against more than being a number, where it is read.
+        group(Read, Any, "max_budget"),
         group(
             Read,
             Text,
@@ -203,7 +205,7 @@ pub(super) const LITELLM_PARAMS: Section = Section {
         group(
             Refuse,
             Any,
-            "max_budget budget_duration tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
+            "tiered_pricing default_api_key_tpm_limit default_api_key_rpm_limit guardrails
              litellm_credential_name mock_response mock_tool_calls mock_timeout mock_delay",
         ),
     ],
@@ -257,7 +259,8 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
         group(
             Read,
             Map,
-            "model_group_alias routing_strategy_args retry_policy model_group_retry_policy allowed_fails_policy",
+            "model_group_alias routing_strategy_args retry_policy model_group_retry_policy allowed_fails_policy
+             provider_budget_config",
         ),
         group(
             Read,
@@ -294,7 +297,7 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
              router_general_settings model_group_affinity_config weights
              order_fallback_status_codes search_tools tag_routing_prefix",
         ),
-        group(Refuse, Any, "provider_budget_config guardrail_list"),
+        group(Refuse, Any, "guardrail_list"),
     ],
 };
 
@@ -477,7 +480,7 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
              total_timeout",
         ),
         group(Read, Flag, "continue_streams"),
-        group(Read, List, "shadow"),
+        group(Read, List, "shadow alert_percents"),
         group(Read, Map, "retry_budget probes media"),
         group(Read, Any, "hedge_after"),
     ],
@@ -494,6 +497,16 @@ pub(super) const TAG_BUDGET: Section = Section {
         group(Read, Any, "max_budget soft_budget"),
         group(Read, Text, "budget_duration"),
         group(Read, Number, "rpm_limit tpm_limit max_parallel_requests"),
+    ],
+};
+
+/// An entry of `router_settings.provider_budget_config`; LiteLLM has two names for either key.
+pub(super) const PROVIDER_BUDGET: Section = Section {
+    unknown: Unknown::Refuse,
+    groups: &[
+        group(Read, Any, "budget_limit max_budget"),
+        group(Read, Text, "time_period budget_duration"),
+        group(Refuse, Any, "tpm_limit rpm_limit"),
     ],
 };
 

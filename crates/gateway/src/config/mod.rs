@@ -5,6 +5,7 @@
 
 mod assertion;
 mod aws;
+mod budgets;
 mod check;
 mod credential;
 mod deployment;
@@ -54,6 +55,7 @@ use std::time::Duration;
 
 pub(crate) use self::assertion::Assertion;
 pub(crate) use self::aws::{AssumedBy, AssumedRole, Aws, Keys};
+pub(crate) use self::budgets::TagAllowance;
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::entra::{Entra, Proof as EntraProof};
@@ -61,9 +63,7 @@ pub(crate) use self::media::MediaSettings;
 pub(crate) use self::provider::{Auth, encode};
 pub(crate) use self::resolve::{Alias, Resolved};
 pub(crate) use self::reworded::Reworded;
-pub(crate) use self::spending::{
-    LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TagAllowance, TokenCounter,
-};
+pub(crate) use self::spending::{LedgerAt, Margin, OnDisconnect, Place, Rates, Spending, TokenCounter};
 pub(crate) use self::stores::{Database, Stores};
 pub(crate) use self::tokens::Tokens;
 pub(crate) use self::vertex::Account;
@@ -151,6 +151,12 @@ impl Config {
         }
     }
 
+    /// Whether a budget that the file states holds for every call at a deployment.
+    pub(crate) fn has_budget(&self, deployment: &Deployment) -> bool {
+        let Spending { budget, providers, .. } = &self.spending;
+        budget.is_some() || deployment.budget.is_some() || providers.contains_key(&deployment.provider.id)
+    }
+
     fn load_with(path: &Path, reader: include::Reader<'_>, env: &dyn Fn(&str) -> Option<String>) -> Outcome {
         let mut report = Report::default();
         let root = include::read(path, reader, &mut report);
@@ -181,9 +187,10 @@ impl Config {
         if items.is_empty() {
             report.warning(&root.at, "", "no `model_list`: there is nothing to call");
         }
-        let read = items.iter().filter_map(|item| Deployment::read(item, environment, report));
-        let mut deployments: Vec<Deployment> = read.collect();
         let of = |section: &str, key: &str| root.get(section).and_then(|section| section.get(key));
+        let zone = of("litellm_settings", "timezone");
+        let read = items.iter().filter_map(|item| Deployment::read(item, zone, environment, report));
+        let mut deployments: Vec<Deployment> = read.collect();
         let master_key = of("general_settings", "master_key").and_then(Node::text).map(str::to_owned);
         let request_timeout = seconds(of("litellm_settings", "request_timeout"), report);
         let parallel = count(of("router_settings", "default_max_parallel_requests"), report);
@@ -247,6 +254,12 @@ impl Config {
                 &node.path,
                 "`master_key` is missing: nobody could manage what tokens may spend",
             );
+        }
+        if let (LedgerAt::Memory | LedgerAt::File(_), Some(node)) =
+            (self.ledger(), at("ziggurat_settings", "on_budgets_away"))
+        {
+            let message = "does nothing: the ledger is in this process, and never away";
+            report.warning(&node.at, &node.path, message);
         }
         if let (None, Some(node)) = (&self.stores.database, at("ziggurat_settings", "admin_port")) {
             report.warning(

@@ -7,16 +7,14 @@ use std::{
 };
 
 use http::StatusCode;
-use ziggurat_budget::{
-    Uncapped, Unpriced,
-    calendar::{self, DurationError},
-};
+use ziggurat_budget::{ALERT_PERCENTS, Uncapped, Unpriced};
 use ziggurat_catalog::BasisPoints;
 use ziggurat_core::{Usd, Window};
 
+use super::budgets::{TagAllowance, read_cap, read_cap_within, read_percents, read_providers, read_tags};
 use super::check::check;
 use super::diagnostic::{Diagnostic, Position, Report, Severity};
-use super::keys::{MARGIN, OPEN, TAG_BUDGET, ZIGGURAT_SETTINGS};
+use super::keys::{MARGIN, OPEN, ZIGGURAT_SETTINGS};
 use super::node::{Node, Value};
 use super::value::{amount, count, decimal, seconds, word};
 
@@ -29,6 +27,10 @@ pub(crate) struct Spending {
     pub(crate) end_users: Option<Usd>,
     /// `litellm_settings.tag_budget_config`: what each tag may that is named there.
     pub(crate) tags: BTreeMap<String, TagAllowance>,
+    /// `router_settings.provider_budget_config`: the budget of each provider that is named there, by its id.
+    pub(crate) providers: BTreeMap<String, (Usd, Window)>,
+    /// `ziggurat_settings.alert_percents`: how much of a budget is spent when that is told.
+    pub(crate) alert_percents: Vec<u8>,
     /// `litellm_settings.timezone`: in which budgets begin their days.
     pub(crate) timezone: String,
     /// `budget_exceeded_status_code`: how a call is refused that does not fit.
@@ -55,19 +57,6 @@ pub(crate) struct Spending {
     pub(crate) token_counter: TokenCounter,
     /// Prices that go before the built-in ones.
     pub(crate) price_map: Option<(PathBuf, Place)>,
-}
-
-/// What all calls of a tag may together.
-#[derive(Clone, Debug)]
-pub(crate) struct TagAllowance {
-    /// `max_budget`.
-    pub(crate) cap: Option<Usd>,
-    /// `soft_budget`: the amount that alerts.
-    pub(crate) soft: Option<Usd>,
-    /// `budget_duration`'s, in `timezone`.
-    pub(crate) window: Window,
-    /// `rpm_limit`, `tpm_limit` and `max_parallel_requests`.
-    pub(crate) rates: Rates,
 }
 
 /// Where the ledger is kept.
@@ -151,9 +140,17 @@ impl Spending {
         let status =
             litellm("budget_exceeded_status_code").or_else(|| general("budget_exceeded_status_code"));
         let spending = Self {
-            budget: read_budget(litellm, report),
+            budget: read_cap_within(
+                litellm("max_budget"),
+                litellm("budget_duration"),
+                litellm("timezone"),
+                report,
+            ),
             end_users: litellm("max_end_user_budget").and_then(|node| read_cap(node, report)),
             tags: read_tags(litellm("tag_budget_config"), litellm("timezone"), report),
+            providers: read_providers(root, litellm("timezone"), report),
+            alert_percents: of("alert_percents")
+                .map_or_else(|| ALERT_PERCENTS.into(), |node| read_percents(node, report)),
             timezone: litellm("timezone").and_then(Node::text).unwrap_or("UTC").to_owned(),
             refusal: read_status(status, report).unwrap_or(StatusCode::TOO_MANY_REQUESTS),
             discounts: read_discounts(litellm("cost_discount_config"), report),
@@ -168,11 +165,19 @@ impl Spending {
             token_counter: read_token_counter(of("token_counter"), report).unwrap_or_default(),
             price_map: of("price_map").and_then(|node| Some((read_path(node, report)?, Place::of(node)))),
         };
+        let of_deployments =
+            root.get("model_list").map_or(&[][..], Node::items).iter().any(|item| {
+                item.get("litellm_params").is_some_and(|params| params.get("max_budget").is_some())
+            });
         // With a database, budgets come with keys and teams.
-        let elsewhere =
-            spending.end_users.is_some() || !spending.tags.is_empty() || general("database_url").is_some();
+        let elsewhere = spending.end_users.is_some()
+            || !spending.tags.is_empty()
+            || !spending.providers.is_empty()
+            || of_deployments
+            || general("database_url").is_some();
         if litellm("max_budget").is_none() && !elsewhere {
-            let known = ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced"].map(of);
+            let known =
+                ["ledger", "hold_ttl", "uncapped", "uncapped_streams", "unpriced", "alert_percents"].map(of);
             for node in known.into_iter().flatten() {
                 if report.blames(&node.path) {
                     continue;
@@ -182,75 +187,6 @@ impl Spending {
             }
         }
         spending
-    }
-}
-
-fn read_budget<'n>(litellm: impl Fn(&str) -> Option<&'n Node>, report: &mut Report) -> Option<(Usd, Window)> {
-    let (duration, zone) = (litellm("budget_duration"), litellm("timezone"));
-    let window = read_window(duration, zone, report);
-    let Some(node) = litellm("max_budget") else {
-        if let Some(node) = duration {
-            report.warning(&node.at, &node.path, "there is no `max_budget` that it is the duration of");
-        }
-        return None;
-    };
-    let amount = read_cap(node, report)?;
-    Some((amount, window?))
-}
-
-pub(super) fn read_cap(node: &Node, report: &mut Report) -> Option<Usd> {
-    let amount = amount(node, report)?;
-    if amount.is_zero() {
-        let message = "to LiteLLM, 0 is no budget, here it would refuse all calls: leave the key out";
-        report.error(&node.at, &node.path, message);
-        return None;
-    }
-    Some(amount)
-}
-
-fn read_tags(
-    node: Option<&Node>,
-    zone: Option<&Node>,
-    report: &mut Report,
-) -> BTreeMap<String, TagAllowance> {
-    let Some(node) = node else { return BTreeMap::new() };
-    check(node, &OPEN, report);
-    let mut tags = BTreeMap::new();
-    for entry in node.entries() {
-        check(&entry.node, &TAG_BUDGET, report);
-        let mut sum = |key| read_cap(entry.node.get(key)?, report);
-        let (cap, soft) = (sum("max_budget"), sum("soft_budget"));
-        let rates = Rates::of_tag(&entry.node, report);
-        if entry.node.entries().iter().all(|said| said.key == "budget_duration") {
-            let message = "expected `max_budget`, `soft_budget`, `rpm_limit`, `tpm_limit` or \
-                           `max_parallel_requests`";
-            report.error(&entry.node.at, &entry.node.path, message);
-        }
-        if let Some(window) = read_window(entry.node.get("budget_duration"), zone, report) {
-            tags.insert(entry.key.clone(), TagAllowance { cap, soft, window, rates });
-        }
-    }
-    tags
-}
-
-/// The window of `budget_duration` in `timezone`; without a duration what is spent is never forgotten.
-pub(super) fn read_window(
-    duration: Option<&Node>,
-    zone: Option<&Node>,
-    report: &mut Report,
-) -> Option<Window> {
-    let zone_name = zone.map_or(Some("UTC"), Node::text)?;
-    let text = duration.map_or(Some("1d"), Node::text)?;
-    match (calendar::window(text, zone_name), duration) {
-        (Ok(window), Some(_)) => Some(window),
-        (Ok(_), None) => Some(Window::Lifetime),
-        (Err(error), _) => {
-            let node = if error == DurationError::UnknownTimeZone { zone } else { duration };
-            if let Some(node) = node {
-                report.error(&node.at, &node.path, error.to_string());
-            }
-            None
-        }
     }
 }
 
@@ -413,7 +349,7 @@ impl Rates {
     }
 
     /// What `tag_budget_config` says of a tag.
-    fn of_tag(node: &Node, report: &mut Report) -> Self {
+    pub(super) fn of_tag(node: &Node, report: &mut Report) -> Self {
         let mut of = |key: &str| count(node.get(key), report);
         let (requests, tokens) = (of("rpm_limit"), of("tpm_limit"));
         Self { requests, tokens, parallel: of("max_parallel_requests"), ..Self::default() }

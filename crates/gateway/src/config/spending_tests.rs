@@ -273,6 +273,100 @@ fn discounts_and_margins_are_shares() {
 }
 
 #[test]
+fn budgets_of_deployments_and_providers_are_read() {
+    let own = one("      max_budget: 0.10\n      budget_duration: 1d\n");
+    let providers = "router_settings:
+  provider_budget_config:
+    openai: {budget_limit: 20, time_period: 1mo}
+    azure: {max_budget: 5}
+litellm_settings: {timezone: Europe/Berlin}
+";
+    let (config, warnings) = parse(&format!("{own}{providers}"));
+    assert_eq!(warnings, "");
+    let of = |duration: &str| ziggurat_budget::calendar::window(duration, "Europe/Berlin").unwrap();
+    assert_eq!(config.deployments[0].budget, Some((Usd::cents(10), of("1d"))));
+    let expected = [
+        ("azure".to_owned(), (Usd::dollars(5), Window::Lifetime)),
+        ("openai".to_owned(), (Usd::dollars(20), of("1mo"))),
+    ];
+    assert_eq!(config.spending.providers, expected.into());
+
+    let param = "model_list[0].litellm_params";
+    let zero = "to LiteLLM, 0 is no budget, here it would refuse all calls: leave the key out";
+    let entry = "router_settings.provider_budget_config";
+    let cases = [
+        (one("      max_budget: 0\n"), format!("6:19: error: {param}.max_budget: {zero}")),
+        (
+            one("      max_budget: -1\n"),
+            format!("6:19: error: {param}.max_budget: an amount of money cannot be negative"),
+        ),
+        (
+            one("      budget_duration: 1d\n"),
+            format!(
+                "6:24: warning: {param}.budget_duration: there is no `max_budget` that it is the duration of"
+            ),
+        ),
+        (
+            section("router_settings", &["provider_budget_config: {opnai: {max_budget: 1}}"]),
+            format!("7:35: error: {entry}.opnai: no provider has this name"),
+        ),
+        (
+            section(
+                "router_settings",
+                &["provider_budget_config: {openai: {max_budget: 1, budget_limit: 2}}"],
+            ),
+            format!("7:66: error: {entry}.openai.budget_limit: is `max_budget`, which is there, too"),
+        ),
+        (
+            section("router_settings", &["provider_budget_config: {openai: {}}"]),
+            format!("7:36: error: {entry}.openai: `max_budget` is missing"),
+        ),
+        (
+            section("router_settings", &["provider_budget_config: {openai: {max_budget: 1, tpm_limit: 5}}"]),
+            format!(
+                "7:52: error: {entry}.openai.tpm_limit: known to LiteLLM, not supported yet: refusing to run without it"
+            ),
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(findings(&text), format!("config.yaml:{expected}\n"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_told_of_budgets_is_read() {
+    let budget = "litellm_settings: {max_budget: 1}\nziggurat_settings:\n  alert_percents: ";
+    assert_eq!(parse(&one("")).0.spending.alert_percents, [80, 100]);
+    for (text, percents) in [("[50, 95]", &[50, 95][..]), ("[]", &[])] {
+        let (config, warnings) = parse(&one(&format!("{budget}{text}\n")));
+        assert_eq!((&*config.spending.alert_percents, warnings.as_str()), (percents, ""), "{text}");
+    }
+    for (text, at, message) in [
+        ("80", "8:19", ": expected a list, found a number"),
+        ("[0]", "8:20", "[0]: expected a whole number above zero"),
+        ("[80, 101]", "8:24", "[1]: expected percents of a budget, 1 to 100"),
+        ("[0.8]", "8:20", "[0]: expected a whole number above zero"),
+        ("[80 %]", "8:20", "[0]: expected percents of a budget, 1 to 100"),
+    ] {
+        let expected = format!("config.yaml:{at}: error: ziggurat_settings.alert_percents{message}\n");
+        assert_eq!(findings(&one(&format!("{budget}{text}\n"))), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_never_away_needs_no_policy() {
+    let away = |at: &str| {
+        findings(&one(&format!(
+            "litellm_settings: {{max_budget: 1}}\nziggurat_settings:\n  on_budgets_away: allow\n  {at}\n"
+        )))
+    };
+    let idle = "config.yaml:8:20: warning: ziggurat_settings.on_budgets_away: does nothing: the ledger is in this process, and never away\n";
+    assert_eq!(away("ledger: memory"), idle);
+    assert_eq!(away("ledger: spend.db"), idle);
+    assert_eq!(away("redis: redis://localhost"), "");
+}
+
+#[test]
 fn our_own_settings_are_read() {
     let lines = [
         "ledger: spend.db",

@@ -83,8 +83,8 @@ fn bad_files_are_reported_with_place_and_key() {
             "config.yaml:6:17: error: model_list[0].litellm_params.api_base: holds a user name or password, which belongs in `api_key` or `extra_headers`\n",
         ),
         (
-            &one("      max_budget: 5\n"),
-            "config.yaml:6:7: error: model_list[0].litellm_params.max_budget: known to LiteLLM, not supported yet: refusing to run without it\n",
+            &one("      mock_response: hi\n"),
+            "config.yaml:6:7: error: model_list[0].litellm_params.mock_response: known to LiteLLM, not supported yet: refusing to run without it\n",
         ),
         (
             &one("      extra_headers: {host: h}\n"),

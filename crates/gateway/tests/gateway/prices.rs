@@ -125,7 +125,7 @@ async fn check_says_prices_limits_and_budgets() {
         "azure",
         "azure/my-own",
         "http://h",
-        &["rpm: 30", "tpm: 6000", "max_parallel_requests: 5"],
+        &["rpm: 30", "tpm: 6000", "max_parallel_requests: 5", "max_budget: 2.5", "budget_duration: 1d"],
     );
     let own = ["input_cost_per_second: 0.0004"];
     let config = [
@@ -136,6 +136,7 @@ async fn check_says_prices_limits_and_budgets() {
         &deployment("unknown", "openai/own", "http://h", &[]),
         &deployment("'groq/*'", "groq/*", "http://h", &[]),
         "litellm_settings: {max_budget: 100, budget_duration: 30d, cost_discount_config: {azure: 0.1}}\n",
+        "router_settings: {provider_budget_config: {groq: {budget_limit: 7, time_period: 7d}}}\n",
         "general_settings: {global_max_parallel_requests: 50, max_parallel_requests: 20}\n",
         "ziggurat_settings: {ledger: spend.db, rpm: 600, uncapped: 'clamp:500'}\n",
     ];
@@ -143,11 +144,12 @@ async fn check_says_prices_limits_and_budgets() {
     assert_eq!(checked.code, Some(0), "{}", checked.stdout);
     let said = "by OpenAI Chat Completions; chat and messages, whole and streamed, with tools; key set; parameters it does not take are refused";
     let expected = format!(
-        "azure: azure/my-own {said}; input $2.50, cached input $1.25, output $10 per million tokens, less 10 %; at most 30 requests a minute; at most 6000 tokens a minute; at most 5 requests at the same time\n\
+        "azure: azure/my-own {said}; input $2.50, cached input $1.25, output $10 per million tokens, less 10 %; at most 30 requests a minute; at most 6000 tokens a minute; at most 5 requests at the same time; budget: $2.50, window 1d UTC\n\
          own: openai/own {said}; input $0.0004 a second, no price of the rest: refused where a budget applies\n\
          unknown: openai/own {said}; no price: refused where a budget applies\n\
          groq/*: groq/* {said}; priced by the model that is named\n\
          budget: $100, window 1mo UTC, kept in spend.db; calls without a stated cap: clamped to 500 tokens, streams: more is set aside as they run\n\
+         groq: budget: $7, window 7d UTC\n\
          limits of all calls: at most 600 requests a minute; at most 50 requests at the same time\n\
          limits of each key: at most 20 requests at the same time\n\
          config.yaml: warning: no price is known of a deployment of \"own\": it is refused, as a budget applies\n\

@@ -9,10 +9,11 @@ use ziggurat_core::{Usd, Window};
 use super::fallbacks::Names;
 use super::keys::{PROBES, RETRY_BUDGET, SHADOW};
 use super::{Settings, mapping};
+use crate::config::budgets::read_cap_within;
 use crate::config::check::check;
 use crate::config::diagnostic::Report;
 use crate::config::node::{Node, Value};
-use crate::config::spending::{read_cap, read_window, share};
+use crate::config::spending::share;
 use crate::config::value::{measure, pause, seconds};
 
 /// How streams begin.
@@ -133,7 +134,7 @@ impl Shadow {
         }
         let to = names.read_name(node.get("to"), report);
         let share = node.get("share").and_then(|node| share(node, true, report));
-        let budget = read_budget(node, zone, report);
+        let budget = read_cap_within(node.get("max_budget"), node.get("budget_duration"), zone, report);
         let (group, to) = (group?.1, to?);
         if names.group(group) == names.group(&to) {
             let at = node.get("to")?;
@@ -141,18 +142,6 @@ impl Shadow {
         }
         Some(Self { group: group.to_owned(), to, share: share?, budget })
     }
-}
-
-fn read_budget(node: &Node, zone: Option<&Node>, report: &mut Report) -> Option<(Usd, Window)> {
-    let duration = node.get("budget_duration");
-    let Some(cap) = node.get("max_budget") else {
-        if let Some(node) = duration {
-            report.warning(&node.at, &node.path, "there is no `max_budget` that it is the duration of");
-        }
-        return None;
-    };
-    let window = read_window(duration, zone, report);
-    Some((read_cap(cap, report)?, window?))
 }
 
 /// `probes.every`.

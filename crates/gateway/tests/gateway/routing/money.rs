@@ -113,6 +113,43 @@ async fn a_budget_for_one_model_pays_for_that_model_alone() {
     assert_eq!((asked, paying.spent().await), ([4, 2, 1], 6.0));
 }
 
+/// What is spent of a deployment, or of its provider, makes the next one answer; the caller is refused where there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_budget_of_a_deployment_or_a_provider_passes_calls_on() {
+    let own = |order: &'static str, budget: &'static [&'static str]| [&[order][..], budget].concat();
+    for stream in [false, true] {
+        let [one, two, three] = Vendor::several(["one", "two", "three"]).await;
+        let config = [
+            "model_list:\n",
+            &one.entry("m", "openai/my-cheap", &own("order: 1", &["max_budget: 2.5", "budget_duration: 1mo"]), &PRICE),
+            &two.entry("m", "groq/my-cheap", &own("order: 2", &[]), &PRICE),
+            &three.entry("free", "groq/my-free", &[], &["input_cost_per_token: 0", "output_cost_per_token: 0"]),
+            &three.entry("unpriced", "openai/my-unknown", &[], &[]),
+            "router_settings: {num_retries: 0, provider_budget_config: {groq: {budget_limit: 1, time_period: 1mo}}}
+general_settings: {master_key: sk-master-canary}
+",
+        ]
+        .concat();
+        let gateway = Gateway::start(&config, &[], &[]).await;
+        let asked = async |model: &str| {
+            let body = ask(model, &json!({"stream": stream}));
+            post(gateway.addr, CHAT, &[&key()], &body).await
+        };
+        // A dollar each: two at the first, which has half a dollar left then; one at the second.
+        for vendor in [&one, &one, &two] {
+            let answer = asked("m").await;
+            assert_eq!((answer.status, answer.says()), (200, vendor.hello()), "{stream}");
+        }
+        let refused = asked("m").await;
+        assert_eq!((refused.status, &*refused.says()), (429, "budget_exceeded"), "{stream}");
+        // What costs nothing fits; and no budget is for the deployment of what has no price.
+        for model in ["free", "unpriced"] {
+            assert_eq!(asked(model).await.says(), three.hello(), "{model} {stream}");
+        }
+        assert_eq!([one.asked(), two.asked(), three.asked()], [2, 1, 2], "{stream}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_been_billed_is_charged_with_what_answers() {
     let paying = Paying::start(100.0).await;

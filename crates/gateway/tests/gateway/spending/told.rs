@@ -5,8 +5,31 @@ use crate::{
     client::post,
     harness::Gateway,
     paid::{Gate, Paid, body, call, key, spent},
-    samples::MESSAGES,
+    samples::{CHAT, MESSAGES},
 };
+
+/// What an operator is to act on says whose it is, and which call.
+#[tokio::test]
+async fn alerts_name_the_key_and_overruns_the_call() {
+    let upstream = Paid::start(Gate::Open).await;
+    let config = upstream
+        .config(&[], "ziggurat_settings: {alert_percents: [50]}\n")
+        .replace("general_settings:\n", "general_settings:\n  database_url: 'sqlite:keys.db'\n");
+    let gateway = Gateway::start(&config, &[], &[]).await;
+    let made = post(gateway.addr, "/key/generate", &[&key()], r#"{"max_budget": 0.03}"#).await;
+    let made: serde_json::Value = serde_json::from_str(&made.body).unwrap();
+    let [secret, id] = ["key", "token"].map(|name| made[name].as_str().unwrap());
+    // The provider writes twice as much as it was asked for.
+    let bearer = format!("authorization: Bearer {secret}");
+    let answer = post(gateway.addr, CHAT, &[&bearer], &body("paid", false, Some(50))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let said = gateway.stop().await.stderr;
+    let told = format!("50 % of the budget of $0.03 are spent: $0.02 scope=key id=\"{id}\" period=lifetime");
+    assert_eq!(said.matches(&told).count(), 1, "{said}");
+    let overrun = said.lines().find(|line| line.contains("a call came to more than was set aside for it"));
+    assert!(overrun.is_some_and(|line| line.ends_with(" charged=0.02 held=0.01")), "{said}");
+    assert!(!said.contains(secret), "{said}");
+}
 
 #[tokio::test]
 async fn an_answer_says_what_it_cost() {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod anthropic;
+mod blocks;
 mod codec;
 pub mod cohere;
 pub mod converse;
@@ -21,6 +22,7 @@ mod names;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai;
+mod progress;
 mod read;
 mod remote;
 pub mod rerank;
@@ -32,6 +34,7 @@ pub mod sse;
 mod text;
 mod write;
 
+pub use blocks::OpenBlocks;
 pub use codec::{
     StreamDecoder, StreamEncoder, decode_request, decode_response, encode_request, encode_response,
 };

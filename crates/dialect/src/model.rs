@@ -392,7 +392,7 @@ pub enum Event<'a> {
         /// What begins.
         opening: Opening<'a>,
     },
-    /// More of a block.
+    /// More of a block that is open. Calls may be open beside other blocks; of those one is open at a time.
     Delta {
         /// Which answer.
         choice: u64,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use ziggurat_core::{AttemptHandle, Body, BoxError, Dialect, Outcome, Problem, Rejection};
 use ziggurat_dialect::{
-    Event, FormEvents, Opening, SignatureMarks, StreamDecoder, StreamEncoder, ToolNames, sse,
+    Event, FormEvents, OpenBlocks, Opening, SignatureMarks, StreamDecoder, StreamEncoder, ToolNames, sse,
 };
 use ziggurat_meter::{Confidential, broke_off, feed, not_an_event, too_long, truncated};
 
@@ -40,6 +40,7 @@ pub struct TranslatedBody {
 /// Where the decoder's events go.
 struct Writer {
     encoder: StreamEncoder,
+    blocks: OpenBlocks,
     marks: SignatureMarks,
     caller: Dialect,
     /// Whether it is the provider's dialect too.
@@ -83,6 +84,7 @@ impl TranslatedBody {
             decoder: StreamDecoder::new(expected.provider),
             writer: Writer {
                 encoder,
+                blocks: OpenBlocks::new(expected.caller),
                 marks: SignatureMarks::new(expected.provider, expected.caller),
                 caller: expected.caller,
                 same: expected.caller == expected.provider,
@@ -282,6 +284,9 @@ impl Writer {
         if matches!(event, Event::End) && !self.begun {
             // A terminator alone is no answer.
             return self.encode(&Event::Error(truncated()));
+        }
+        if let Err(problem) = self.blocks.event(event) {
+            return self.encode(&Event::Error(problem));
         }
         if let Some(handle) = &mut self.handle {
             self.ending = feed(handle, event, &mut self.refused);

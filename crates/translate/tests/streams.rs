@@ -108,6 +108,30 @@ async fn every_way_to_break_is_one_error_event() {
 }
 
 #[tokio::test]
+async fn what_comes_for_a_call_that_has_ended_ends_the_stream() {
+    let piece = |json: &str| {
+        format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{{\"type\":\"input_json_delta\",\"partial_json\":\"{json}\"}}}}\n\n"
+        )
+    };
+    let open = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}}\n\n";
+    let stop = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n";
+    let given =
+        [MESSAGE_START, open, &piece("{}"), stop, &piece(""), &piece("{}"), MESSAGE_END, MESSAGE_STOP]
+            .concat();
+    let recorder: std::sync::Arc<Recorder> = Default::default();
+    let mut request = post(OPENAI, hello(OPENAI, true));
+    let (_meter, end) = recorder.join(&mut request);
+    let body = exchange(target(ANTHROPIC), request, events([Step::data(given)])).await.body;
+    drop(end);
+    assert!(body.contains(r#""arguments":"{}""#) && !body.contains("[DONE]"), "{body}");
+    let words = "the provider went on with a part of the answer that it had ended";
+    assert!(body.lines().rfind(|line| !line.is_empty()).is_some_and(|last| last.contains(words)), "{body}");
+    assert_eq!(body.matches("\"error\":").count(), 1, "{body}");
+    assert_eq!(recorder.outcomes(), [[Some(Outcome::Failed)]]);
+}
+
+#[tokio::test]
 async fn no_terminator_follows_an_error_chunk() {
     let error = "data: {\"id\":\"c\",\"error\":{\"code\":502,\"message\":\"gone\"},\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n";
     let text = [&*chat("Hi"), error, DONE].concat();

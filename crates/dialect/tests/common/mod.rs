@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::{
-    Encoding, Event, Refused, SignatureMarks, StreamDecoder, StreamEncoder, decode_request, decode_response,
-    encode_request, encode_response,
+    Encoding, Event, OpenBlocks, Refused, SignatureMarks, StreamDecoder, StreamEncoder, decode_request,
+    decode_response, encode_request, encode_response,
     sse::{Decoder, Frame},
 };
 
@@ -106,9 +106,11 @@ pub(crate) fn answer(from: Dialect, to: Dialect, answer: &Value) -> Value {
 pub(crate) fn stream(from: Dialect, to: Dialect, data: &[&str]) -> String {
     let (mut decoder, mut encoder) = (StreamDecoder::new(from), StreamEncoder::new(to, 7, true));
     let mut out = Vec::new();
-    let mut marks = SignatureMarks::new(from, to);
-    let mut write =
-        |event: Event<'_>| encoder.encode(marks.event(&event).as_ref().unwrap_or(&event), &mut out);
+    let (mut marks, mut blocks) = (SignatureMarks::new(from, to), OpenBlocks::new(to));
+    let mut write = |event: Event<'_>| {
+        blocks.event(&event).expect("comes for a block that is open");
+        encoder.encode(marks.event(&event).as_ref().unwrap_or(&event), &mut out);
+    };
     for data in data {
         decoder.decode(data, &mut write).expect("reads");
     }

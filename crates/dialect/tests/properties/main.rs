@@ -6,5 +6,6 @@ mod common;
 mod conversations;
 mod documents;
 mod garbage;
+mod interleaved;
 mod streams;
 mod vectors;

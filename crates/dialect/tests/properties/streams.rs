@@ -32,8 +32,20 @@ fn block() -> impl Strategy<Value = Block> {
         vec(piece(), 1..4).prop_map(Block::Text),
         (vec(piece(), 1..4), piece()).prop_map(|(pieces, signature)| Block::Thinking(pieces, signature)),
         text().prop_map(Block::Redacted),
-        (word(), word(), vec(piece(), 1..4)).prop_map(|(id, name, pieces)| Block::Call(id, name, pieces)),
+        (word(), word(), vec(piece(), 1..4)).prop_map(|(id, name, texts)| Block::Call(
+            id,
+            name,
+            list(&texts)
+        )),
     ]
+}
+
+/// Arguments in pieces, which are JSON when all have come.
+fn list(texts: &[String]) -> Vec<String> {
+    let mut pieces = vec!["{\"a\":[null".to_owned()];
+    pieces.extend(texts.iter().map(|text| format!(",{}", serde_json::to_string(text).expect("serialises"))));
+    pieces.push("]}".to_owned());
+    pieces
 }
 
 fn opening(block: &Block) -> Opening<'_> {

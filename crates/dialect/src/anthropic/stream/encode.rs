@@ -1,5 +1,7 @@
 //! Writing a stream of Messages events.
 
+use std::collections::VecDeque;
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
@@ -23,11 +25,24 @@ pub struct StreamEncoder {
     raw_usage: Option<String>,
     /// The provider's block behind each index that was given out.
     blocks: Vec<u64>,
+    /// The index of the call that is open: blocks stand one after another, and what is behind it waits.
+    call: Option<u64>,
+    /// The blocks behind the open call, in their order.
+    waiting: VecDeque<Waiting>,
     calls: bool,
     finish: Option<Finish<'static>>,
     extra: Vec<(String, String)>,
     /// Members of the block that opens next.
     block_extra: Vec<(String, String)>,
+}
+
+/// A block that waits for a call ahead of it.
+#[derive(Debug)]
+struct Waiting {
+    is_call: bool,
+    is_whole: bool,
+    /// Its events.
+    events: Vec<u8>,
 }
 
 // ===== impl StreamEncoder =====
@@ -51,7 +66,7 @@ impl StreamEncoder {
             Event::Delta { choice: 0, block, delta } => self.delta(*block, delta, out),
             Event::Close { choice: 0, block } => {
                 if let Some(index) = self.index(*block) {
-                    write_event(out, "content_block_stop", |event| event.number("index", index));
+                    self.close(index, out);
                 }
             }
             Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
@@ -96,8 +111,13 @@ impl StreamEncoder {
         self.start(out);
         self.blocks.push(block);
         let index = self.blocks.len() as u64 - 1;
-        self.calls |= matches!(opening, Opening::ToolCall { .. });
-        write_event(out, "content_block_start", |event| {
+        let is_call = matches!(opening, Opening::ToolCall { .. });
+        self.calls |= is_call;
+        match self.call {
+            Some(_) => self.waiting.push_back(Waiting { is_call, is_whole: false, events: Vec::new() }),
+            None => self.call = is_call.then_some(index),
+        }
+        write_event(self.place(index, out), "content_block_start", |event| {
             event.number("index", index);
             if let Opening::Native { raw, .. } = opening {
                 return event.json("content_block", raw.get());
@@ -111,6 +131,7 @@ impl StreamEncoder {
 
     fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
         let Some(index) = self.index(block) else { return };
+        let out = self.place(index, out);
         let (kind, member, text) = match delta {
             Delta::Text(text) | Delta::Refusal(text) => ("text_delta", "text", text),
             Delta::Thinking(text) => ("thinking_delta", "thinking", text),
@@ -137,8 +158,48 @@ impl StreamEncoder {
         });
     }
 
+    /// Where the events of a block go.
+    fn place<'o>(&'o mut self, index: u64, out: &'o mut Vec<u8>) -> &'o mut Vec<u8> {
+        match self.waiting_for(index) {
+            Some(waiting) => &mut waiting.events,
+            None => out,
+        }
+    }
+
+    fn waiting_for(&mut self, index: u64) -> Option<&mut Waiting> {
+        let behind = index.checked_sub(self.call?)?.checked_sub(1)?;
+        self.waiting.get_mut(usize::try_from(behind).ok()?)
+    }
+
+    fn close(&mut self, index: u64, out: &mut Vec<u8>) {
+        let stop = |out: &mut Vec<u8>| {
+            write_event(out, "content_block_stop", |event| event.number("index", index));
+        };
+        if let Some(waiting) = self.waiting_for(index) {
+            waiting.is_whole = true;
+            return stop(&mut waiting.events);
+        }
+        stop(out);
+        if self.call != Some(index) {
+            return;
+        }
+        // What waited is written, up to the next call that goes on.
+        let mut next = index + 1;
+        self.call = None;
+        while self.call.is_none()
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            out.extend_from_slice(&waiting.events);
+            self.call = (waiting.is_call && !waiting.is_whole).then_some(next);
+            next += 1;
+        }
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) {
         self.start(out);
+        while let Some(call) = self.call.filter(|_| !self.waiting.is_empty()) {
+            self.close(call, out);
+        }
         let finish = self.finish.take();
         write_event(out, "message_delta", |event| {
             event.object("delta", |delta| {

@@ -34,7 +34,7 @@ pub struct StreamEncoder {
 
 #[derive(Debug, Default)]
 struct ChoiceState {
-    /// Calls that are not whole yet.
+    /// Calls that are not whole yet, and those behind them.
     calls: Vec<Call>,
     /// A thought's signature, for the part that follows.
     signature: String,
@@ -50,6 +50,7 @@ struct Call {
     name: Text<'static>,
     signature: Option<Text<'static>>,
     arguments: String,
+    is_whole: bool,
 }
 
 // ===== impl ChoiceState =====
@@ -136,6 +137,7 @@ impl StreamEncoder {
                     name: name.clone().into_owned(),
                     signature,
                     arguments: String::new(),
+                    is_whole: false,
                 });
             }
             // A thought before this one has its signature on a part of its own.
@@ -181,10 +183,11 @@ impl StreamEncoder {
 
     fn close(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) {
         let calls = &mut self.choices.entry(choice).or_default().calls;
-        if let Some(position) = calls.iter().position(|call| call.block == block) {
-            let call = calls.remove(position);
-            self.call(choice, call, out);
-        }
+        calls.iter_mut().filter(|call| call.block == block).for_each(|call| call.is_whole = true);
+        // In their order.
+        let first = calls.iter().position(|call| !call.is_whole).unwrap_or(calls.len());
+        let whole: Vec<_> = calls.drain(..first).collect();
+        whole.into_iter().for_each(|call| self.call(choice, call, out));
     }
 
     fn call(&self, choice: u64, call: Call, out: &mut Vec<u8>) {

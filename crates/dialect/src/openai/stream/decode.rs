@@ -8,6 +8,7 @@ use crate::{
     BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
     anthropic::decode_thinking_block,
     decode_error,
+    progress::Progress,
     read::{Count, StringOr, TIER, document, served_tier, stated, wire_object},
     seen::SeenMembers,
 };
@@ -69,13 +70,21 @@ struct ChoiceState {
     index: u64,
     open: Option<(u64, Kind)>,
     next_block: u64,
-    /// The block of each tool call, by its index in the deltas.
-    calls: Vec<(u64, u64)>,
+    calls: Vec<Call>,
     /// Calls that are no function's, by their index in the deltas.
     others: Vec<u64>,
-    /// The block of the legacy call.
-    legacy: Option<u64>,
+    legacy: Option<Call>,
     finished: bool,
+}
+
+/// A call of a tool. Its block stays open, whatever begins behind it, until its arguments are whole: calls may interleave.
+#[derive(Debug)]
+struct Call {
+    /// Its index in the deltas.
+    index: u64,
+    block: u64,
+    arguments: Progress,
+    is_open: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +220,7 @@ impl StreamDecoder {
         if let Some(native) = wire.finish_reason.filter(|native| !native.is_empty())
             && !std::mem::replace(&mut state.finished, true)
         {
-            state.close(sink);
+            state.close_all(sink);
             sink(Event::Finish { choice: index, finish: response::finish(native) });
         }
         Ok(())
@@ -219,7 +228,7 @@ impl StreamDecoder {
 
     fn close_all<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
         for choice in &mut self.choices {
-            choice.close(sink);
+            choice.close_all(sink);
         }
     }
 }
@@ -234,6 +243,14 @@ pub(super) const OTHER_CALL: &str = "tool_calls[]";
 pub(crate) fn truncated() -> Problem {
     Problem::new(Cause::Upstream, "the provider's stream ended before the answer was complete")
         .code("upstream_truncated")
+}
+
+// ===== impl Call =====
+
+impl Call {
+    fn new(index: u64, block: u64) -> Self {
+        Self { index, block, arguments: Progress::default(), is_open: true }
+    }
 }
 
 // ===== impl ChoiceState =====
@@ -369,11 +386,11 @@ impl ChoiceState {
         let name = function.name.filter(|name| !name.is_empty());
         // Without an index (Mistral gives none, calls come whole) a call with an id is a new one, anything else belongs to the last.
         let index = stated_index.unwrap_or_else(|| match (&id, self.calls.last()) {
-            (None, Some((last, _))) => *last,
-            (_, Some((last, _))) => last + 1,
+            (None, Some(last)) => last.index,
+            (_, Some(last)) => last.index.saturating_add(1),
             (_, None) => position as u64,
         });
-        let known = self.calls.iter().find(|(i, _)| *i == index).map(|(_, block)| *block);
+        let known = self.calls.iter().find(|call| call.index == index).map(|call| call.block);
         let block = match known {
             Some(block) => block,
             None => {
@@ -386,7 +403,7 @@ impl ChoiceState {
                     name: name.unwrap_or_else(|| "".into()),
                 };
                 let block = self.begin(Kind::Call, opening, sink);
-                self.calls.push((index, block));
+                self.calls.push(Call::new(index, block));
                 block
             }
         };
@@ -403,14 +420,14 @@ impl ChoiceState {
         let choice = self.index;
         let function = legacy::read(raw).unwrap_or_default();
         let name = function.name.filter(|name| !name.is_empty());
-        let block = match (self.legacy, name) {
-            (Some(block), _) => block,
+        let block = match (&self.legacy, name) {
+            (Some(call), _) => call.block,
             (None, Some(name)) if self.calls.is_empty() => {
                 let (mark, raw) = (legacy::MARK.into(), RawValue::TRUE);
                 sink(Event::Extra { choice: Some(choice), scope: Scope::Block, name: mark, raw });
                 let id = legacy::id(answer, choice);
                 let block = self.begin(Kind::Call, Opening::ToolCall { id, name }, sink);
-                *self.legacy.insert(block)
+                self.legacy.insert(Call::new(0, block)).block
             }
             // Without a name it is no call, and beside calls it says one of them again.
             _ => {
@@ -422,17 +439,44 @@ impl ChoiceState {
     }
 
     fn arguments<'a>(&mut self, raw: Option<&'a RawValue>, block: u64, sink: &mut impl FnMut(Event<'a>)) {
-        let Some(raw) = raw else { return };
+        let (Some(raw), choice) = (raw, self.index) else { return };
         let text = Text::from_json(raw.get()).unwrap_or_else(|| raw.get().into());
-        if !text.is_empty() {
-            // Should calls interleave after all, a delta names a block that is closed already: its index still tells whose it is.
-            sink(Event::Delta { choice: self.index, block, delta: Delta::Arguments(text) });
+        let is_latest = self.open.is_some_and(|(open, _)| open == block);
+        let Some(call) = self.call_of(block) else { return };
+        // White space behind what is whole says nothing.
+        if text.is_empty() || (!call.is_open && text.is_blank()) {
+            return;
+        }
+        call.arguments.push(&text.decode());
+        sink(Event::Delta { choice, block, delta: Delta::Arguments(text) });
+        if !is_latest && call.arguments.is_whole() && std::mem::take(&mut call.is_open) {
+            sink(Event::Close { choice, block });
         }
     }
 
+    fn call_of(&mut self, block: u64) -> Option<&mut Call> {
+        self.legacy.iter_mut().chain(self.calls.iter_mut().rev()).find(|call| call.block == block)
+    }
+
+    /// What is open has ended, as another block begins: but for a call that may go on.
     fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
-        if let Some((block, _)) = self.open.take() {
-            sink(Event::Close { choice: self.index, block });
+        let Some((block, _)) = self.open.take() else { return };
+        if let Some(call) = self.call_of(block) {
+            if !call.arguments.is_whole() {
+                return;
+            }
+            call.is_open = false;
+        }
+        sink(Event::Close { choice: self.index, block });
+    }
+
+    /// All that is open has ended.
+    fn close_all<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
+        self.close(sink);
+        for call in self.calls.iter_mut().chain(&mut self.legacy) {
+            if std::mem::take(&mut call.is_open) {
+                sink(Event::Close { choice: self.index, block: call.block });
+            }
         }
     }
 }

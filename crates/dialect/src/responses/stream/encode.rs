@@ -28,10 +28,10 @@ pub struct StreamEncoder {
     started: bool,
     over: bool,
     head: Head<'static>,
-    /// The items that are whole, with commas between them.
-    output: Vec<u8>,
-    items: usize,
-    item: Option<Box<Item>>,
+    /// The items that are whole, each in its place.
+    output: Vec<Vec<u8>>,
+    /// The items that are not, in their order: the latest one, and calls beside it.
+    items: Vec<Item>,
     /// Annotations whose text is not open.
     annotations: Vec<Vec<u8>>,
     usage: Option<Usage>,
@@ -79,8 +79,7 @@ impl StreamEncoder {
             over: false,
             head: Head::new(None, None, now),
             output: Vec::new(),
-            items: 0,
-            item: None,
+            items: Vec::new(),
             annotations: Vec::new(),
             usage: None,
             raw_usage: None,
@@ -106,7 +105,7 @@ impl StreamEncoder {
             Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
             Event::Logprobs { choice: 0, raw } => {
                 let elements = logprobs(raw).and_then(|list| list.get().strip_prefix('[')?.strip_suffix(']'));
-                if let (Some(item), Some(elements)) = (&mut self.item, elements) {
+                if let (Some(item), Some(elements)) = (self.items.last_mut(), elements) {
                     item.logprobs(elements.trim_ascii());
                 }
             }
@@ -150,10 +149,10 @@ impl StreamEncoder {
         let kind = match opening {
             Opening::Text | Opening::Refusal => {
                 let is_refusal = matches!(opening, Opening::Refusal);
-                if !self.item.as_ref().is_some_and(|item| matches!(item.kind, ItemKind::Message { .. })) {
+                if !self.items.last().is_some_and(|item| matches!(item.kind, ItemKind::Message { .. })) {
                     self.next_item(ItemKind::message(), "msg", block, out);
                 }
-                if let Some(item) = &mut self.item {
+                if let Some(item) = self.items.last_mut() {
                     item.open_part(block, is_refusal, &mut self.writer, out);
                 }
                 return;
@@ -162,66 +161,60 @@ impl StreamEncoder {
             Opening::Native { .. } => return,
             Opening::Thinking => ItemKind::reasoning(),
             Opening::RedactedThinking { data } => ItemKind::redacted(data),
-            Opening::ToolCall { id, name } => {
-                ItemKind::call(id, name, self.items + usize::from(self.item.is_some()))
-            }
+            Opening::ToolCall { id, name } => ItemKind::call(id, name, self.output.len()),
         };
         let prefix = if matches!(kind, ItemKind::Call { .. }) { "fc" } else { "rs" };
         self.next_item(kind, prefix, block, out);
     }
 
-    /// Begins an item; the one before it is whole.
+    /// Begins an item; the one before it is whole, unless it is a call that goes on.
     fn next_item(&mut self, kind: ItemKind, prefix: &str, block: u64, out: &mut Vec<u8>) {
-        self.end_item("completed", out);
-        let item = Item::new(self.items, self.head.item_id(prefix, self.items), block, kind);
+        self.end_items("completed", Item::is_over, out);
+        let place = self.output.len();
+        self.output.push(Vec::new());
+        let item = Item::new(place, self.head.item_id(prefix, place), block, kind);
         self.writer.event(out, "response.output_item.added", |event| {
-            event.number("output_index", item.index);
+            event.number("output_index", item.index());
             event.object("item", |out| item.write(out, "in_progress"));
         });
-        self.item = Some(Box::new(item));
+        self.items.push(item);
     }
 
     fn native(&mut self, raw: &RawValue, out: &mut Vec<u8>) {
-        self.end_item("completed", out);
+        self.end_items("completed", Item::is_over, out);
         for kind in ["response.output_item.added", "response.output_item.done"] {
             self.writer.event(out, kind, |event| {
-                event.number("output_index", self.items as u64);
+                event.number("output_index", self.output.len() as u64);
                 event.json("item", raw.get());
             });
         }
-        self.keep(|output| output.extend_from_slice(raw.get().as_bytes()));
+        self.output.push(raw.get().as_bytes().to_vec());
     }
 
     fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        if let Some(item) = self.item.as_mut().filter(|item| item.block == block) {
+        if let Some(item) = self.items.iter_mut().rfind(|item| item.block == block) {
             item.delta(delta, &mut self.writer, out);
         }
     }
 
     fn close(&mut self, block: u64, out: &mut Vec<u8>) {
-        if let Some(item) = self.item.as_mut().filter(|item| item.block == block) {
+        if let Some(item) = self.items.iter_mut().rfind(|item| item.block == block) {
             item.close(&mut self.annotations, &mut self.writer, out);
         }
     }
 
-    /// Ends the item that is open, when it is known what follows: the last one may be incomplete.
-    fn end_item(&mut self, status: &str, out: &mut Vec<u8>) {
-        let Some(mut item) = self.item.take() else { return };
-        item.close(&mut self.annotations, &mut self.writer, out);
-        self.writer.event(out, "response.output_item.done", |event| {
-            event.number("output_index", item.index);
-            event.object("item", |out| item.write(out, status));
-        });
-        self.keep(|output| object(output, |out| item.write(out, status)));
-    }
-
-    /// Keeps an item for the last event.
-    fn keep(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.items > 0 {
-            self.output.push(b',');
+    /// Ends items that are open, when it is known what follows: the last ones may be incomplete. They are kept for the last event.
+    fn end_items(&mut self, status: &str, ends: impl Fn(&Item) -> bool, out: &mut Vec<u8>) {
+        for mut item in self.items.extract_if(.., |item| ends(item)) {
+            item.close(&mut self.annotations, &mut self.writer, out);
+            self.writer.event(out, "response.output_item.done", |event| {
+                event.number("output_index", item.index());
+                event.object("item", |out| item.write(out, status));
+            });
+            if let Some(kept) = self.output.get_mut(item.place) {
+                object(kept, |out| item.write(out, status));
+            }
         }
-        write(&mut self.output);
-        self.items += 1;
     }
 
     fn count(&mut self, spent: &Spent<'_>) {
@@ -242,14 +235,13 @@ impl StreamEncoder {
             "failed" => "response.failed",
             _ => "response.completed",
         };
-        self.end_item(if word == *"incomplete" { "incomplete" } else { "completed" }, out);
+        self.end_items(if word == *"incomplete" { "incomplete" } else { "completed" }, |_| true, out);
         self.writer.event(out, kind, |event| {
             event.object("response", |response| {
                 self.head.write(response, &word, incomplete.as_ref());
-                let json = response.key("output");
-                json.push(b'[');
-                json.append(&mut self.output);
-                json.push(b']');
+                response.array("output", |list| {
+                    self.output.drain(..).for_each(|item| list.item().extend_from_slice(&item));
+                });
                 match (&self.raw_usage, &self.usage) {
                     (Some(raw), _) => response.json("usage", raw),
                     (None, Some(counts)) => response.object("usage", |usage| write_usage(usage, counts)),

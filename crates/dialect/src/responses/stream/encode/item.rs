@@ -13,7 +13,8 @@ use ziggurat_core::Dialect;
 /// The item that is being written, with what its last event has to repeat.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) index: u64,
+    /// Its place in the output.
+    pub(super) place: usize,
     id: String,
     /// The provider's block that it is, or whose part is open.
     pub(super) block: u64,
@@ -87,8 +88,17 @@ impl ItemKind {
 // ===== impl Item =====
 
 impl Item {
-    pub(super) fn new(index: usize, id: String, block: u64, kind: ItemKind) -> Self {
-        Self { index: index as u64, id, block, kind }
+    pub(super) fn new(place: usize, id: String, block: u64, kind: ItemKind) -> Self {
+        Self { place, id, block, kind }
+    }
+
+    pub(super) const fn index(&self) -> u64 {
+        self.place as u64
+    }
+
+    /// Whether nothing more of it comes once another item begins: of a call, other items' pieces may come first.
+    pub(super) const fn is_over(&self) -> bool {
+        !matches!(self.kind, ItemKind::Call { closed: false, .. })
     }
 
     /// Writes the members of the item as far as it is known.
@@ -128,8 +138,8 @@ impl Item {
         self.close(&mut Vec::new(), writer, out);
         self.block = block;
         let begun = Part { is_refusal, ..Part::default() };
+        let (index, id) = (self.index(), &self.id);
         let ItemKind::Message { parts, part, .. } = &mut self.kind else { return };
-        let (index, id) = (self.index, &self.id);
         writer.event(out, "response.content_part.added", |event| {
             place(event, id, index, *parts);
             event.object("part", |out| begun.write(out));
@@ -138,7 +148,7 @@ impl Item {
     }
 
     pub(super) fn delta(&mut self, delta: &Delta<'_>, writer: &mut Writer, out: &mut Vec<u8>) {
-        let (index, id) = (self.index, &self.id);
+        let (index, id) = (self.index(), &self.id);
         match (&mut self.kind, delta) {
             (
                 ItemKind::Message { parts, part: Some(part), .. },
@@ -201,7 +211,7 @@ impl Item {
 
     /// Ends what is open of the item, unless that is done; `annotations` are its text's.
     pub(super) fn close(&mut self, annotations: &mut Vec<Vec<u8>>, writer: &mut Writer, out: &mut Vec<u8>) {
-        let (index, id) = (self.index, &self.id);
+        let (index, id) = (self.index(), &self.id);
         match &mut self.kind {
             ItemKind::Message { content, parts, part } => {
                 let Some(mut whole) = part.take() else { return };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use ziggurat_core::Dialect;
 
 use crate::{
-    common::events,
+    common::{data, events, stream},
     streams::{COMPLETED, CREATED},
 };
 
@@ -126,4 +126,65 @@ fn the_last_event_tells_of_items_that_nobody_told_of_alone() {
     let last = completed(&json!([message("Hi")]));
     let said = told(&[&[search], &spoken[..], &[&last]].concat());
     assert_eq!(said.iter().filter(|event| event.contains("Text(")).count(), 1, "{said:?}");
+}
+
+#[test]
+fn calls_side_by_side_reach_every_caller_whole() {
+    let added = |index: u64| {
+        json!({ "type": "response.output_item.added", "output_index": index, "item": { "type": "function_call", "call_id": format!("c{index}"), "name": "f", "arguments": "" } }).to_string()
+    };
+    let piece = |index: u64, piece: &str| {
+        json!({ "type": "response.function_call_arguments.delta", "output_index": index, "delta": piece })
+            .to_string()
+    };
+    let done = |index: u64| {
+        json!({ "type": "response.function_call_arguments.done", "output_index": index, "arguments": format!("{{\"x\":{index}}}") }).to_string()
+    };
+    let lines = [
+        CREATED.to_owned(),
+        added(0),
+        added(1),
+        piece(1, "{\"x\":"),
+        piece(0, "{\"x\":"),
+        piece(1, "1}"),
+        done(1),
+        piece(0, "0}"),
+        done(0),
+        COMPLETED.to_owned(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let told = |caller: Dialect| -> Vec<Value> {
+        let data = data(&stream(Dialect::Responses, caller, &lines));
+        data.iter().filter_map(|data| serde_json::from_str(data).ok()).collect()
+    };
+    let pieces = |events: &[Value], index: &str, piece: &str| {
+        let mut arguments = [String::new(), String::new()];
+        for event in events {
+            let index = event.pointer(index).and_then(Value::as_u64);
+            if let (Some(index), Some(piece)) = (index, event.pointer(piece).and_then(Value::as_str)) {
+                arguments[usize::from(index == 1)].push_str(piece);
+            }
+        }
+        arguments
+    };
+    let whole = ["{\"x\":0}", "{\"x\":1}"];
+    let call = "/choices/0/delta/tool_calls/0";
+    assert_eq!(
+        pieces(&told(Dialect::OpenAi), &format!("{call}/index"), &format!("{call}/function/arguments")),
+        whole
+    );
+    let own = told(Dialect::Responses);
+    assert_eq!(pieces(&own, "/output_index", "/delta"), whole);
+    let output = &own.last().expect("has an end")["response"]["output"];
+    assert_eq!([&output[0]["arguments"], &output[1]["arguments"]], whole);
+    let anthropic = told(Dialect::Anthropic);
+    assert_eq!(pieces(&anthropic, "/index", "/delta/partial_json"), whole);
+    let order: Vec<_> = anthropic.iter().filter_map(|event| event["index"].as_u64()).collect();
+    assert!(order.is_sorted(), "blocks stand one after another: {order:?}");
+    let gemini = told(Dialect::Gemini);
+    let calls: Vec<_> = gemini
+        .iter()
+        .filter_map(|chunk| chunk.pointer("/candidates/0/content/parts/0/functionCall/args"))
+        .collect();
+    assert_eq!(calls, [&json!({ "x": 0 }), &json!({ "x": 1 })]);
 }

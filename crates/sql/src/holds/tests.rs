@@ -269,7 +269,7 @@ proptest! {
         accounts in accounts(),
         numbers in any::<(u128, u128, u128, u128)>(),
         at in any::<i64>(),
-        flags in 0_u16..64,
+        flags in 0_u16..128,
         buckets in prop::collection::vec(any::<i64>(), 8),
     ) {
         let (_dir, holds) = fresh(2);

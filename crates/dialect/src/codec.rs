@@ -4,6 +4,7 @@ use ziggurat_core::Dialect;
 
 use crate::{
     Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse,
+    encode::check_names,
     fitted::fitted,
     gemini, ollama, openai, responses,
     signature::{own_signatures, with_marks},
@@ -32,6 +33,9 @@ pub fn encode_request(
     encoding: &Encoding<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
+    if matches!(dialect, Dialect::Gemini | Dialect::Ollama) {
+        check_names(request)?;
+    }
     let request = &*own_signatures(dialect, request);
     if request.dialect == Dialect::Responses && dialect != Dialect::Responses {
         return responses::encode_elsewhere(dialect, request, encoding, |chat| {

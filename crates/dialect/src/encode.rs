@@ -5,7 +5,12 @@ use std::{borrow::Cow, collections::HashSet};
 use serde_json::value::RawValue;
 use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target};
 
-use crate::{BlockKind, Request, capabilities, capabilities_at, read::Extra};
+use crate::{
+    BlockKind, Request, capabilities, capabilities_at,
+    model::CALL,
+    read::Extra,
+    remote::{place_of_message, place_of_part},
+};
 
 /// What the encoder of a request is told of its target.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +168,36 @@ pub(crate) fn check_results(request: &Request<'_>) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+/// For dialects in which each result is written with the name of its tool: one name is not to become many long ones.
+pub(crate) fn check_names(request: &Request<'_>) -> Result<(), Refused> {
+    for (index, message) in request.messages.iter().enumerate() {
+        let is_long = |kind: &BlockKind<'_>| matches!(kind, BlockKind::ToolCall(call) if call.name.len() > LONGEST_NAME);
+        let Some(part) = message.content.iter().position(|block| is_long(&block.kind)) else { continue };
+        let at = place_of_message(request.dialect, request.system_apart, index);
+        let place = match request.dialect {
+            Dialect::Responses => format!("{at}.name"),
+            Dialect::Gemini => {
+                format!("{}.functionCall.name", place_of_part(request.dialect, &at, part))
+            }
+            Dialect::Anthropic => format!("{}.name", place_of_part(request.dialect, &at, part)),
+            _ => {
+                let is_call = |kind: &BlockKind<'_>| match kind {
+                    BlockKind::ToolCall(_) => true,
+                    BlockKind::Native { kind, .. } => kind.decode().starts_with(CALL),
+                    _ => false,
+                };
+                let call = message.content[..part].iter().filter(|block| is_call(&block.kind)).count();
+                format!("{at}.tool_calls[{call}].function.name")
+            }
+        };
+        return Err(Refused::invalid(format!("the name of a tool has at most {LONGEST_NAME} bytes"), place));
+    }
+    Ok(())
+}
+
+/// Several times what any provider takes: Anthropic 128, others 64.
+const LONGEST_NAME: usize = 256;
 
 // ===== impl Refused =====
 

@@ -72,7 +72,8 @@ fn remote<'r, 'a>(
     Some(RemoteMedia { place: format!("{}.{member}", at()), is_image, url, source })
 }
 
-fn place_of_message(dialect: Dialect, system_apart: bool, index: usize) -> String {
+/// A message, in its caller's own words.
+pub(crate) fn place_of_message(dialect: Dialect, system_apart: bool, index: usize) -> String {
     let (system, list) = match dialect {
         Dialect::Gemini => ("systemInstruction", "contents"),
         Dialect::Responses => ("instructions", "input"),
@@ -85,7 +86,8 @@ fn place_of_message(dialect: Dialect, system_apart: bool, index: usize) -> Strin
     }
 }
 
-fn place_of_part(dialect: Dialect, message: &str, part: usize) -> String {
+/// A part of a message.
+pub(crate) fn place_of_part(dialect: Dialect, message: &str, part: usize) -> String {
     match dialect {
         Dialect::Gemini => format!("{message}.parts[{part}]"),
         Dialect::Anthropic if message == "system" => format!("{message}[{part}]"),

@@ -1,0 +1,81 @@
+//! Little that stands for much: what is written is bounded by what came, and what is large is written in a moment. Sizes are such that reading
+//! all of a list for each of its elements would not end.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use serde_json::{Value, json};
+use ziggurat_core::{Dialect, ParamPolicy};
+use ziggurat_dialect::Refused;
+
+use crate::common::*;
+
+fn invalid(refused: Result<Value, Refused>) -> (String, String) {
+    match refused {
+        Err(Refused::Invalid { message, param }) => (message, param),
+        other => panic!("is not refused so: {other:?}"),
+    }
+}
+
+/// The calls of callers of each dialect, with a result.
+fn calls(name: &str) -> [(Dialect, &'static str, Value); 4] {
+    let function = json!({"name": name, "arguments": "{}"});
+    let short = json!({"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    [
+        (
+            Dialect::OpenAi,
+            "messages[1].tool_calls[1].function.name",
+            json!({"model": "m", "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a", "tool_calls": [short, {"id": "c", "type": "function", "function": function}]},
+                {"role": "tool", "tool_call_id": "c", "content": "r"},
+            ]}),
+        ),
+        (
+            Dialect::Anthropic,
+            "messages[1].content[1].name",
+            json!({"model": "m", "max_tokens": 9, "system": "s", "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "c", "name": name, "input": {}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
+            ]}),
+        ),
+        (
+            Dialect::Responses,
+            "input[1].name",
+            json!({"model": "m", "instructions": "s", "input": [
+                {"role": "user", "content": "q"},
+                {"type": "function_call", "call_id": "c", "name": name, "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": "r"},
+            ]}),
+        ),
+        (
+            Dialect::Gemini,
+            "contents[1].parts[0].functionCall.name",
+            json!({"contents": [
+                {"role": "user", "parts": [{"text": "q"}]},
+                {"role": "model", "parts": [{"functionCall": {"id": "c", "name": name, "args": {}}}]},
+                {"role": "user", "parts": [{"functionResponse": {"id": "c", "name": name, "response": {}}}]},
+            ]}),
+        ),
+    ]
+}
+
+#[test]
+fn a_tools_name_that_each_result_repeats_is_not_long() {
+    let policy = ParamPolicy::default();
+    let to = [(Dialect::Gemini, "gemini-2.5-pro"), (Dialect::Ollama, "llama")];
+    for (from, place, call) in calls(&"n".repeat(257)) {
+        for (to, model) in to {
+            let told = invalid(request(from, to, model, &policy, &call));
+            assert_eq!(told, ("the name of a tool has at most 256 bytes".to_owned(), place.to_owned()));
+        }
+        // Where a result has no name but its call's id, a name is as long as it likes.
+        request(from, Dialect::Cohere, "command-a", &dropping(), &call).expect("is asked");
+    }
+    for (from, _, call) in calls(&"n".repeat(256)) {
+        for (to, model) in to {
+            request(from, to, model, &dropping(), &call).expect("is asked");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::Refused;
 
@@ -78,4 +78,47 @@ fn a_tools_name_that_each_result_repeats_is_not_long() {
             request(from, to, model, &dropping(), &call).expect("is asked");
         }
     }
+}
+
+/// A schema of so many properties that refer to one, of a description of so many bytes.
+fn referring(properties: usize, bytes: usize) -> Value {
+    let properties: Map<_, _> =
+        (0..properties).map(|number| (format!("p{number}"), json!({"$ref": "#/$defs/d"}))).collect();
+    json!({
+        "$defs": {"d": {"type": "string", "description": "x".repeat(bytes)}},
+        "type": "object", "properties": properties,
+    })
+}
+
+fn with_schemas(tools: &[&Value], format: Option<&Value>) -> Value {
+    let tool = |parameters: &&Value| json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+    let tools: Vec<_> = tools.iter().map(tool).collect();
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "q"}], "tools": tools});
+    if let Some(schema) = format {
+        body["response_format"] =
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
+    }
+    body
+}
+
+#[test]
+fn what_schemas_refer_to_is_copied_within_a_mebibyte_a_request() {
+    let ask = |body: &Value| {
+        request(Dialect::OpenAi, Dialect::Gemini, "gemini-2.0-flash", &ParamPolicy::default(), body)
+    };
+    let message = "this model takes no schema that refers to itself, is nested this deep or is this large with all that it refers to in place";
+    let parameters = |index: usize| format!("tools[{index}].function.parameters");
+    let (hostile, half) = (referring(1_000, 100_000), referring(60, 10_000));
+    assert_eq!(invalid(ask(&with_schemas(&[&hostile], None))), (message.to_owned(), parameters(0)));
+    let format = "response_format.json_schema.schema".to_owned();
+    assert_eq!(invalid(ask(&with_schemas(&[], Some(&hostile)))), (message.to_owned(), format.clone()));
+    // All schemas of a request share the room.
+    assert_eq!(invalid(ask(&with_schemas(&[&half, &half], None))), (message.to_owned(), parameters(1)));
+    assert_eq!(invalid(ask(&with_schemas(&[&half], Some(&half)))), (message.to_owned(), format));
+    let asked = ask(&with_schemas(&[&half], None)).expect("is asked");
+    let properties = &asked["tools"][0]["functionDeclarations"][0]["parameters"]["properties"];
+    assert_eq!(properties["p59"], half["$defs"]["d"]);
+    // What refers to nothing is as large as it is.
+    let large = json!({"type": "object", "not": {}, "properties": {"p": {"type": "string", "description": "x".repeat(3 << 20)}}});
+    ask(&with_schemas(&[&large, &large], Some(&large))).expect("is asked");
 }

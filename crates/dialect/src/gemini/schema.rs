@@ -52,37 +52,87 @@ fn is_format(format: &str) -> bool {
     matches!(format, "enum" | "date-time" | "int32" | "int64" | "float" | "double")
 }
 
-/// The schema in Google's subset, its references put in place; `None` where it refers to itself, is too deep or is none. What the subset has
-/// no word for is left out: the model is told less than the caller's schema says.
-pub(super) fn subset(schema: &RawValue) -> Option<Value> {
+/// How many bytes the schemas of a request may take beyond those that they have: what is referred to is copied for each reference.
+#[derive(Debug)]
+pub(super) struct Copies(usize);
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self(MOST_COPIED)
+    }
+}
+
+/// The schema in Google's subset, its references put in place; `None` where it refers to itself, is too deep or too large then, or is none. What
+/// the subset has no word for is left out: the model is told less than the caller's schema says.
+pub(super) fn subset(schema: &RawValue, copies: &mut Copies) -> Option<Value> {
     let root: Value = serde_json::from_str(schema.get()).ok()?;
-    let mut left = MOST_SCHEMAS;
+    copies.0 = copies.0.saturating_add(schema.get().len());
+    let mut left = Left { schemas: MOST_SCHEMAS, bytes: &mut copies.0 };
     convert(&root, &root, 0, &mut left)
 }
 
-/// How deep schemas stand in each other, and how many there are, when references are in place.
+/// How deep schemas stand in each other, how many there are, and how many bytes more there are in a request, when references are in place.
 const DEEPEST: usize = 32;
 const MOST_SCHEMAS: usize = 4_096;
+const MOST_COPIED: usize = 1 << 20;
 
-fn convert(schema: &Value, root: &Value, depth: usize, left: &mut usize) -> Option<Value> {
-    *left = left.checked_sub(1)?;
+/// What is said of a schema that has no such form.
+pub(super) const NO_SUBSET: &str = "this model takes no schema that refers to itself, is nested this deep or is this large with all that it refers to in place";
+
+/// Members that are copied where their value has a meaning here.
+const WORDS: &[&str] = &["type", "const", "enum", "format"];
+/// Bytes that a reference takes beside what is copied.
+const REFERENCE: usize = 16;
+
+/// What a schema may still take.
+struct Left<'c> {
+    schemas: usize,
+    bytes: &'c mut usize,
+}
+
+impl Left<'_> {
+    fn take(&mut self, bytes: usize) -> Option<()> {
+        *self.bytes = self.bytes.checked_sub(bytes)?;
+        Some(())
+    }
+}
+
+/// About as many bytes as a value has in JSON.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 3,
+        Value::Array(values) => values.iter().map(weight).sum::<usize>() + 3,
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| name.len() + 4 + weight(value)).sum::<usize>() + 3
+        }
+        _ => 6,
+    }
+}
+
+fn convert(schema: &Value, root: &Value, depth: usize, left: &mut Left<'_>) -> Option<Value> {
+    left.schemas = left.schemas.checked_sub(1)?;
     if depth > DEEPEST {
         return None;
     }
     let Value::Object(members) = schema else { return Some(Value::Object(Map::new())) };
     if let Some(Value::String(reference)) = members.get("$ref") {
+        left.take(REFERENCE)?;
         let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))?;
         return convert(target, root, depth + 1, left);
     }
     let mut out = Map::new();
     for (name, value) in members {
+        if WORDS.contains(&&**name) || COPIED.contains(&&**name) {
+            left.take(name.len() + weight(value))?;
+        }
         match (&**name, value) {
             ("type", Value::Array(types)) => any_type(types, &mut out),
             ("type", kind) => drop(out.insert(name.clone(), kind.clone())),
             ("properties", Value::Object(properties)) if !properties.is_empty() => {
-                let converted = properties
-                    .iter()
-                    .map(|(name, schema)| Some((name.clone(), convert(schema, root, depth + 1, left)?)));
+                let converted = properties.iter().map(|(name, schema)| {
+                    left.take(name.len())?;
+                    Some((name.clone(), convert(schema, root, depth + 1, left)?))
+                });
                 out.insert(name.clone(), Value::Object(converted.collect::<Option<_>>()?));
             }
             ("items", items) => drop(out.insert(name.clone(), convert(items, root, depth + 1, left)?)),
@@ -130,7 +180,7 @@ fn any_of(
     options: &[Value],
     root: &Value,
     depth: usize,
-    left: &mut usize,
+    left: &mut Left<'_>,
     out: &mut Map<String, Value>,
 ) -> Option<()> {
     let is_null = |schema: &&Value| schema["type"] == "null";
@@ -261,16 +311,16 @@ mod tests {
                 "d": { "type": "string", "enum": ["p"] },
             },
         });
-        assert_eq!(subset(&raw(&schema)), Some(expected.clone()));
+        assert_eq!(subset(&raw(&schema), &mut Copies::default()), Some(expected.clone()));
         assert!(fits(&raw(&expected)));
     }
 
     #[test]
     fn a_schema_that_refers_to_itself_ends() {
         let schema = json!({ "$defs": { "T": { "type": "array", "items": { "$ref": "#/$defs/T" } } }, "$ref": "#/$defs/T" });
-        assert_eq!(subset(&raw(&schema)), None);
+        assert_eq!(subset(&raw(&schema), &mut Copies::default()), None);
         let bomb = json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }, { "$ref": "#" }] });
-        assert_eq!(subset(&raw(&bomb)), None);
+        assert_eq!(subset(&raw(&bomb), &mut Copies::default()), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use self::{
     tools::write_tools,
 };
 use super::{
-    super::models::Facts,
+    super::{models::Facts, schema::Copies},
     decode::{COMMON, GENERATION, TOOLS},
 };
 use crate::{
@@ -41,8 +41,9 @@ pub fn encode_request(
             true => write_own_contents(body, request, facts),
             false => write_contents(body, request, facts, &mut verdicts),
         }
-        write_tools(body, request, facts, &mut verdicts);
-        write_generation(body, request, facts, &mut verdicts);
+        let mut copies = Copies::default();
+        write_tools(body, request, facts, &mut copies, &mut verdicts);
+        write_generation(body, request, facts, &mut copies, &mut verdicts);
         write_params(body, request, &mut verdicts);
     });
     verdicts.finish()

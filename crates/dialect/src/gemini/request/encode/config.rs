@@ -3,7 +3,10 @@
 use ziggurat_core::{Dialect, Effort, ThinkingForm};
 
 use super::super::{
-    super::{models::Facts, schema},
+    super::{
+        models::Facts,
+        schema::{self, Copies},
+    },
     decode::{COMMON, GENERATION, RESPONSE_SCHEMA},
 };
 use crate::{
@@ -21,6 +24,7 @@ pub(super) fn write_generation(
     body: &mut Object<'_>,
     request: &Request<'_>,
     facts: Facts,
+    copies: &mut Copies,
     verdicts: &mut Verdicts<'_>,
 ) {
     let own = request.dialect == Dialect::Gemini;
@@ -34,7 +38,7 @@ pub(super) fn write_generation(
         if !request.stop.is_empty() {
             config.array("stopSequences", |list| request.stop.iter().for_each(|stop| list.text(stop)));
         }
-        write_format(config, request, facts, verdicts);
+        write_format(config, request, facts, copies, verdicts);
         for (google, openai) in COMMON {
             let given = request.params.iter().rfind(|(name, raw)| name == openai && raw.get() != "null");
             config.raw_if(google, given.map(|(_, raw)| *raw));
@@ -63,7 +67,13 @@ pub(super) fn inner<'a>(params: &Extra<'a>, prefix: &str) -> Extra<'a> {
 
 const JSON: &str = "application/json";
 
-fn write_format(config: &mut Object<'_>, request: &Request<'_>, facts: Facts, verdicts: &mut Verdicts<'_>) {
+fn write_format(
+    config: &mut Object<'_>,
+    request: &Request<'_>,
+    facts: Facts,
+    copies: &mut Copies,
+    verdicts: &mut Verdicts<'_>,
+) {
     let own = request.dialect == Dialect::Gemini;
     match &request.format {
         None => {}
@@ -78,12 +88,9 @@ fn write_format(config: &mut Object<'_>, request: &Request<'_>, facts: Facts, ve
             match is_subset {
                 true => config.json("responseSchema", schema.get()),
                 false if own || facts.takes_json_schema() => config.json("responseJsonSchema", schema.get()),
-                false => match schema::subset(schema) {
+                false => match schema::subset(schema, copies) {
                     Some(schema) => config.json("responseSchema", &schema.to_string()),
-                    None => verdicts.invalid(
-                        "this model takes no schema that refers to itself or is nested this deep",
-                        "response_format.json_schema.schema",
-                    ),
+                    None => verdicts.invalid(schema::NO_SUBSET, "response_format.json_schema.schema"),
                 },
             }
         }

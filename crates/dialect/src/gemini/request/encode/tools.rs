@@ -5,7 +5,10 @@ use ziggurat_core::Dialect;
 
 use super::{
     super::{
-        super::{models::Facts, schema},
+        super::{
+            models::Facts,
+            schema::{self, Copies},
+        },
         decode::{JSON_SCHEMA, MEMBER, TOOLS},
     },
     config::inner,
@@ -29,6 +32,7 @@ pub(super) fn write_tools(
     body: &mut Object<'_>,
     request: &Request<'_>,
     facts: Facts,
+    copies: &mut Copies,
     verdicts: &mut Verdicts<'_>,
 ) {
     if !request.tools.is_empty() {
@@ -40,7 +44,8 @@ pub(super) fn write_tools(
                         for (index, tool) in
                             request.tools.iter().enumerate().filter(|(_, tool)| is_function(tool))
                         {
-                            write_function(list, tool, index, request.dialect, facts, verdicts);
+                            let at = (index, request.dialect);
+                            write_function(list, tool, at, facts, copies, verdicts);
                         }
                     });
                 });
@@ -101,9 +106,9 @@ fn write_choice(
 fn write_function(
     list: &mut Array<'_>,
     tool: &Tool<'_>,
-    index: usize,
-    dialect: Dialect,
+    (index, dialect): (usize, Dialect),
     facts: Facts,
+    copies: &mut Copies,
     verdicts: &mut Verdicts<'_>,
 ) {
     // Whether the arguments must match (`strict`) has no word: Google holds its calls to what is declared, as well as it can.
@@ -118,7 +123,7 @@ fn write_function(
                 let is_json = extra.iter().any(|(name, raw)| name == JSON_SCHEMA && raw.get() == "null");
                 out.json(if is_json { JSON_SCHEMA } else { "parameters" }, schema.get());
             }
-            Some(schema) => write_parameters(out, schema, index, facts, verdicts),
+            Some(schema) => write_parameters(out, schema, index, facts, copies, verdicts),
             None => {}
         }
         if own {
@@ -138,6 +143,7 @@ fn write_parameters(
     schema: &RawValue,
     index: usize,
     facts: Facts,
+    copies: &mut Copies,
     verdicts: &mut Verdicts<'_>,
 ) {
     if says_nothing(schema) {
@@ -149,12 +155,9 @@ fn write_parameters(
     if facts.takes_json_schema() {
         return out.json(JSON_SCHEMA, schema.get());
     }
-    match schema::subset(schema) {
+    match schema::subset(schema, copies) {
         Some(schema) => out.json("parameters", &schema.to_string()),
-        None => verdicts.invalid(
-            "this model takes no schema that refers to itself or is nested this deep",
-            format!("tools[{index}].function.parameters"),
-        ),
+        None => verdicts.invalid(schema::NO_SUBSET, format!("tools[{index}].function.parameters")),
     }
 }
 

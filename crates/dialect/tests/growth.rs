@@ -122,3 +122,25 @@ fn what_schemas_refer_to_is_copied_within_a_mebibyte_a_request() {
     let large = json!({"type": "object", "not": {}, "properties": {"p": {"type": "string", "description": "x".repeat(3 << 20)}}});
     ask(&with_schemas(&[&large, &large], Some(&large))).expect("is asked");
 }
+
+#[test]
+fn a_page_is_named_again_within_a_quarter_of_a_mebibyte() {
+    let grounded = |indices: Value, supports: usize| {
+        let support = json!({"segment": {"endIndex": 1, "text": "a"}, "groundingChunkIndices": indices});
+        let grounding = json!({
+            "groundingChunks": [{"web": {"uri": "u".repeat(9_899), "title": "t"}}],
+            "groundingSupports": vec![support; supports],
+        });
+        let size = grounding.to_string().len();
+        let whole = json!({"responseId": "r", "candidates": [
+            {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP", "groundingMetadata": grounding},
+        ]});
+        let told = answer(Dialect::Gemini, Dialect::OpenAi, &whole);
+        (told["choices"][0]["message"]["annotations"].as_array().map(Vec::len), size)
+    };
+    for (indices, supports) in [(json!(vec![0; 1_000]), 1), (json!([0]), 1_000)] {
+        let (told, size) = grounded(indices, supports);
+        assert_eq!(told, Some((size + (256 << 10)) / 10_000));
+    }
+    assert_eq!(grounded(json!([0, 0]), 3).0, Some(6));
+}

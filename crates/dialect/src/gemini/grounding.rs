@@ -1,7 +1,5 @@
 //! What an answer rests on, as OpenAI's callers know it.
 
-use serde_json::value::RawValue;
-
 use crate::{
     BlockKind, Choice, Text,
     read::{Count, document, stated, wire_object},
@@ -22,26 +20,40 @@ wire_object! {
 /// The member of a candidate.
 pub(super) const GROUNDING: &str = "groundingMetadata";
 
-/// Writes the web pages that an answer of Google's rests on as OpenAI's `annotations`; nothing where it rests on none.
+/// Writes the web pages that an answer of Google's rests on as OpenAI's `annotations`; nothing where it rests on none. A page is named for each
+/// segment that rests on it, and no answer is to become many times as long by that: what goes beyond is left out.
 pub(crate) fn write_annotations(message: &mut Object<'_>, choice: &Choice<'_>) {
-    let raw: Option<&RawValue> = choice.extra.iter().find(|(name, _)| name == GROUNDING).map(|(_, raw)| *raw);
-    let Some(grounding) = raw.and_then(|raw| document::<WireGrounding<'_>>(raw.get()).ok()) else { return };
+    let Some((_, raw)) = choice.extra.iter().find(|(name, _)| name == GROUNDING) else { return };
+    let Ok(grounding) = document::<WireGrounding<'_>>(raw.get()) else { return };
     let (Some(chunks), Some(supports)) = (grounding.chunks, grounding.supports) else { return };
     let text: String = choice.content.iter().filter_map(of_text).map(|text| text.decode()).collect();
+    let mut left = raw.get().len().saturating_add(MOST_REPEATED);
     message.array("annotations", |list| {
-        for support in &supports {
+        for support in supports.iter().take(MOST_SUPPORTS) {
             let Some((start, end)) = support.segment.as_ref().and_then(|segment| place(segment, &text))
             else {
                 continue;
             };
             for chunk in support.chunks.iter().flatten().filter_map(|index| stated(Some(*index))) {
                 let web = usize::try_from(chunk).ok().and_then(|index| chunks.get(index)?.web.as_ref());
-                if let Some(web) = web {
-                    write_annotation(list, web, start, end);
-                }
+                let Some(web) = web else { continue };
+                let Some(rest) = left.checked_sub(size(web)) else { return };
+                left = rest;
+                write_annotation(list, web, start, end);
             }
         }
     });
+}
+
+/// How many segments are looked for in an answer.
+const MOST_SUPPORTS: usize = 1_024;
+/// Bytes that annotations may take beyond those of what they are made of.
+const MOST_REPEATED: usize = 256 << 10;
+
+/// About as many bytes as an annotation takes.
+fn size(web: &WireWeb<'_>) -> usize {
+    let text = |text: &Option<Text<'_>>| text.as_ref().map_or(0, Text::len);
+    100 + text(&web.uri) + text(&web.title)
 }
 
 const fn of_text<'b, 'a>(block: &'b crate::Block<'a>) -> Option<&'b Text<'a>> {

@@ -144,3 +144,28 @@ fn a_page_is_named_again_within_a_quarter_of_a_mebibyte() {
     }
     assert_eq!(grounded(json!([0, 0]), 3).0, Some(6));
 }
+
+#[test]
+fn web_searches_that_are_told_again_count_once() {
+    let chunk = |index: usize, queries: &[&str], more: Value| {
+        let mut grounding = json!({"webSearchQueries": queries});
+        grounding["groundingChunks"] = more;
+        let candidate = json!({"index": index, "content": {"parts": [{"text": "a"}]}, "finishReason": "STOP", "groundingMetadata": grounding});
+        json!({"candidates": [candidate], "usageMetadata": {"promptTokenCount": 1}, "responseId": "r"})
+            .to_string()
+    };
+    let chunks = [
+        chunk(0, &["p"], json!(null)),
+        chunk(0, &["p", "q"], json!([])),
+        chunk(1, &["p"], json!([])),
+        chunk(0, &["p"], json!([{}])),
+    ];
+    let chunks: Vec<_> = chunks.iter().map(String::as_str).collect();
+    let told = events(Dialect::Gemini, &chunks);
+    let searches: Vec<_> = told
+        .iter()
+        .filter_map(|event| event.split_once("web_searches: ")?.1.split_once(", search_units"))
+        .map(|(count, _)| count)
+        .collect();
+    assert_eq!(searches, ["Some(1)", "Some(2)", "Some(3)", "Some(3)"]);
+}

@@ -53,7 +53,7 @@ pub fn decode_response(json: &str) -> Result<Response<'_>, Malformed> {
     let mut searches = None;
     let mut choices = Vec::new();
     for (position, candidate) in wire.candidates.unwrap_or_default().into_iter().enumerate() {
-        count_searches(&mut searches, candidate.grounding);
+        searches = both(searches, count_searches(candidate.grounding));
         let choice = decode_candidate(candidate, position, &seed);
         choices.push(choice.map_err(|error| error.within(&format!("candidates[{position}]")))?);
     }
@@ -96,12 +96,15 @@ pub(super) fn seconds(raw: &RawValue) -> Option<u64> {
     u64::try_from(moment.as_second()).ok()
 }
 
-/// Adds the web searches that a candidate rests on.
-pub(super) fn count_searches(searches: &mut Option<u64>, grounding: Option<&RawValue>) {
-    let wire: Option<WireGrounding<'_>> = grounding.and_then(|raw| document(raw.get()).ok());
-    if let Some(queries) = wire.and_then(|wire| wire.queries) {
-        *searches = Some(searches.unwrap_or(0).saturating_add(queries.len() as u64));
-    }
+/// The web searches that a candidate rests on.
+pub(super) fn count_searches(grounding: Option<&RawValue>) -> Option<u64> {
+    let wire: WireGrounding<'_> = document(grounding?.get()).ok()?;
+    Some(wire.queries?.len() as u64)
+}
+
+/// The searches of several candidates.
+pub(super) fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
 }
 
 /// With the web searches that were counted beside it.

@@ -8,7 +8,7 @@ use super::super::{
     grounding::GROUNDING,
     part::{Ids, SIGNATURE, Seed, decode_part},
     read_usage,
-    response::{WireCandidate, WireResponse, block_reason, count_searches, searched, seconds, word},
+    response::{WireCandidate, WireResponse, block_reason, both, count_searches, searched, seconds, word},
 };
 use crate::{
     Arguments, Block, BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
@@ -25,7 +25,6 @@ pub struct StreamDecoder {
     choices: Vec<ChoiceState>,
     /// Why the prompt was not answered.
     blocked: Option<Text<'static>>,
-    searches: Option<u64>,
     /// Members of chunks and candidates as they were given out last.
     extras: SeenMembers,
     over: bool,
@@ -39,6 +38,8 @@ struct ChoiceState {
     calls: usize,
     /// Google says it in the last chunk that has content; it is given out at the end.
     finish: Option<Text<'static>>,
+    /// The most web searches that it was said to rest on: what it rests on is told again as it grows.
+    searches: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,8 @@ impl StreamDecoder {
             self.candidate(candidate, position, &seed, sink)?;
         }
         if let Some(spent) = chunk.usage.and_then(read_usage) {
-            sink(Event::Usage(searched(spent, self.searches)));
+            let searches = self.choices.iter().map(|choice| choice.searches).fold(None, both);
+            sink(Event::Usage(searched(spent, searches)));
         }
         Ok(())
     }
@@ -137,12 +139,10 @@ impl StreamDecoder {
         sink: &mut impl FnMut(Event<'a>),
     ) -> Result<(), Malformed> {
         let index = stated(wire.index).unwrap_or(position as u64);
+        let searches = count_searches(wire.grounding);
         let grounding = wire.grounding.map(|raw| (GROUNDING.into(), raw));
         for (name, raw) in wire.extra.into_iter().chain(grounding) {
             if self.extras.changed(Some(index), &name, raw) {
-                if name == GROUNDING {
-                    count_searches(&mut self.searches, Some(raw));
-                }
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: Some(index), scope: Scope::Choice, name, raw });
             }
@@ -158,6 +158,7 @@ impl StreamDecoder {
                 &mut self.choices[last]
             }
         };
+        state.searches = state.searches.max(searches);
         for raw in wire.content.unwrap_or_default().parts.unwrap_or_default().0 {
             let mut ids = Ids::of_answer(seed, index, state.calls);
             let mut blocks = Vec::new();

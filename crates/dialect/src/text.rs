@@ -119,6 +119,28 @@ impl<'a> Text<'a> {
         format!("{}{}", self.decode(), next.decode()).into()
     }
 
+    /// Puts another string behind this one, which is copied no more often than a string that grows.
+    pub(crate) fn push(&mut self, next: &Text<'_>) {
+        let mut all = match std::mem::replace(&mut self.0, Repr::Plain(Cow::Borrowed(""))) {
+            Repr::Plain(text) => text.into_owned(),
+            escaped @ Repr::Escaped(_) => Self(escaped).decode().into_owned(),
+        };
+        all.push_str(&next.decode());
+        self.0 = Repr::Plain(Cow::Owned(all));
+    }
+
+    /// Strings behind each other, with this between them. One alone stays as it stands.
+    pub(crate) fn joined(mut texts: impl Iterator<Item = Self>, between: &str) -> Option<Self> {
+        let mut all = texts.next()?;
+        for text in texts {
+            if !between.is_empty() {
+                all.push(&between.into());
+            }
+            all.push(&text);
+        }
+        Some(all)
+    }
+
     /// Writes it as a JSON string without the quotes.
     pub fn write_inner(&self, out: &mut Vec<u8>) {
         match &self.0 {

@@ -10,6 +10,12 @@ use ziggurat_dialect::Refused;
 
 use crate::common::*;
 
+const MANY: usize = 10_000;
+
+fn list(item: impl FnMut(usize) -> Value) -> Value {
+    (0..MANY).map(item).collect()
+}
+
 fn invalid(refused: Result<Value, Refused>) -> (String, String) {
     match refused {
         Err(Refused::Invalid { message, param }) => (message, param),
@@ -121,6 +127,75 @@ fn what_schemas_refer_to_is_copied_within_a_mebibyte_a_request() {
     // What refers to nothing is as large as it is.
     let large = json!({"type": "object", "not": {}, "properties": {"p": {"type": "string", "description": "x".repeat(3 << 20)}}});
     ask(&with_schemas(&[&large, &large], Some(&large))).expect("is asked");
+}
+
+#[test]
+fn documents_of_one_name_are_numbered_on() {
+    let file = |name: &str| json!({"type": "file", "file": {"filename": name, "file_data": "data:application/pdf;base64,AA=="}});
+    let names = |files: Value| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": files}]});
+        let asked = request(Dialect::OpenAi, Dialect::Converse, "amazon.nova-pro-v1:0", &dropping(), &body);
+        let asked = asked.expect("is asked");
+        let blocks = asked["messages"][0]["content"].as_array().expect("is a list").clone();
+        blocks
+            .iter()
+            .map(|block| block["document"]["name"].as_str().expect("is named").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let given = ["a 2.pdf", "a.pdf", "a.pdf", "b.pdf", "a.pdf", "b.pdf"].map(file);
+    assert_eq!(names(json!(given)), ["a 2", "a", "a 3", "b", "a 4", "b 2"]);
+    assert_eq!(names(list(|_| file("a.pdf"))).last(), Some(&format!("a {MANY}")));
+}
+
+#[test]
+fn many_calls_and_their_signatures_are_written_once() {
+    let call = |number: usize| json!({"id": format!("c{number}"), "type": "function", "function": {"name": format!("f{number}"), "arguments": "{}"}, "thought_signature": format!("BBBB{number:08}")});
+    let thought = |number: usize| json!({"type": "thinking", "thinking": "", "signature": format!("zigguratOfGeminiAAAA{number:08}")});
+    let body = json!({"model": "m", "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": null, "thinking_blocks": list(thought), "tool_calls": list(call)},
+    ]});
+    let asked = request(Dialect::OpenAi, Dialect::Gemini, "gemini-3-pro", &dropping(), &body);
+    let parts = asked.expect("is asked")["contents"][1]["parts"].as_array().expect("is a list").len();
+    // Each thought's signature is another than those on the calls, and so gets a part of its own.
+    assert_eq!(parts, 2 * MANY);
+    let asked = request(Dialect::OpenAi, Dialect::Converse, "amazon.nova-pro-v1:0", &dropping(), &body);
+    let tools = asked.expect("is asked")["toolConfig"]["tools"].as_array().expect("is a list").len();
+    assert_eq!(tools, MANY);
+}
+
+#[test]
+fn many_items_of_responses_are_one_turn() {
+    let body = json!({"model": "m", "input": list(|_| json!({"role": "assistant", "content": "a"}))});
+    let asked = request(Dialect::Responses, Dialect::OpenAi, "gpt-4o", &dropping(), &body);
+    let asked = asked.expect("is asked");
+    let content = asked["messages"][0]["content"].as_array().expect("is a list");
+    assert_eq!((asked["messages"].as_array().map(Vec::len), content.len()), (Some(1), MANY));
+}
+
+#[test]
+fn many_texts_become_one() {
+    let text = "x".repeat(64);
+    let part = |kind: &str| json!({"type": kind, "text": text});
+    let thought = json!({"type": "reasoning", "summary": list(|_| part("summary_text"))});
+    let body = json!({"model": "m", "input": [thought, {"role": "user", "content": "q"}]});
+    let asked = request(Dialect::Responses, Dialect::Ollama, "gpt-oss", &dropping(), &body);
+    let thinking = asked.expect("is asked")["messages"][0]["thinking"].as_str().map(str::len);
+    assert_eq!(thinking, Some(MANY * (64 + 2) - 2));
+
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": list(|_| part("text"))}]},
+    ]});
+    let asked = request(Dialect::Anthropic, Dialect::Gemini, "gemini-3-pro", &dropping(), &body);
+    let result = &asked.expect("is asked")["contents"][2]["parts"][0]["functionResponse"]["response"];
+    assert_eq!(result["content"].as_str().map(str::len), Some(MANY * 64));
+
+    let message = json!({"role": "assistant", "content": list(|_| part("text"))});
+    let whole = json!({"id": "i", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]});
+    let told = answer(Dialect::OpenAi, Dialect::Anthropic, &whole);
+    assert_eq!(told["content"][0]["text"].as_str().map(str::len), Some(MANY * 64));
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn decode_block<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) -> Result<(
             Block::new(BlockKind::RedactedThinking { data })
         }
         (.., Some(WireCited { content: Some(texts), citations, .. })) => {
-            let texts = texts.into_iter().filter_map(|text| text.text).reduce(|text, next| text.join(&next));
-            let mut block = Block::text(texts.unwrap_or_else(|| "".into()));
+            let text = Text::joined(texts.into_iter().filter_map(|text| text.text), "");
+            let mut block = Block::text(text.unwrap_or_else(|| "".into()));
             block.extra.extend(citations.map(|raw| (CITATIONS.into(), raw)));
             block
         }

@@ -1,6 +1,9 @@
 //! The parts of a turn, written.
 
-use std::{borrow::Cow, collections::VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{HashSet, VecDeque},
+};
 
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
@@ -38,8 +41,10 @@ const NO_SIGNATURE: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
 /// what it precedes; where the dialect puts all thoughts first (OpenAI's), calls come before texts, as Google demands theirs. One that is
 /// left over gets an empty text, on which Google itself puts what comes last.
 pub(super) fn write_model_parts(list: &mut Array<'_>, blocks: &[&Block<'_>], manner: Manner) {
-    let on_calls: Vec<Text<'_>> = blocks.iter().filter_map(|block| call_signature(block)).collect();
-    let signs = |block: &Block<'_>| signature(block, manner.own).is_some_and(|own| !on_calls.contains(own));
+    let on_calls: HashSet<Cow<'_, str>> =
+        blocks.iter().filter_map(|block| Some(call_signature(block)?.decode())).collect();
+    let signs =
+        |block: &Block<'_>| signature(block, manner.own).is_some_and(|own| !on_calls.contains(&own.decode()));
     let mut unplaced = blocks.iter().filter(|block| signs(block)).count();
     let is_bare =
         |block: &&&Block<'_>| matches!(block.kind, BlockKind::ToolCall(_)) && call_signature(block).is_none();

@@ -178,7 +178,7 @@ pub(super) fn decode_part<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) {
             Some(Block { kind: BlockKind::Text { text: last, .. }, extra, .. })
                 if extra.is_empty() && part.extra.is_empty() =>
             {
-                *last = last.join(&text);
+                last.push(&text);
             }
             _ => content.push(Block { extra: part.extra, ..Block::text(text) }),
         },
@@ -186,7 +186,7 @@ pub(super) fn decode_part<'a>(raw: &'a RawValue, content: &mut Vec<Block<'a>>) {
             for text in thoughts.into_iter().filter_map(|thought| thought.text) {
                 match content.last_mut() {
                     Some(Block { kind: BlockKind::Thinking { text: last, .. }, .. }) => {
-                        *last = last.join(&text)
+                        last.push(&text);
                     }
                     _ => content.push(Block::new(BlockKind::Thinking { text, signature: None })),
                 }

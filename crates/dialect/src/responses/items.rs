@@ -110,7 +110,7 @@ fn thoughts(raw: Option<&RawValue>) -> Vec<WireThought<'_>> {
 
 fn join<'a>(parts: Vec<WireThought<'a>>) -> Option<Text<'a>> {
     let texts = parts.into_iter().filter_map(|part| part.text).filter(|text| !text.is_empty());
-    texts.reduce(|text, next| text.join(&SEPARATOR.into()).join(&next))
+    Text::joined(texts, SEPARATOR)
 }
 
 /// What stands between the parts of a summary where they are one text.

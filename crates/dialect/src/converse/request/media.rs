@@ -1,5 +1,7 @@
 //! Images, documents and videos.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::{
     Block, BlockKind, Source, Text,
     encode::Verdicts,
@@ -9,7 +11,9 @@ use crate::{
 /// Writes media, each document under a name of its own: Converse refuses two of one name.
 #[derive(Debug, Default)]
 pub(super) struct Media {
-    names: Vec<String>,
+    names: HashSet<String>,
+    /// The last number that was tried behind a name.
+    numbers: HashMap<String, usize>,
 }
 
 /// A type of bytes that Converse takes: the member it stands under and its word there.
@@ -110,7 +114,7 @@ impl Media {
             out.object(form.member, |out| {
                 out.str("format", form.format);
                 if form.member == PDF.member {
-                    out.str("name", self.name(name));
+                    out.str("name", &self.name(name));
                 }
                 out.object("source", |out| write_source(out, source));
                 if form.member == PDF.member {
@@ -122,7 +126,7 @@ impl Media {
     }
 
     /// A name for a document: the caller's without its ending, in the characters that Converse takes, with a number where it is taken.
-    fn name(&mut self, given: Option<&Text<'_>>) -> &str {
+    fn name(&mut self, given: Option<&Text<'_>>) -> String {
         let given = given.map(Text::decode).unwrap_or_default();
         let stem = given.rsplit_once('.').map_or(&*given, |(stem, _)| stem);
         let fits = |c: char| c.is_ascii_alphanumeric() || "-()[]".contains(c);
@@ -133,13 +137,13 @@ impl Media {
         if name.is_empty() {
             "document".clone_into(&mut name);
         }
-        let taken = |name: &String| self.names.contains(name);
-        if taken(&name) {
-            let free = (2..).map(|number: usize| format!("{name} {number}")).find(|name| !taken(name));
-            name = free.unwrap_or_default();
+        let number = self.numbers.entry(name.clone()).or_insert(1);
+        let mut free = name.clone();
+        while !self.names.insert(free.clone()) {
+            *number += 1;
+            free = format!("{name} {number}");
         }
-        self.names.push(name);
-        self.names.last().map_or("", String::as_str)
+        free
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tools a model may call.
 
+use std::collections::HashSet;
+
 use ziggurat_core::Dialect;
 
 use super::{Family, conversation::write_cache};
@@ -85,10 +87,10 @@ fn check(request: &Request<'_>, verdicts: &mut Verdicts<'_>) {
 
 /// The names of the tools that the conversation holds calls of.
 fn called<'a>(request: &Request<'a>) -> Vec<Text<'a>> {
-    let mut names: Vec<Text<'a>> = Vec::new();
+    let (mut names, mut known) = (Vec::new(), HashSet::new());
     for block in request.messages.iter().flat_map(|message| &message.content) {
         if let BlockKind::ToolCall(call) = &block.kind
-            && !names.contains(&call.name)
+            && known.insert(call.name.decode())
         {
             names.push(call.name.clone());
         }

@@ -54,6 +54,8 @@ struct Chat<'r> {
     request: Request<'r>,
     /// Where each of its messages stood.
     places: Vec<String>,
+    /// How many texts the last of them has.
+    texts: usize,
     calls: HashSet<String>,
     /// What is said of the first output that answers no call.
     orphan: Option<Refused>,
@@ -96,7 +98,7 @@ impl<'r> Chat<'r> {
             user: request.user.clone(),
             ..Request::default()
         };
-        Self { request, places: Vec::new(), calls: HashSet::new(), orphan: None, target }
+        Self { request, places: Vec::new(), texts: 0, calls: HashSet::new(), orphan: None, target }
     }
 
     fn params(&mut self, request: &'r Request<'_>, verdicts: &mut Verdicts<'_>) {
@@ -217,14 +219,16 @@ impl<'r> Chat<'r> {
         if content.is_empty() && !message.content.is_empty() {
             return;
         }
+        let is_text = |block: &&Block<'_>| matches!(block.kind, BlockKind::Text { .. });
+        let texts = content.iter().filter(is_text).count();
         match self.request.messages.last_mut() {
             Some(last) if answer && last.role == Role::Assistant => {
-                let is_text = |block: &Block<'_>| matches!(block.kind, BlockKind::Text { .. });
-                last.plain = (last.plain || message.plain)
-                    && last.content.iter().chain(&content).filter(|block| is_text(block)).count() < 2;
+                self.texts += texts;
+                last.plain = (last.plain || message.plain) && self.texts < 2;
                 last.content.append(&mut content);
             }
             _ => {
+                self.texts = texts;
                 let (role, plain) = (message.role, message.plain);
                 self.request.messages.push(Message { role, content, plain, name: None, extra: Vec::new() });
                 self.places.push(place.to_string());

@@ -350,15 +350,13 @@ fn write_result(list: &mut Array<'_>, block: &Block<'_>, calls: &Calls<'_, '_>, 
 /// Writes what a tool said as the object that Google wants: one as it is, all else under `content`, and what a tool that failed said under
 /// `error` (Google's reference of `FunctionResponse`).
 fn write_response(out: &mut Object<'_>, content: &[Block<'_>], error: Option<bool>, form: Form) {
-    let mut texts = content.iter().filter_map(|block| match &block.kind {
+    let texts = content.iter().filter_map(|block| match &block.kind {
         BlockKind::Text { text, .. } => Some(text.clone()),
         _ => None,
     });
-    let text = match (texts.next(), texts.next()) {
-        (None, _) if form == Form::Own => return,
-        (None, _) => "".into(),
-        (Some(one), None) => one,
-        (Some(first), Some(second)) => texts.fold(first.join(&second), |all, text| all.join(&text)),
+    let text = match Text::joined(texts, "") {
+        None if form == Form::Own => return,
+        text => text.unwrap_or_else(|| "".into()),
     };
     // Most results are prose, and long: only what may be an object is decoded.
     let plain = if matches!(text.first(), Some(b'{' | b'\\')) { text.decode() } else { "".into() };

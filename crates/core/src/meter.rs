@@ -350,6 +350,11 @@ impl AttemptHandle {
         self.changed = true;
     }
 
+    /// Forgets the counts that were recorded: what was stated for a part of an answer is no statement for all of it.
+    pub fn forget_usage(&mut self) {
+        self.changed |= self.attempt.usage.take().is_some();
+    }
+
     /// What is on record so far.
     #[must_use]
     pub const fn attempt(&self) -> &Attempt {

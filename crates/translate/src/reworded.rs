@@ -131,6 +131,10 @@ pub(crate) async fn finish(
 ) -> Result<Response<Body>, Broken> {
     let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
     read(&bytes, &parts.headers, expected)?;
+    if let Some(handle) = handle {
+        // One of several answers may have stated nothing, and what the others did is not all.
+        handle.forget_usage();
+    }
     feed(expected, handle).await?;
     let out = match expected.reading.take() {
         Some(Reading::Vectors(vectors)) => vectors.finish(&expected.model),

@@ -185,6 +185,21 @@ async fn a_failure_among_several_is_the_answer_and_what_came_before_is_paid_for(
 }
 
 #[tokio::test]
+async fn what_some_of_several_answers_state_is_no_statement_for_all() {
+    let target = || embedding(Dialect::Converse, "amazon.titan-embed-text-v1", Wording::TitanEmbed);
+    let body = r#"{"model":"alias","input":["abc","abcdef"]}"#;
+    let (stated, silent) = (r#"{"embedding":[1],"inputTextTokenCount":5}"#, r#"{"embedding":[1]}"#);
+    for answers in [[stated, silent], [silent, stated]] {
+        let done = several(target(), body, answers.map(json).into()).await;
+        // The caller is told an estimate, as clients need a number there.
+        assert_eq!((done.status, &done.body["usage"]["prompt_tokens"]), (200, &json!(3)));
+        assert_eq!(done.attempts[0].usage, None, "{answers:?}");
+    }
+    let done = several(target(), body, vec![json(stated), json(stated)]).await;
+    assert_eq!(done.attempts[0].usage.and_then(|usage| usage.input), Some(10));
+}
+
+#[tokio::test]
 async fn what_is_no_answer_is_an_error_also_with_a_good_status() {
     for (answer, message) in [
         (r#"{"embeddings":[[1]]}"#, "the provider answered with JSON that is no answer"),

@@ -119,7 +119,7 @@ impl Vectors {
         Ok(())
     }
 
-    /// What the answers so far state of what was used.
+    /// What the answers so far state of what was used: nothing, once one of them has stated nothing.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         let mut usage = Usage::new(Convention::OPENAI);
@@ -236,10 +236,12 @@ impl<'a> Answer<'a> {
             _ => wire.predictions.and_then(|all| all.into_iter().map(|one| one.embeddings).collect()),
         };
         let answers = answers.ok_or_else(none)?;
-        let each = answers.iter().map(|one| stated(one.statistics.as_ref()?.tokens));
+        let mut each = answers.iter().map(|one| stated(one.statistics.as_ref()?.tokens));
         let (counts, tokens) = match wording {
             // Each vector states its own.
-            Wording::Predict => (None, each.sum()),
+            Wording::Predict => {
+                (None, each.try_fold(0, |sum: u64, tokens| Some(sum.saturating_add(tokens?))))
+            }
             _ => {
                 let count = wire.usage.and_then(|usage| usage.prompt);
                 (count, stated(count))

@@ -193,3 +193,14 @@ fn googles_callers_are_given_googles_vectors() {
         r#"{"embeddings":[{"values":[1]},{"values":[2]}]}"#
     );
 }
+
+#[test]
+fn counts_that_no_number_holds_are_as_many_as_one_can_be() {
+    let answer = format!(
+        r#"{{"predictions":[{{"embeddings":{{"values":[1],"statistics":{{"token_count":{}}}}}}},{{"embeddings":{{"values":[1],"statistics":{{"token_count":5}}}}}}]}}"#,
+        u64::MAX
+    );
+    let mut vectors = vectors(Wording::Predict, r#"{"input":["a","b"]}"#);
+    vectors.read(&answer, &HeaderMap::new()).expect("reads");
+    assert_eq!(vectors.usage().and_then(|usage| usage.input), Some(u64::MAX));
+}

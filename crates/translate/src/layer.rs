@@ -107,7 +107,6 @@ impl fmt::Debug for TranslateLayer {
 // ===== impl Config =====
 
 impl Config {
-    /// Seconds of the Unix epoch.
     /// The longest event of a stream of a provider of some dialect, in bytes.
     pub(crate) fn max_event_of(&self, dialect: Dialect) -> usize {
         self.max_event.unwrap_or(match dialect {
@@ -116,6 +115,7 @@ impl Config {
         })
     }
 
+    /// Seconds of the Unix epoch.
     pub(crate) fn epoch_seconds(&self) -> u64 {
         (self.now)().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }

@@ -9,6 +9,7 @@ mod kinds;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     error::Error,
@@ -21,7 +22,7 @@ use std::{
     vec,
 };
 
-use http::{Request, Response, Uri, header};
+use http::{Extensions, Request, Response, Uri, header};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{
@@ -33,20 +34,18 @@ use hyper_util::{
     },
     rt::TokioExecutor,
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
-use ziggurat_core::{Body, BoxError, CollectError};
-use ziggurat_translate::{FetchMedia, Fetched, Fetching, NotFetched};
+use ziggurat_core::{Body, BoxError, Cause, CollectError, Principal, Rejection};
+use ziggurat_translate::{FetchMedia, Fetched, Fetching, NotFetched, Wanted};
 
 pub(crate) use self::rules::{is_name, normal};
 use self::{
     kinds::ACCEPT,
     rules::{Reason, Rules},
+    turns::{Turns, Who},
 };
-use crate::{config::MediaSettings, upstream::connector_with};
+use crate::{config::MediaSettings, server::Passage, upstream::connector_with};
 
 /// Fetches media.
 #[derive(Clone, Debug)]
@@ -60,8 +59,7 @@ struct Inner {
     max_bytes: usize,
     /// For all media of a call.
     timeout: Duration,
-    /// For the calls that fetch at once.
-    gate: Semaphore,
+    turns: Turns,
 }
 
 type Resolver = BoxCloneSyncService<Name, Vec<SocketAddr>, BoxError>;
@@ -96,14 +94,17 @@ impl Fetcher {
             .http1_max_buf_size(MAX_BUFFER)
             .build(connector);
         let (max_bytes, timeout) = (settings.max_bytes, settings.timeout);
-        Ok(Self(Arc::new(Inner { client, rules, max_bytes, timeout, gate: Semaphore::new(MAX_CALLS) })))
+        Ok(Self(Arc::new(Inner { client, rules, max_bytes, timeout, turns: Turns::new() })))
     }
 }
 
 impl FetchMedia for Fetcher {
-    fn fetch(&self, urls: Vec<String>) -> Fetching {
+    fn fetch(&self, wanted: Vec<Wanted>, call: &Extensions) -> Fetching {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.all(&urls).await })
+        let who = call.get::<Principal>().and_then(|principal| principal.ids().next());
+        let who = who.map(|(kind, id)| (kind, Arc::clone(id)));
+        let passage = call.get::<Passage>().cloned().unwrap_or_default();
+        Box::pin(async move { inner.all(&wanted, who, &passage).await })
     }
 }
 
@@ -111,17 +112,25 @@ impl FetchMedia for Fetcher {
 
 impl Inner {
     /// One after the other: no call opens more than one connection at a time to where its caller likes.
-    async fn all(&self, urls: &[String]) -> Result<Vec<Fetched>, NotFetched> {
+    /// What is fetched counts as often as it is written, here and among the bytes of all calls, there in base64.
+    async fn all(
+        &self,
+        wanted: &[Wanted],
+        who: Option<Who>,
+        passage: &Passage,
+    ) -> Result<Vec<Fetched>, NotFetched> {
         let deadline = Instant::now() + self.timeout;
         let late = |_| Reason::from(LATE);
-        let permit = timeout_at(deadline, self.gate.acquire()).await;
-        let _permit = permit.map_err(|_| NotFetched { index: 0, reason: Reason::from(LATE) })?;
+        let turn = timeout_at(deadline, self.turns.take(who)).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
         let mut left = self.max_bytes;
-        let mut fetched = Vec::with_capacity(urls.len());
-        for (index, url) in urls.iter().enumerate() {
-            let one = timeout_at(deadline, self.one(url, left)).await.map_err(late).flatten();
-            let one = one.map_err(|reason| NotFetched { index, reason })?;
-            left -= one.bytes.len();
+        let mut fetched = Vec::with_capacity(wanted.len());
+        for (index, Wanted { url, times }) in wanted.iter().enumerate() {
+            let times = (*times).max(1);
+            let one = timeout_at(deadline, self.one(url, left / times)).await.map_err(late).flatten();
+            let one = one.map_err(|reason| NotFetched::Useless { index, reason })?;
+            left -= one.bytes.len() * times;
+            passage.hold_fetched(in_base64(self.max_bytes - left)).map_err(NotFetched::Refused)?;
             fetched.push(one);
         }
         Ok(fetched)
@@ -170,7 +179,9 @@ impl Inner {
         };
         let bytes = body.collect_within(left).await.map_err(|error| match error {
             CollectError::TooLarge { .. } => {
-                format!("no more than {} bytes are fetched for one call", self.max_bytes).into()
+                let most = self.max_bytes;
+                format!("no more than {most} bytes are fetched for one call, each as often as it is named")
+                    .into()
             }
             _ => Reason::from(UNREACHABLE),
         })?;
@@ -179,6 +190,16 @@ impl Inner {
             false => Err(format!("what stands there is not {media_type}, as is said of it").into()),
         }
     }
+}
+
+/// The same call may find a turn later.
+fn busy() -> NotFetched {
+    let message = "images and files are fetched for as many calls as can be at once";
+    NotFetched::Refused(Rejection::new(Cause::Overloaded, message))
+}
+
+const fn in_base64(bytes: usize) -> usize {
+    bytes.div_ceil(3).saturating_mul(4)
 }
 
 /// Where an answer leads, if it leads elsewhere (RFC 3986, section 5.2; dots in a path are left to who is asked).
@@ -245,7 +266,5 @@ impl Error for Forbidden {}
 const UNREACHABLE: &str = "nothing could be fetched from it";
 const LATE: &str = "it was not fetched in time";
 const MAX_REDIRECTS: usize = 3;
-/// More wait for their turn, within their time.
-const MAX_CALLS: usize = 32;
 /// Bytes of an answer that wait to be taken; also the longest head of one.
 const MAX_BUFFER: usize = 32 << 10;

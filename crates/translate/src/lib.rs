@@ -15,5 +15,5 @@ mod unwrapped;
 
 pub use body::TranslatedBody;
 pub use layer::TranslateLayer;
-pub use media::{FetchMedia, Fetched, Fetching, NotFetched};
+pub use media::{FetchMedia, Fetched, Fetching, NotFetched, Wanted};
 pub use service::Translate;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, vec};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
     Wording,
@@ -162,7 +162,10 @@ impl Outgoing {
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
-            (None, false) => translate(call, target, way.dialect, media, &mut expected).await?,
+            (None, false) => {
+                let fetch = media.map(|fetch| (fetch, &parts.extensions));
+                translate(call, target, way.dialect, fetch, &mut expected).await?
+            }
         };
         // Bodies of other dialects name the model nowhere, or always.
         let cuts: &[&[&str]] = match target.has_model_in_url() && way.dialect == Dialect::Anthropic {
@@ -352,7 +355,7 @@ async fn translate(
     call: &Call,
     target: &Target,
     dialect: Dialect,
-    media: Option<&dyn FetchMedia>,
+    media: Option<(&dyn FetchMedia, &Extensions)>,
     expected: &mut Expected,
 ) -> Result<Bytes, Rejection> {
     let edit = standing(call.edit(), call, target);
@@ -363,8 +366,9 @@ async fn translate(
     };
     let mut request = decode_request(call.dialect(), text).map_err(malformed)?;
     // On Bedrock nobody fetches, whatever the dialect.
-    if let Some(fetch) = media.filter(|_| !takes_urls(dialect) || target.has_wrapped_events()) {
-        bring_in(&mut request, fetch).await?;
+    let media = media.filter(|_| !takes_urls(dialect) || target.has_wrapped_events());
+    if let Some((fetch, extensions)) = media {
+        bring_in(&mut request, fetch, extensions).await?;
     }
     request.stream = call.stream().then_some(true);
     // Callers of other dialects are always told what was used.

@@ -5,9 +5,10 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::Extensions;
 use serde_json::json;
-use ziggurat_core::{Dialect, Target};
-use ziggurat_translate::{FetchMedia, Fetched, Fetching, NotFetched, TranslateLayer};
+use ziggurat_core::{Cause, Dialect, Principal, Rejection, Target};
+use ziggurat_translate::{FetchMedia, Fetched, Fetching, NotFetched, TranslateLayer, Wanted};
 
 use crate::support::*;
 
@@ -15,22 +16,24 @@ use crate::support::*;
 #[derive(Clone)]
 struct Fetch {
     answer: Result<Vec<Fetched>, NotFetched>,
-    asked: Arc<Mutex<Vec<Vec<String>>>>,
+    asked: Arc<Mutex<Vec<Vec<Wanted>>>>,
+    caller: Arc<Mutex<Option<Principal>>>,
 }
 
 impl Fetch {
     fn of(answer: Result<Vec<Fetched>, NotFetched>) -> Self {
-        Self { answer, asked: Arc::default() }
+        Self { answer, asked: Arc::default(), caller: Arc::default() }
     }
 
-    fn asked(&self) -> Vec<Vec<String>> {
+    fn asked(&self) -> Vec<Vec<Wanted>> {
         self.asked.lock().expect("is sound").clone()
     }
 }
 
 impl FetchMedia for Fetch {
-    fn fetch(&self, urls: Vec<String>) -> Fetching {
-        self.asked.lock().expect("is sound").push(urls);
+    fn fetch(&self, wanted: Vec<Wanted>, call: &Extensions) -> Fetching {
+        self.asked.lock().expect("is sound").push(wanted);
+        *self.caller.lock().expect("is sound") = call.get().cloned();
         let answer = self.answer.clone();
         Box::pin(async { answer })
     }
@@ -38,6 +41,10 @@ impl FetchMedia for Fetch {
 
 fn fetched(media_type: &str, bytes: &'static [u8]) -> Fetched {
     Fetched { media_type: media_type.to_owned(), bytes: Bytes::from_static(bytes) }
+}
+
+fn wanted(url: &str, times: usize) -> Wanted {
+    Wanted { url: url.to_owned(), times }
 }
 
 fn converse() -> Target {
@@ -77,8 +84,8 @@ async fn a_provider_that_fetches_nothing_is_given_the_bytes() {
         exchange.sent().json()["messages"][0]["content"],
         json!([image("png", "b25l"), image("gif", "dHdv"), image("png", "b25l"), image("png", "AAAA")])
     );
-    // One that stands there twice is fetched once.
-    assert_eq!(fetch.asked(), [["https://h/1", "https://h/2"]]);
+    // One that stands there twice is fetched once, and who fetches knows that it is written twice.
+    assert_eq!(fetch.asked(), [[wanted("https://h/1", 2), wanted("https://h/2", 1)]]);
     let exchange = ask(ollama(), Some(&fetch), OPENAI, body).await;
     assert_eq!(exchange.sent().json()["messages"][0]["images"], json!(["b25l", "dHdv", "b25l", "AAAA"]));
 }
@@ -100,12 +107,12 @@ async fn who_fetches_by_itself_is_given_the_url() {
     assert_eq!(*source, json!({"type": "url", "url": "https://h/1"}));
     // Nor is anybody asked where there is nothing to fetch.
     ask(converse(), Some(&fetch), OPENAI, hello(OPENAI, false)).await;
-    assert_eq!(fetch.asked(), Vec::<Vec<String>>::new());
+    assert_eq!(fetch.asked(), Vec::<Vec<Wanted>>::new());
 }
 
 #[tokio::test]
 async fn what_is_not_fetched_is_refused_by_the_name_of_its_field() {
-    let refused = Fetch::of(Err(NotFetched { index: 1, reason: "it is no https URL".into() }));
+    let refused = Fetch::of(Err(NotFetched::Useless { index: 1, reason: "it is no https URL".into() }));
     let pdf = Fetch::of(Ok(vec![fetched("image/png", b"one"), fetched("application/pdf", b"%PDF-")]));
     let cases = [
         (Some(&refused), "this URL cannot be used: it is no https URL", json!("invalid_image_url")),
@@ -124,6 +131,20 @@ async fn what_is_not_fetched_is_refused_by_the_name_of_its_field() {
     assert_eq!((exchange.status.as_u16(), &exchange.json()["error"]["message"]), (400, &json!(BYTES)));
 }
 
+#[tokio::test]
+async fn who_fetches_knows_the_caller_and_may_refuse_the_call() {
+    let fetch = Fetch::of(Err(NotFetched::Refused(Rejection::new(Cause::Overloaded, "later"))));
+    let mut principal = Principal::default();
+    principal.key = Some("k".into());
+    let mut request = post(OPENAI, images(&["https://h/1"]));
+    request.extensions_mut().insert(principal.clone());
+    let layer = TranslateLayer::new().target(converse()).fetch_media(fetch.clone());
+    let exchange = exchange_through(layer, request, json("{}")).await;
+    assert!(exchange.sent.is_none());
+    assert_eq!((exchange.status.as_u16(), &exchange.json()["error"]["message"]), (503, &json!("later")));
+    assert_eq!(*fetch.caller.lock().expect("is sound"), Some(principal));
+}
+
 const BYTES: &str = "this provider fetches no URLs: send the bytes, in base64";
 
 #[tokio::test]
@@ -136,7 +157,7 @@ async fn no_more_than_ten_are_fetched_for_one_call() {
     let error = &exchange.json()["error"];
     assert_eq!(error["message"], "no more than 10 images and files are fetched from URLs for one call");
     assert_eq!(error["param"], "messages[0].content[10].image_url.url");
-    assert_eq!(fetch.asked(), Vec::<Vec<String>>::new());
+    assert_eq!(fetch.asked(), Vec::<Vec<Wanted>>::new());
     urls[10] = urls[0];
     assert_eq!(ask(converse(), Some(&fetch), OPENAI, images(&urls)).await.status, 200);
 }

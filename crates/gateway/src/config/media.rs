@@ -17,7 +17,7 @@ use crate::media::{is_name, normal};
 /// What is fetched for callers whose provider does not fetch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MediaSettings {
-    /// `max_bytes`: all media of a call together; 20 MiB unless set.
+    /// `max_bytes`: all media of a call together, each as often as it is named; 20 MiB unless set.
     pub(crate) max_bytes: usize,
     /// `timeout`: for all media of a call; 10 seconds unless set.
     pub(crate) timeout: Duration,

@@ -1,6 +1,6 @@
 //! What is fetched, from servers of the tests' own and never from anywhere else.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, task::Waker};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -75,11 +75,15 @@ fn settings(private_hosts: &[&str]) -> MediaSettings {
 
 async fn fetch(urls: &[&str]) -> Result<Vec<Fetched>, NotFetched> {
     let fetcher = Fetcher::new(&settings(&["127.0.0.1"])).expect("has a crypto provider");
-    fetcher.fetch(urls.iter().map(|&url| url.to_owned()).collect()).await
+    fetcher.fetch(once(urls), &Extensions::new()).await
+}
+
+fn once(urls: &[&str]) -> Vec<Wanted> {
+    urls.iter().map(|&url| Wanted { url: url.to_owned(), times: 1 }).collect()
 }
 
 fn refused(index: usize, reason: &'static str) -> Result<Vec<Fetched>, NotFetched> {
-    Err(NotFetched { index, reason: reason.into() })
+    Err(NotFetched::Useless { index, reason: reason.into() })
 }
 
 /// Answers for names in turn, and counts how often it was asked.
@@ -153,12 +157,39 @@ async fn what_is_too_large_is_left() {
         ("/60", sixty),
     ])
     .await;
-    let reason = "no more than 100 bytes are fetched for one call";
+    let reason = "no more than 100 bytes are fetched for one call, each as often as it is named";
     // Of neither comes an end.
     assert_eq!(fetch(&[&site.url("/announced")]).await, refused(0, reason));
     assert_eq!(fetch(&[&site.url("/chunked")]).await, refused(0, reason));
     assert_eq!(fetch(&[&site.url("/60")]).await.map(|fetched| fetched[0].bytes.len()), Ok(60));
     assert_eq!(fetch(&[&site.url("/60"), &site.url("/60")]).await, refused(1, reason));
+    // One that is named twice counts twice.
+    let fetcher = Fetcher::new(&settings(&["127.0.0.1"])).expect("has a crypto provider");
+    let twice = vec![Wanted { url: site.url("/60"), times: 2 }];
+    assert_eq!(fetcher.fetch(twice, &Extensions::new()).await, refused(0, reason));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_turn_may_come_again_and_another_caller_finds_one() {
+    let (site, listener) =
+        (Site::new(&[("/a", png())]).await, TcpListener::bind("127.0.0.1:0").await.expect("binds"));
+    let fetcher = Fetcher::new(&settings(&["127.0.0.1"])).expect("has a crypto provider");
+    let of = |key: &str| {
+        let mut principal = Principal::default();
+        principal.key = Some(key.into());
+        let mut call = Extensions::new();
+        call.insert(principal);
+        call
+    };
+    let silent = format!("http://{}/", listener.local_addr().expect("is bound"));
+    let mut slow: Vec<_> = (0..8).map(|_| fetcher.fetch(once(&[&silent]), &of("a"))).collect();
+    for one in &mut slow {
+        assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let (url, started) = (site.url("/a"), Instant::now());
+    assert_eq!(fetcher.fetch(once(&[&url]), &of("a")).await, Err(busy()));
+    assert_eq!(started.elapsed(), Duration::from_secs(10));
+    assert_eq!(fetcher.fetch(once(&[&url]), &of("b")).await.map(|fetched| fetched.len()), Ok(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +236,7 @@ async fn a_name_leads_to_the_address_that_was_held_against_the_rules() {
     let fetcher = Fetcher::with_resolver(&settings(&["images.internal"]), resolver).expect("has TLS");
     // The port is the URL's.
     let url = format!("http://images.internal:{}/a", first.addr.port());
-    assert_eq!(fetcher.fetch(vec![url]).await.map(|fetched| fetched.len()), Ok(1));
+    assert_eq!(fetcher.fetch(once(&[&url]), &Extensions::new()).await.map(|fetched| fetched.len()), Ok(1));
     assert_eq!((*asked.lock().expect("is sound"), first.heads().len(), second.heads().len()), (1, 1, 0));
 }
 
@@ -216,7 +247,7 @@ async fn a_name_that_resolves_to_our_own_network_is_not_asked() {
     let (resolver, asked) = resolver(&[&[site.addr], &[public, site.addr]]);
     let fetcher = Fetcher::with_resolver(&settings(&[]), resolver).expect("has TLS");
     for count in [1, 2] {
-        let fetched = fetcher.fetch(vec!["https://images.example/a".to_owned()]).await;
+        let fetched = fetcher.fetch(once(&["https://images.example/a"]), &Extensions::new()).await;
         assert_eq!(fetched, refused(0, UNREACHABLE));
         assert_eq!((*asked.lock().expect("is sound"), site.heads().len()), (count, 0));
     }

@@ -42,7 +42,7 @@ impl Shared {
 
     async fn answer(&self, request: Request<Incoming>, turn: &Arc<Turn>) -> Response<Answered> {
         let held = Arc::new(Held::new(Arc::clone(turn), Arc::clone(&self.bytes)));
-        let passage = Passage::default();
+        let passage = Passage::new(&held);
         let (deadline, share) = (self.deadlines.body, Arc::clone(&held));
         let mut request = request.map(|it| Body::new(RequestBody::new(it, deadline, share, passage.clone())));
         request.extensions_mut().insert(passage);

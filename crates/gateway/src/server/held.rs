@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -19,6 +22,8 @@ pub(super) struct Held {
     turn: Arc<Turn>,
     all: Arc<Semaphore>,
     share: Mutex<Option<OwnedSemaphorePermit>>,
+    /// How many of them are for what was fetched.
+    fetched: AtomicUsize,
 }
 
 /// The body of an answer, which ends the call when it has gone.
@@ -32,7 +37,7 @@ pub(super) struct Answered {
 impl Held {
     pub(super) fn new(turn: Arc<Turn>, all: Arc<Semaphore>) -> Self {
         turn.begin_call();
-        Self { turn, all, share: Mutex::new(None) }
+        Self { turn, all, share: Mutex::new(None), fetched: AtomicUsize::new(0) }
     }
 
     pub(super) fn turn(&self) -> &Turn {
@@ -53,6 +58,16 @@ impl Held {
             Some(share) => share.merge(more),
             none => *none = Some(more),
         }
+        Ok(())
+    }
+
+    /// Takes so many bytes for what was fetched, with those that were taken for that before.
+    ///
+    /// # Errors
+    /// As [`Held::take`].
+    pub(super) fn take_fetched(&self, bytes: usize) -> Result<(), Rejection> {
+        self.take(bytes.saturating_sub(self.fetched.load(Ordering::Relaxed)))?;
+        self.fetched.fetch_max(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -106,7 +121,8 @@ mod tests {
         assert_eq!(refusal.problem().cause, Cause::Overloaded);
         second.take(2).expect("fits");
         drop(first);
-        second.take(8).expect("fits now");
+        second.take_fetched(5).expect("fits now");
+        second.take_fetched(8).expect("takes three more");
         drop(second);
         assert_eq!(all.available_permits(), 10);
     }

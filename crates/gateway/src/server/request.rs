@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -35,8 +35,13 @@ pin_project_lite::pin_project! {
 
 /// Request extension: by it a body is let pass. From then on its bytes are held by nobody, and so do not count among those of all calls; and
 /// it has to go on within the deadline, and no longer to end: who sends it waits for the provider that takes it.
+///
+/// What is fetched to stand in a body counts with its bytes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passage(Arc<AtomicBool>);
+pub(crate) struct Passage {
+    open: Arc<AtomicBool>,
+    held: Weak<Held>,
+}
 
 /// Notes on the connection when a body was dropped before its end.
 struct End {
@@ -102,13 +107,26 @@ where
 // ===== impl Passage =====
 
 impl Passage {
+    pub(super) fn new(held: &Arc<Held>) -> Self {
+        Self { open: Arc::default(), held: Arc::downgrade(held) }
+    }
+
     /// Lets the body pass.
     pub(crate) fn open(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.open.store(true, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts all that was fetched for an attempt of the call. What an earlier one was fetched has gone.
+    ///
+    /// # Errors
+    /// A refusal when all calls together hold too many bytes.
+    pub(crate) fn hold_fetched(&self, bytes: usize) -> Result<(), Rejection> {
+        // Once the call has ended nobody waits for what was fetched.
+        self.held.upgrade().map_or(Ok(()), |held| held.take_fetched(bytes))
     }
 }
 

@@ -13,17 +13,25 @@ const ANSWER: &str = r#"{"output":{"message":{"role":"assistant","content":[{"te
 
 /// A model of Bedrock's, and a site with an image.
 async fn scene(section: &str) -> Scene {
+    scene_with(section, PNG.to_vec()).await
+}
+
+async fn scene_with(section: &str, image: Vec<u8>) -> Scene {
     let mut all = Recordings::default();
     all.extend([
         Recording::synthetic("nova", 200, [("content-type", "application/json")], ANSWER),
-        Recording::synthetic("image", 200, [("content-type", "image/png")], PNG),
+        Recording::synthetic("image", 200, [("content-type", "image/png")], image),
     ]);
     Scene::with(all).await.model("nova", "bedrock/amazon.nova-lite-v1:0", "nova", &[]).section(section)
 }
 
 async fn ask(gateway: &Gateway, url: &str) -> Answer {
-    let content =
-        json!([{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]);
+    ask_of(gateway, &[url]).await
+}
+
+async fn ask_of(gateway: &Gateway, urls: &[&str]) -> Answer {
+    let mut content = vec![json!({"type": "text", "text": "What is it?"})];
+    content.extend(urls.iter().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
     let call = json!({"model": "nova", "messages": [{"role": "user", "content": content}]});
     post(gateway.addr, "/v1/chat/completions", &[], &call.to_string()).await
 }
@@ -44,6 +52,23 @@ async fn the_bytes_of_an_image_reach_bedrock() {
     let sent: Value = serde_json::from_slice(&bedrock.body).unwrap();
     let image = json!({"image": {"format": "png", "source": {"bytes": "iVBORw0KGgo="}}});
     assert_eq!(sent["messages"][0]["content"], json!([{"text": "What is it?"}, image]));
+}
+
+#[tokio::test]
+async fn what_is_fetched_counts_among_the_bytes_of_all_calls_as_often_as_it_is_named() {
+    let image = [PNG, &[0; 400_000]].concat();
+    let media = "ziggurat_settings: {media: {fetch: true, private_hosts: [127.0.0.1]}}\n";
+    let scene = scene_with(media, image).await;
+    let gateway = scene.start(&["--max-in-flight", "1", "--max-request", "1"]).await;
+    let url = &*scene.replay.url("image");
+    assert_eq!(ask_of(&gateway, &[url]).await.status, 200);
+    let answer = ask_of(&gateway, &[url, url]).await;
+    let message = "the gateway holds too many requests at once";
+    let told: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, &told["error"]["message"]), (503, &json!(message)));
+    // Nothing is held once it was answered.
+    assert_eq!(ask_of(&gateway, &[url]).await.status, 200);
+    assert_eq!(scene.asked(), 5);
 }
 
 #[tokio::test]

@@ -203,8 +203,6 @@ words! {
         Pdf "pdf",
         /// Audio.
         Audio "audio",
-        /// System messages.
-        System "system",
         /// System messages between the others.
         SystemAnywhere "system_anywhere",
         /// A last turn of the assistant's that the answer goes on from.

@@ -126,8 +126,8 @@ impl Family {
     }
 }
 
-/// Whether a model's name holds a family's as whole words; of one that ends in `*`, as their beginning; of one that begins with `/`, first behind
-/// its last slash.
+/// Whether a model's name holds a family's as whole words; of one that ends in `*`, as their beginning; of one that ends in `$`, at its end; of one
+/// that begins with `/`, first behind its last slash.
 fn holds(model: &str, family: &str) -> bool {
     let (family, is_first) = family.strip_prefix('/').map_or((family, false), |family| (family, true));
     let model = match model.rsplit_once('/') {
@@ -136,13 +136,16 @@ fn holds(model: &str, family: &str) -> bool {
     };
     let model = if is_first { model.strip_prefix(TUNED).unwrap_or(model) } else { model };
     let (family, is_open) = family.strip_suffix('*').map_or((family, false), |family| (family, true));
+    let (family, is_last) = family.strip_suffix('$').map_or((family, false), |family| (family, true));
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let is_open = is_open || !is_word(family.as_bytes().last());
     model.match_indices(family).any(|(start, _)| {
+        let end = start + family.len();
         let before = start.checked_sub(1).and_then(|at| model.as_bytes().get(at));
         (start == 0 || !is_first)
+            && (end == model.len() || !is_last)
             && !is_word(before)
-            && (is_open || !is_word(model.as_bytes().get(start + family.len())))
+            && (is_open || !is_word(model.as_bytes().get(end)))
     })
 }
 
@@ -222,7 +225,7 @@ mod tests {
         for family in &*FAMILIES {
             let provider = family.providers.first().unwrap_or(&"");
             assert!(family.is_at(provider, Dialect::Anthropic), "{}", family.name);
-            assert!(family.holds(family.name.trim_end_matches('*')), "{}", family.name);
+            assert!(family.holds(family.name.trim_end_matches(['*', '$'])), "{}", family.name);
             let mut known = Capabilities::default();
             known.thinking = Some(Thinking::new(ThinkingForm::Effort));
             known.refuses = Params::default().with(Param::N);
@@ -240,6 +243,7 @@ mod tests {
             ("us.anthropic.claude-opus-4-5", "claude-opus-4-5"),
             ("claude-opus-4-20250514", "claude-opus-4-2025*"),
             ("claude-3-haiku", "claude-3-"),
+            ("anthropic/claude-opus-4", "claude-opus-4$"),
             ("publishers/google/models/gemini-3.7-flash", "gemini-3"),
             ("o1-o1x", "o1"),
             ("o1-2024-12-17", "/o1"),
@@ -258,6 +262,8 @@ mod tests {
             ("o1x", "/o1"),
             ("", "o1"),
             ("claude-opus-4-5", "claude-opus-4-2025*"),
+            ("claude-opus-4-9", "claude-opus-4$"),
+            ("claude-opus-40", "claude-opus-4$"),
         ];
         assert!(!others.iter().any(|(model, family)| holds(model, family)), "{others:?}");
     }
@@ -269,6 +275,8 @@ mod tests {
             ("anthropic", "claude-3-haiku-20240307", "None  "),
             ("anthropic", "claude-sonnet-4-20250514", "Budget   1024-"),
             ("vertex_ai", "claude-opus-4@20250514", "Budget   1024-"),
+            ("vertex_ai", "claude-opus-4", "Budget   1024-"),
+            ("anthropic", "claude-sonnet-4", "Budget   1024-"),
             ("bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "Budget   1024-"),
             ("anthropic", "claude-opus-4-6", "Adaptive low,medium,high,max "),
             ("anthropic", "claude-sonnet-5-5", "Adaptive low,medium,high,xhigh,max "),
@@ -298,6 +306,14 @@ mod tests {
         for (provider, model, expected) in table {
             assert_eq!(thinks(provider, model), expected, "{provider} {model}");
         }
+    }
+
+    #[test]
+    fn a_bare_name_is_the_first_of_its_generation() {
+        let most = |model| capabilities(model).max_output;
+        assert_eq!((most("claude-sonnet-4"), most("claude-opus-4")), (Some(64_000), Some(32_000)));
+        assert_eq!(capabilities("claude-sonnet-4"), capabilities("claude-sonnet-4-20250514"));
+        assert_eq!((most("claude-opus-4-9"), most("claude-next")), (Some(4_096), Some(4_096)));
     }
 
     #[test]

@@ -114,7 +114,6 @@ const FEATURES: &[(Capability, Feature)] = &[
     (Capability::Vision, Feature::Images),
     (Capability::PdfInput, Feature::Pdf),
     (Capability::AudioInput, Feature::Audio),
-    (Capability::SystemMessages, Feature::System),
     (Capability::MidConversationSystem, Feature::SystemAnywhere),
     (Capability::AssistantPrefill, Feature::Prefill),
     (Capability::LegacyThinking, Feature::ThinkingBudget),

@@ -181,7 +181,7 @@ fn member(
     config: &Config,
     catalog: &Catalog,
 ) -> ziggurat_route::Deployment {
-    let DeploymentRouting { weight, order, tags, .. } = &deployment.routing;
+    let DeploymentRouting { weight, order, tags, retries, .. } = &deployment.routing;
     let model = catalog.for_target(&target);
     let takes = target.model_capabilities().and_then(|takes| takes.takes(Feature::Prefill));
     let mut member = ziggurat_route::Deployment::new(target)
@@ -195,6 +195,9 @@ fn member(
     }
     if let Some(weight) = weight {
         member = member.weight(*weight);
+    }
+    if let Some(times) = retries {
+        member = member.retries(*times);
     }
     if let Some(requests) = deployment.rates.requests {
         member = member.requests_per_minute(requests);
@@ -351,10 +354,8 @@ impl Made {
     fn group(&self, name: &str, alias: &str) -> GroupBuilder {
         let config = &*self.config;
         let Routing { strategy, strategy_args, retries, tags, hedging, streams, .. } = &config.routing;
-        let deployment = config.deployments.iter().find(|deployment| deployment.alias == alias);
-        let own = deployment.and_then(|deployment| deployment.routing.retries);
         let by_cause = retries.by_group.get(alias).unwrap_or(&retries.by_cause);
-        let times = own.or(by_cause.other).or(retries.most).unwrap_or(RETRIES);
+        let times = by_cause.other.or(retries.most).unwrap_or(RETRIES);
         let mut retry = RetryPolicy::new(times);
         if let Some(wait) = retries.wait {
             retry = retry.wait_at_least(wait);

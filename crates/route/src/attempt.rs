@@ -25,7 +25,7 @@ use ziggurat_dialect::{add_hints, decode_error, decode_error_of};
 use ziggurat_meter::{feed_error, read_answer};
 
 use crate::{
-    Group, Left,
+    Group, Left, RetryPolicy,
     layer::Config,
     shadow::IsShadow,
     timeouts::{AttemptTimes, Fires, Timeouts, Timer, fired},
@@ -98,6 +98,16 @@ impl Failure {
             // A stop of the host's, say.
             Some(rejection) => Self::refused(Kind::Final, rejection),
             None => Self::new(Kind::Provider, Problem::of_error(error.as_ref())),
+        }
+    }
+
+    /// How often the call is tried again: as the deployment says that failed, else as its group does.
+    pub(crate) fn policy(&self, group: &Group) -> RetryPolicy {
+        let own = self.by.as_ref().and_then(|(of, index)| of.deployments()[*index].settings().retries);
+        let policy = group.retry().clone();
+        match own {
+            Some(times) => policy.times(times),
+            None => policy,
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) context_window: Option<u64>,
     pub(crate) price: Option<Usd>,
     pub(crate) cooldown: Option<Cooldown>,
+    pub(crate) retries: Option<u32>,
     pub(crate) max_parallel: Option<u64>,
     pub(crate) prefill: bool,
     pub(crate) marks_prefix: bool,
@@ -57,6 +58,7 @@ impl Deployment {
             context_window: None,
             price: None,
             cooldown: None,
+            retries: None,
             max_parallel: None,
             prefill: false,
             marks_prefix: false,
@@ -114,6 +116,12 @@ impl Deployment {
     #[must_use]
     pub fn cooldown(self, cooldown: Cooldown) -> Self {
         self.change(|settings| settings.cooldown = Some(cooldown))
+    }
+
+    /// Sets how often a call that it failed is tried again, in place of every count of its group's policy.
+    #[must_use]
+    pub fn retries(self, times: u32) -> Self {
+        self.change(|settings| settings.retries = Some(times))
     }
 
     /// Sets how many calls may run at once, of all groups that share it.

@@ -63,6 +63,14 @@ impl RetryPolicy {
         self
     }
 
+    /// Tries again so many times in place of each count that is set; what is not tried again stays so.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self.by_kind.0.iter_mut().flatten().for_each(|of_kind| *of_kind = times);
+        self
+    }
+
     /// Waits up to `base` before the first retry, and up to twice as long before each further one, `max` at most. 0.5 and 8 seconds by
     /// default.
     #[must_use]

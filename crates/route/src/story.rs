@@ -14,7 +14,7 @@ use ziggurat_core::{Body, BoxError, CallEnd, Cause, Metered, Problem, Rejection,
 
 use self::resume::Done;
 use crate::{
-    Affinity, Ask, Course, Event, Group, List, Permit, Picked,
+    Affinity, Ask, Course, Event, Group, List, Permit, Picked, RetryPolicy,
     attempt::{Answer, Asked, Failure, Kind},
     body::{RoutedBody, Told},
     continued::can_continue,
@@ -146,6 +146,7 @@ where
                 Err(failure) => failure,
             };
             let (kind, problem, impatient) = (failure.kind, failure.problem.clone(), failure.impatient);
+            let policy = failure.policy(group);
             told = Some(the_one_to_tell(told, failure));
             match kind {
                 // Who would not wait is not to have others wait, or fail, in their place.
@@ -159,9 +160,9 @@ where
             if !self.asked.body.may_repeat() {
                 break;
             }
-            let worth = self.is_worth_a_retry(group, &problem);
+            let worth = self.is_worth_a_retry(&policy, &problem);
             // Another deployment may know the key, have the model, or be paid for.
-            let may_move = is_the_deployments(problem.cause) && self.may_retry(group);
+            let may_move = is_the_deployments(problem.cause) && self.may_retry(&policy);
             if !worth && !may_move {
                 break;
             }
@@ -277,9 +278,8 @@ where
     }
 
     /// Whether the same call may be answered by the same group.
-    fn is_worth_a_retry(&self, group: &Group, problem: &Problem) -> bool {
+    fn is_worth_a_retry(&self, policy: &RetryPolicy, problem: &Problem) -> bool {
         let done = self.tally.retries;
-        let policy = group.retry();
         let worth = match problem.should_retry {
             // A provider knows its own errors best.
             Some(false) => false,
@@ -290,10 +290,9 @@ where
         worth && self.max_retries.is_none_or(|most| done < most)
     }
 
-    /// Whether the group, and the caller, leave another attempt.
-    fn may_retry(&self, group: &Group) -> bool {
-        let most = self.max_retries.map_or(group.retry().most(), |most| most.min(group.retry().most()));
-        self.tally.retries < most
+    /// Whether the policy, and the caller, leave another attempt.
+    fn may_retry(&self, policy: &RetryPolicy) -> bool {
+        self.tally.retries < self.max_retries.unwrap_or(u32::MAX).min(policy.most())
     }
 
     /// How long to wait ahead of a retry, if that is worth it.

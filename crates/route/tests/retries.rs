@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use ziggurat_core::Clock;
 use ziggurat_route::{
-    Cooldown, GroupBuilder, Kind, List, MaxRetries, RetryPolicy, RouteLayer, Routes, Timeouts,
+    Cooldown, Group, GroupBuilder, Kind, List, MaxRetries, RetryPolicy, RouteLayer, Routes, Timeouts,
 };
 
 use crate::support::*;
@@ -236,6 +236,28 @@ async fn a_caller_can_lower_retries_and_timeouts_and_raise_neither() {
         request.extensions_mut().insert(Timeouts::none().total(Duration::from_secs(wanted)));
         let got = call(&around(&layer, &upstream), request).await;
         assert_eq!((got.status, got.took), (504, took));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_count_is_that_of_the_deployment_that_failed() {
+    for (own, expected) in [
+        ([None, None], "ab"),
+        ([None, Some(5)], "aba"),
+        ([Some(5), None], "ab"),
+        ([None, Some(0)], "ab"),
+        ([Some(0), None], "a"),
+        ([Some(2), Some(2)], "aba"),
+    ] {
+        let upstream = Upstream::default();
+        let deployments = ["a", "b"].into_iter().zip(1..).zip(own).map(|((id, order), own)| {
+            upstream.does(id, [fails(500)]);
+            let made = deployment(id).order(order);
+            if let Some(times) = own { made.retries(times) } else { made }
+        });
+        let group = Group::new("g").deployments(deployments).retry(RetryPolicy::new(1));
+        let got = call(&around(&of([never_cools(group)]), &upstream), request("g", false)).await;
+        assert_eq!((got.status, &*upstream.called().concat()), (500, expected), "{own:?}");
     }
 }
 

@@ -45,6 +45,14 @@ fn only_what_may_pass_is_tried_again_unless_the_policy_says_so() {
     ];
     assert_eq!(retries.map(|cause| policy.retries(cause)), [10, 11, 12, 13, 14, 15, 16, 17, 18, 0]);
     assert_eq!(policy.most(), 18);
+    let policy = policy.times(1);
+    assert_eq!(
+        (retries.map(|cause| policy.retries(cause)), policy.most()),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], 1)
+    );
+    let policy = RetryPolicy::new(0).times_for(Kind::RateLimit, 9).times(2);
+    let causes = [Cause::Internal, Cause::RateLimit, Cause::InvalidRequest, Cause::Quota];
+    assert_eq!(causes.map(|cause| policy.retries(cause)), [2, 2, 0, 0]);
     assert_eq!(RetryPolicy::default().times_for(Kind::Internal, 0).retries(Cause::Internal), 0);
 }
 

@@ -49,6 +49,25 @@ async fn so_many_retries_as_the_config_says() {
 }
 
 #[tokio::test]
+async fn each_deployments_own_count_is_for_its_own_failures() {
+    let vendors = Vendor::several(["one", "two"]).await;
+    vendors.iter().for_each(Vendor::fails);
+    for (params, asked) in [
+        ([&["order: 1"][..], &["order: 2"]], [1, 1]),
+        ([&["order: 1"], &["order: 2", "num_retries: 5"]], [2, 1]),
+        ([&["order: 1", "num_retries: 5"], &["order: 2"]], [1, 1]),
+        ([&["order: 1", "max_retries: 0"], &["order: 2"]], [1, 0]),
+    ] {
+        let before = vendors.each_ref().map(Vendor::asked);
+        let sections = "router_settings: {num_retries: 1, disable_cooldowns: true}\n";
+        let gateway = start(&group(&vendors, &params), sections).await;
+        assert_eq!(call(gateway.addr, "m").await.status, 500);
+        let after = vendors.each_ref().map(Vendor::asked);
+        assert_eq!([after[0] - before[0], after[1] - before[1]], asked, "{params:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_no_retry_helps_is_asked_once_and_cools_nobody() {
     let [one] = Vendor::several(["one"]).await;
     let entries = [one.entry("m", "openai/gpt-4o", &[], &[])];

@@ -170,8 +170,8 @@ fn name_of(fallback: &Fallback) -> &str {
 /// What a group may spend on retries.
 fn retry_budget(config: &Config) -> RetryBudget {
     let Some(budget) = &config.routing.retries.budget else { return RetryBudget::default() };
-    let percent = budget.share.map_or(SHARE, |share| share.get().div_ceil(100));
-    RetryBudget::new(percent, budget.per_second.unwrap_or(PER_SECOND).ceil() as u32)
+    let share = budget.share.map_or(SHARE, |share| share.get().into());
+    RetryBudget::ten_thousandths(share, budget.per_second.unwrap_or(PER_SECOND))
 }
 
 /// A deployment with what is known of it.
@@ -467,9 +467,9 @@ const RETRIES: u32 = 2;
 const COOLDOWN: Duration = Duration::from_secs(5);
 /// How often longer than the first time a deployment is left alone at most.
 const LONGER: u32 = 10;
-/// Percent of successes that may be retries, and retries a second in any case.
-const SHARE: u32 = 20;
-const PER_SECOND: f64 = 3.0;
+/// The share of successes that may be retries, and the retries a second in any case, in ten-thousandths.
+const SHARE: u64 = 2_000;
+const PER_SECOND: u64 = 30_000;
 /// Providers that go on with an assistant's message only where it says `prefix: true`.
 const MARKS_PREFIX: [&str; 2] = ["mistral", "deepseek"];
 /// Groups of names that only wildcards find that are kept.
@@ -477,26 +477,4 @@ const MAX_MADE: usize = 1024;
 const A_MILLION: u64 = 1_000_000;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn timeouts_of(params: &str) -> Timeouts {
-        let text = format!(
-            "model_list: [{{model_name: a, litellm_params: {{model: openai/m, api_key: k{params}}}}}]\n"
-        );
-        let (config, _) = Config::parse(&text, "config.yaml", &|_| None).expect("is valid");
-        timeouts(&config.deployments[0], &config)
-    }
-
-    #[test]
-    fn a_timeout_of_streams_is_none_of_whole_answers() {
-        let seconds = Duration::from_secs;
-        assert_eq!(timeouts_of(""), Timeouts::none());
-        let streams = Timeouts::none().first_token(seconds(7)).idle(seconds(7));
-        assert_eq!(timeouts_of(", stream_timeout: 7"), streams);
-        let both = streams.whole(seconds(5)).first_byte(seconds(7));
-        assert_eq!(timeouts_of(", timeout: 5, stream_timeout: 7"), both);
-        let one = Timeouts::none().first_token(seconds(5)).idle(seconds(5));
-        assert_eq!(timeouts_of(", timeout: 5"), one.whole(seconds(5)).first_byte(seconds(5)));
-    }
-}
+mod tests;

@@ -15,24 +15,24 @@ use crate::moment::{Moment, nanos};
 /// So the attempts of any stretch of time are at most its calls, a share of its successes, what its seconds add, and what was kept.
 pub struct RetryBudget {
     /// Of a retry, for each success.
-    share: u64,
-    /// Retries a second.
+    share: u128,
+    /// Ten-thousandths of a retry a second.
     floor: u64,
-    most: u64,
+    most: u128,
     bucket: Mutex<Bucket>,
 }
 
 struct Bucket {
     /// Exact: what a nanosecond adds is a whole number of them.
-    level: u64,
+    level: u128,
     filled: Option<Moment>,
 }
 
-/// What the bucket counts in: the billionth part of a retry.
-const RETRY: u64 = 1_000_000_000;
+/// What the bucket counts in: what a ten-thousandth of a retry a second adds in a nanosecond.
+const RETRY: u128 = 10_000 * 1_000_000_000;
 
 /// The seconds' worth of the floor that is there from the start.
-const AT_FIRST: u64 = 10;
+const AT_FIRST: u128 = 10;
 
 // ===== impl RetryBudget =====
 
@@ -40,10 +40,15 @@ impl RetryBudget {
     /// One where a success adds so many percent of a retry, and each second so many of them.
     #[must_use]
     pub fn new(percent: u32, per_second: u32) -> Self {
-        let floor = u64::from(per_second);
+        Self::ten_thousandths(u64::from(percent) * 100, u64::from(per_second) * 10_000)
+    }
+
+    /// The same in finer parts: a success adds so many ten-thousandths of a retry, and each second so many.
+    #[must_use]
+    pub fn ten_thousandths(share: u64, per_second: u64) -> Self {
         Self {
-            share: u64::from(percent) * (RETRY / 100),
-            floor,
+            share: u128::from(share) * (RETRY / 10_000),
+            floor: per_second,
             most: 0,
             bucket: Mutex::new(Bucket { level: 0, filled: None }),
         }
@@ -59,8 +64,8 @@ impl RetryBudget {
     /// Keeps so many retries at most for later.
     #[must_use]
     pub fn keep(mut self, most: u32) -> Self {
-        self.most = u64::from(most) * RETRY;
-        let level = (self.floor * AT_FIRST).saturating_mul(RETRY).min(self.most);
+        self.most = u128::from(most) * RETRY;
+        let level = (u128::from(self.floor) * AT_FIRST * (RETRY / 10_000)).min(self.most);
         self.bucket = Mutex::new(Bucket { level, filled: None });
         self
     }
@@ -85,7 +90,7 @@ impl RetryBudget {
     /// The whole retries that are left.
     #[must_use]
     pub fn left(&self, now: Instant) -> u64 {
-        self.filled(now).level / RETRY
+        u64::try_from(self.filled(now).level / RETRY).unwrap_or(u64::MAX)
     }
 
     /// The bucket, with what the time has added.
@@ -93,7 +98,7 @@ impl RetryBudget {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Moment::of(now);
         let before = bucket.filled.unwrap_or(now);
-        let added = nanos(now.since(before)).saturating_mul(self.floor);
+        let added = u128::from(nanos(now.since(before))) * u128::from(self.floor);
         bucket.level = bucket.level.saturating_add(added).min(self.most);
         bucket.filled = Some(before.max(now));
         bucket
@@ -132,36 +137,37 @@ mod tests {
     }
 
     proptest! {
-        /// Against sums of rational numbers: of 1/100 of a success and of 1/1000 of a second.
+        /// Against sums of rational numbers: of 1/10,000 of a success and of 1/1000 of a second.
         #[test]
         fn is_exact(
-            percent in 0_u32..150, floor in 0_u32..5, most in 0_u32..50,
+            share in 0_u64..15_000, floor in 0_u64..50_000, most in 0_u32..50,
             steps in prop::collection::vec(prop_oneof![
                 (0_u64..2000).prop_map(Step::Later), Just(Step::Success), Just(Step::Retry)
             ], 1..300)
         ) {
-            let budget = RetryBudget::new(percent, floor).keep(most);
+            const WHOLE: u64 = 10_000 * 1000;
+            let budget = RetryBudget::ten_thousandths(share, floor).keep(most);
             let mut now = Instant::now();
-            let most = u64::from(most) * 1000;
-            let mut level = (u64::from(floor) * 10 * 1000).min(most);
+            let most = u64::from(most) * WHOLE;
+            let mut level = (floor * 10 * 1000).min(most);
             let _ = budget.left(now);
             for step in steps {
                 match step {
                     Step::Later(millis) => {
                         now += Duration::from_millis(millis);
-                        level = (level + millis * u64::from(floor)).min(most);
+                        level = (level + millis * floor).min(most);
                     }
                     Step::Success => {
                         budget.deposit(now);
-                        level = (level + u64::from(percent) * 10).min(most);
+                        level = (level + share * 1000).min(most);
                     }
                     Step::Retry => {
-                        let expected = level >= 1000;
+                        let expected = level >= WHOLE;
                         prop_assert_eq!(budget.withdraw(now), expected);
-                        level -= if expected { 1000 } else { 0 };
+                        level -= if expected { WHOLE } else { 0 };
                     }
                 }
-                prop_assert_eq!(budget.left(now), level / 1000);
+                prop_assert_eq!(budget.left(now), level / WHOLE);
             }
         }
     }

@@ -151,7 +151,10 @@ fn our_own_settings_are_read() {
         routing.hedging.of.iter().map(|(name, after)| (name.as_str(), after.as_millis())).collect();
     assert_eq!(hedged, [("b", 2000), ("short", 250)]);
     let share = |points| BasisPoints::new(points).unwrap();
-    assert_eq!(routing.retries.budget, Some(RetryBudget { share: Some(share(2000)), per_second: Some(0.5) }));
+    assert_eq!(
+        routing.retries.budget,
+        Some(RetryBudget { share: Some(share(2000)), per_second: Some(5000) })
+    );
     assert_eq!(routing.probe_every, seconds(15));
     let [first, second] = &routing.shadows[..] else { panic!() };
     let expected = Shadow { group: "a".into(), to: "b".into(), share: share(500), budget: None };
@@ -299,7 +302,12 @@ fn faults_are_reported_with_place_and_key() {
         ("ziggurat_settings: {hedge_after: {a: -1}}", "12:38: error: ziggurat_settings.hedge_after.a: expected a positive number of seconds"),
         ("ziggurat_settings: {hedge_after: {nobody: 1}}", "12:35: error: ziggurat_settings.hedge_after.nobody: is no model of `model_list`, and would never apply"),
         ("ziggurat_settings: {retry_budget: {share: 1.5}}", "12:43: error: ziggurat_settings.retry_budget.share: expected a share such as 0.05, between 0 and 1 and with 4 decimals at most"),
-        ("ziggurat_settings: {retry_budget: {per_second: -1}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number, zero or more"),
+        ("ziggurat_settings: {retry_budget: {per_second: -1}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number, zero or more and with 4 decimals at most"),
+        ("ziggurat_settings: {retry_budget: {per_second: 0.00001}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number, zero or more and with 4 decimals at most"),
+        ("ziggurat_settings: {retry_budget: {per_second: 1e30}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number, zero or more and with 4 decimals at most"),
+        ("ziggurat_settings: {retry_budget: {per_second: often}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number, zero or more and with 4 decimals at most"),
+        ("ziggurat_settings: {retry_budget: {per_second: [1]}}", "12:48: error: ziggurat_settings.retry_budget.per_second: expected a number such as 0.5, found a list"),
+        ("ziggurat_settings: {retry_budget: {share: 0.00001}}", "12:43: error: ziggurat_settings.retry_budget.share: expected a share such as 0.05, between 0 and 1 and with 4 decimals at most"),
         ("ziggurat_settings: {probes: {every: 0}}", "12:37: error: ziggurat_settings.probes.every: expected a positive number of seconds"),
         ("ziggurat_settings: {probes: 5}", "12:29: error: ziggurat_settings.probes: expected a mapping, found a number"),
         ("ziggurat_settings: {shadow: [5]}", "12:30: error: ziggurat_settings.shadow[0]: expected a mapping, found a number"),

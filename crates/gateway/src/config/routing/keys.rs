@@ -43,10 +43,8 @@ pub(super) const SHADOW: Section = Section {
 };
 
 /// `ziggurat_settings.retry_budget`.
-pub(super) const RETRY_BUDGET: Section = Section {
-    unknown: Unknown::Refuse,
-    groups: &[group(Read, Any, "share"), group(Read, Number, "per_second")],
-};
+pub(super) const RETRY_BUDGET: Section =
+    Section { unknown: Unknown::Refuse, groups: &[group(Read, Any, "share per_second")] };
 
 /// `ziggurat_settings.probes`.
 pub(super) const PROBES: Section =

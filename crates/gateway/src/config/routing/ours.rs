@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ziggurat_catalog::BasisPoints;
-use ziggurat_core::{Usd, Window};
+use ziggurat_core::{Decimal, Usd, Window};
 
 use super::fallbacks::Names;
 use super::keys::{PROBES, RETRY_BUDGET, SHADOW};
@@ -14,7 +14,7 @@ use crate::config::check::check;
 use crate::config::diagnostic::Report;
 use crate::config::node::{Node, Value};
 use crate::config::spending::share;
-use crate::config::value::{measure, pause, seconds};
+use crate::config::value::{decimal, pause, seconds};
 
 /// How streams begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,12 +35,12 @@ pub(crate) struct Hedging {
 }
 
 /// `retry_budget`: how much of a group's load retries may be; what is `None` has the layer's own default.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RetryBudget {
     /// `share`: of the calls, the whole at most.
     pub(crate) share: Option<BasisPoints>,
-    /// `per_second`: in any case.
-    pub(crate) per_second: Option<f64>,
+    /// `per_second`: in any case, in ten-thousandths.
+    pub(crate) per_second: Option<u64>,
 }
 
 /// An item of `shadow`: a share of one group's calls is also made to another.
@@ -107,8 +107,22 @@ impl RetryBudget {
     pub(super) fn read(node: Option<&Node>, report: &mut Report) -> Option<Self> {
         let node = mapping(node, &RETRY_BUDGET, report)?;
         let share = node.get("share").and_then(|node| share(node, true, report));
-        Some(Self { share, per_second: measure(node.get("per_second"), report) })
+        Some(Self { share, per_second: read_per_second(node.get("per_second"), report) })
     }
+}
+
+/// A number with four decimals, exactly, in ten-thousandths.
+fn read_per_second(node: Option<&Node>, report: &mut Report) -> Option<u64> {
+    let node = node?;
+    let number = Decimal::read(&decimal(node, "a number such as 0.5", report)?);
+    let read = match number.filter(|number| !number.is_negative()).and_then(|number| number.units(4)) {
+        Some((units, true)) => u64::try_from(units).ok(),
+        _ => None,
+    };
+    if read.is_none() {
+        report.error(&node.at, &node.path, "expected a number, zero or more and with 4 decimals at most");
+    }
+    read
 }
 
 // ===== impl Shadow =====

@@ -266,7 +266,7 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
             Read,
             Number,
             "default_max_parallel_requests num_retries max_fallbacks allowed_fails cooldown_time timeout
-             stream_timeout retry_after deployment_affinity_ttl_seconds",
+             stream_timeout retry_after",
         ),
         group(Read, Text, "routing_strategy redis_url redis_host redis_password"),
         group(Read, Name, "redis_port redis_db"),
@@ -281,7 +281,8 @@ pub(super) const ROUTER_SETTINGS: Section = Section {
         group(
             Ignore,
             Number,
-            "max_retries client_ttl default_priority polling_interval health_check_staleness_threshold",
+            "max_retries client_ttl default_priority polling_interval health_check_staleness_threshold
+             deployment_affinity_ttl_seconds",
         ),
         group(
             Ignore,

@@ -134,8 +134,6 @@ pub(crate) struct Affinity {
     pub(crate) session: bool,
     /// `deployment_affinity`: those of one key.
     pub(crate) key: bool,
-    /// `deployment_affinity_ttl_seconds`: for how long a session's and a key's do; LiteLLM's default is an hour.
-    pub(crate) ttl: Option<Duration>,
 }
 
 /// Whether a call's tags choose among the deployments of its group.
@@ -275,8 +273,7 @@ impl ByCause {
 impl Affinity {
     fn read(settings: &Settings<'_>, report: &mut Report) -> Self {
         let router = |key: &str| settings.of("router_settings", key);
-        let ttl = seconds(router("deployment_affinity_ttl_seconds"), report);
-        let mut affinity = Self { prompt: false, session: false, key: false, ttl };
+        let mut affinity = Self::default();
         for node in router("optional_pre_call_checks").map_or(&[][..], Node::items) {
             match node.text() {
                 Some("prompt_caching") => affinity.prompt = true,

@@ -71,7 +71,7 @@ fn what_is_not_said_is_left_open() {
 fn the_settings_of_the_router_are_read() {
     let text = with(
         "  routing_strategy: latency-based-routing
-  routing_strategy_args: {ttl: 60, lowest_latency_buffer: 0.5, max_latency_list_size: 20, ttft_percentile: 1}
+  routing_strategy_args: {ttl: 60, lowest_latency_buffer: 0.5}
   num_retries: 3
   retry_after: 0
   retry_policy: {RateLimitErrorRetries: 4, DefaultRetries: 1, NotFoundErrorRetries: 0}
@@ -84,7 +84,6 @@ fn the_settings_of_the_router_are_read() {
   stream_timeout: 20
   enable_pre_call_checks: true
   optional_pre_call_checks: [prompt_caching, session_affinity, enforce_model_rate_limits]
-  deployment_affinity_ttl_seconds: 90
   enable_tag_filtering: true
   tag_filtering_match_any: false
   enable_weighted_failover: true
@@ -94,12 +93,7 @@ fn the_settings_of_the_router_are_read() {
     assert_eq!(warnings, "");
     let routing = &config.routing;
     assert_eq!(routing.strategy, Strategy::LowestLatency);
-    let args = StrategyArgs {
-        ttl: seconds(60),
-        latency_buffer: Some(0.5),
-        samples: Some(20),
-        first_token_percentile: Some(1.0),
-    };
+    let args = StrategyArgs { ttl: seconds(60), latency_buffer: Some(0.5) };
     assert_eq!(routing.strategy_args, args);
     assert_eq!((routing.retries.most, routing.retries.wait), (Some(3), seconds(0)));
     let policy = ByCause { rate_limit: Some(4), other: Some(1), not_found: Some(0), ..ByCause::default() };
@@ -118,7 +112,7 @@ fn the_settings_of_the_router_are_read() {
     let attempt = Some(Duration::from_millis(2500));
     assert_eq!(routing.timeouts, Timeouts { attempt, stream: seconds(20), ..Timeouts::default() });
     assert!(routing.pre_call_checks);
-    assert_eq!(routing.affinity, Affinity { prompt: true, session: true, key: false, ttl: seconds(90) });
+    assert_eq!(routing.affinity, Affinity { prompt: true, session: true, key: false });
     assert_eq!(routing.tags, TagRouting { enabled: true, all: true });
     assert_eq!(routing.fallbacks.most, Some(0));
 }
@@ -273,7 +267,10 @@ fn faults_are_reported_with_place_and_key() {
         ("  routing_strategy: lar1", "12:21: warning: router_settings.routing_strategy: known to LiteLLM, not supported yet: ignored"),
         ("  routing_strategy_args: {ttl: 5}", "12:32: warning: router_settings.routing_strategy_args.ttl: this `routing_strategy` does not heed it"),
         ("  routing_strategy_args: {tll: 5}", "12:27: error: router_settings.routing_strategy_args.tll: unknown key, did you mean `ttl`?"),
-        ("  routing_strategy: latency-based-routing\n  routing_strategy_args: {ttft_percentile: 1.5}", "13:44: error: router_settings.routing_strategy_args.ttft_percentile: expected a number above 0, 1 at most"),
+        ("  routing_strategy: usage-based-routing-v2\n  routing_strategy_args: {ttl: 5}", "13:32: warning: router_settings.routing_strategy_args.ttl: this `routing_strategy` does not heed it"),
+        ("  routing_strategy: latency-based-routing\n  routing_strategy_args: {ttft_percentile: 0.9}", "13:27: warning: router_settings.routing_strategy_args.ttft_percentile: known to LiteLLM, not supported yet: ignored"),
+        ("  routing_strategy: latency-based-routing\n  routing_strategy_args: {max_latency_list_size: 20}", "13:27: warning: router_settings.routing_strategy_args.max_latency_list_size: known to LiteLLM, not supported yet: ignored"),
+        ("  deployment_affinity_ttl_seconds: 90", "12:3: warning: router_settings.deployment_affinity_ttl_seconds: known to LiteLLM, not supported yet: ignored"),
         ("  routing_strategy: latency-based-routing\n  routing_strategy_args: {lowest_latency_buffer: -0.1}", "13:50: error: router_settings.routing_strategy_args.lowest_latency_buffer: expected a number, zero or more"),
         ("  num_retries: 11", "12:16: error: router_settings.num_retries: expected a whole number from 0 to 10"),
         ("  num_retries: -1", "12:16: error: router_settings.num_retries: expected a whole number from 0 to 10"),

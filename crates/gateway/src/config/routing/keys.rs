@@ -2,7 +2,7 @@
 
 use super::super::keys::{
     Kind::{Any, Number, Text},
-    Policy::Read,
+    Policy::{Ignore, Read},
     Section, Unknown, group,
 };
 
@@ -33,7 +33,10 @@ pub(super) const ALLOWED_FAILS_POLICY: Section = Section {
 /// `router_settings.routing_strategy_args`.
 pub(super) const STRATEGY_ARGS: Section = Section {
     unknown: Unknown::Note,
-    groups: &[group(Read, Number, "ttl lowest_latency_buffer max_latency_list_size ttft_percentile")],
+    groups: &[
+        group(Read, Number, "ttl lowest_latency_buffer"),
+        group(Ignore, Number, "max_latency_list_size ttft_percentile"),
+    ],
 };
 
 /// `ziggurat_settings.shadow[]`.

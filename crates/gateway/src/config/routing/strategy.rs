@@ -6,7 +6,7 @@ use super::keys::STRATEGY_ARGS;
 use super::{mapping, unknown};
 use crate::config::diagnostic::Report;
 use crate::config::node::Node;
-use crate::config::value::{count, measure, seconds};
+use crate::config::value::{measure, seconds};
 
 /// Which deployment of a group is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +31,6 @@ pub(crate) struct StrategyArgs {
     pub(crate) ttl: Option<Duration>,
     /// `lowest_latency_buffer`: how much slower than the quickest one may be, as a share of its latency.
     pub(crate) latency_buffer: Option<f64>,
-    /// `max_latency_list_size`: how many measurements count.
-    pub(crate) samples: Option<u64>,
-    /// `ttft_percentile`: which of a stream's times to the first token counts, above 0 and up to 1; unless set, their mean.
-    pub(crate) first_token_percentile: Option<f64>,
 }
 
 // ===== impl Strategy =====
@@ -64,30 +60,16 @@ impl Strategy {
 impl StrategyArgs {
     pub(super) fn read(node: Option<&Node>, strategy: Strategy, report: &mut Report) -> Self {
         let Some(node) = mapping(node, &STRATEGY_ARGS, report) else { return Self::default() };
-        let measured = strategy == Strategy::LowestLatency;
-        for key in ["ttl", "lowest_latency_buffer", "max_latency_list_size", "ttft_percentile"] {
-            let heeded = measured || (key == "ttl" && strategy == Strategy::LowestUsage);
-            if let Some(node) = node.get(key).filter(|_| !heeded) {
+        for key in ["ttl", "lowest_latency_buffer"] {
+            if let Some(node) = node.get(key).filter(|_| strategy != Strategy::LowestLatency) {
                 report.warning(&node.at, &node.path, "this `routing_strategy` does not heed it");
             }
         }
         Self {
             ttl: seconds(node.get("ttl"), report),
             latency_buffer: measure(node.get("lowest_latency_buffer"), report),
-            samples: count(node.get("max_latency_list_size"), report),
-            first_token_percentile: read_percentile(node.get("ttft_percentile"), report),
         }
     }
-}
-
-fn read_percentile(node: Option<&Node>, report: &mut Report) -> Option<f64> {
-    let node = node?;
-    let read = node.number()?;
-    let fits = read > 0.0 && read <= 1.0;
-    if !fits {
-        report.error(&node.at, &node.path, "expected a number above 0, 1 at most");
-    }
-    fits.then_some(read)
 }
 
 /// LiteLLM's names of strategies.

@@ -32,7 +32,15 @@ fn what_litellm_does_is_matched_or_deviates_for_a_reason() {
             Some("is_cooldown_required") => cooled_as_expected,
             Some("calculate_retry_after") => waits_as_expected,
             Some("simple_shuffle_share") => shared_as_expected,
-            _ => continue,
+            // What a config's names lead to is the gateway's, and spans are those of budgets.
+            Some(
+                "get_fallback_model_group"
+                | "wildcard_route"
+                | "alias_route"
+                | "next_reset"
+                | "duration_in_seconds",
+            ) => continue,
+            other => panic!("nobody compares {other:?}"),
         };
         match check(row) {
             // Not what anybody wants: cooling down by words of a message, retrying earlier than the provider asked, starving those

@@ -1,10 +1,11 @@
 //! An upstream that sends a piece when the test says so.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use crate::{
@@ -88,6 +89,18 @@ impl Call {
         !matches!(soon(self.0.read(&mut [0; 1])).await, Ok(1..))
     }
 
+    /// Sends these now and then until the gateway closes the connection.
+    pub(crate) async fn drip(&mut self, pieces: impl IntoIterator<Item = String>) {
+        for piece in pieces {
+            if timeout(PAUSE, self.is_left()).await.is_ok()
+                || self.0.write_all(piece.as_bytes()).await.is_err()
+            {
+                return;
+            }
+        }
+        panic!("the gateway has waited for all of it");
+    }
+
     async fn write(&mut self, text: &str) {
         soon(self.0.write_all(text.as_bytes())).await.unwrap();
     }
@@ -104,3 +117,5 @@ pub(crate) async fn read_text(raw: &mut Raw, api: Api, text: &str) -> Vec<String
         chunks.push(raw.chunk().await.unwrap_or_else(|| panic!("ends without {text:?}: {so_far}")));
     }
 }
+
+const PAUSE: Duration = Duration::from_millis(20);

@@ -22,18 +22,25 @@ use crate::{harness::PROVIDER_KEY, samples::Api};
 /// A provider of one dialect. Its answers say who it is, and are of 10 and 100 tokens.
 pub(crate) struct Vendor {
     pub(crate) addr: SocketAddr,
-    pub(crate) api: Api,
     state: Arc<State>,
     server: JoinHandle<()>,
 }
 
 struct State {
-    api: Api,
+    words: Words,
     name: &'static str,
     says: watch::Sender<Says>,
     seen: Mutex<Vec<Seen>>,
     /// Requests whose answer has not ended.
     open: AtomicUsize,
+}
+
+/// In whose words a vendor answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    Of(Api),
+    /// Those of Ollama's `/api/chat`, in which nobody calls.
+    Ollama,
 }
 
 /// A request, as it came.
@@ -75,21 +82,25 @@ pub(crate) enum Then {
 // ===== impl Says =====
 
 impl Says {
-    /// A failure in the words of a dialect: a status, and OpenAI's code, else Anthropic's type.
-    pub(crate) fn failure(api: Api, status: u16, code: &str, message: &str) -> Self {
-        let body = match api {
-            Api::OpenAi => {
+    /// A failure in the words of a dialect: a status, and OpenAI's code, else Anthropic's type; Ollama has only the message.
+    pub(crate) fn failure(words: impl Into<Words>, status: u16, code: &str, message: &str) -> Self {
+        let body = match words.into() {
+            Words::Of(Api::OpenAi) => {
                 json!({"error": {"message": message, "type": "error", "param": null, "code": code}})
             }
-            Api::Anthropic => json!({"type": "error", "error": {"type": code, "message": message}}),
+            Words::Of(Api::Anthropic) => {
+                json!({"type": "error", "error": {"type": code, "message": message}})
+            }
+            Words::Ollama => json!({"error": message}),
         };
         Self::Failure { status, headers: String::new(), body: body.to_string() }
     }
 
     /// A failure of the provider's own.
-    pub(crate) fn down(api: Api) -> Self {
-        let code = if api == Api::OpenAi { "server_error" } else { "api_error" };
-        Self::failure(api, 500, code, "out of order")
+    pub(crate) fn down(words: impl Into<Words>) -> Self {
+        let words = words.into();
+        let code = if words == Words::Of(Api::OpenAi) { "server_error" } else { "api_error" };
+        Self::failure(words, 500, code, "out of order")
     }
 
     /// That there was too much.
@@ -107,14 +118,22 @@ impl Says {
     }
 }
 
+// ===== impl Words =====
+
+impl From<Api> for Words {
+    fn from(api: Api) -> Self {
+        Self::Of(api)
+    }
+}
+
 // ===== impl Vendor =====
 
 impl Vendor {
-    pub(crate) async fn start(api: Api, name: &'static str) -> Self {
+    pub(crate) async fn start(words: impl Into<Words>, name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            api,
+            words: words.into(),
             name,
             says: watch::Sender::new(Says::Hello),
             seen: Mutex::default(),
@@ -133,7 +152,7 @@ impl Vendor {
                 });
             }
         });
-        Self { addr, api, state, server }
+        Self { addr, state, server }
     }
 
     /// Several of OpenAI's dialect.
@@ -151,7 +170,7 @@ impl Vendor {
     }
 
     pub(crate) fn fails(&self) {
-        self.says(Says::down(self.api));
+        self.says(Says::down(self.state.words));
     }
 
     /// Closes its port and all connections: nobody is there any more.
@@ -183,7 +202,7 @@ impl Vendor {
     /// An entry of `model_list`: a deployment here, with the id `alias@name`.
     pub(crate) fn entry(&self, alias: &str, model: &str, params: &[&str], info: &[&str]) -> String {
         let (addr, name, id) = (self.addr, self.state.name, alias.trim_matches('\''));
-        let version = if self.api == Api::Anthropic { "" } else { "/v1" };
+        let version = if self.state.words == Words::Of(Api::OpenAi) { "/v1" } else { "" };
         let lines = |lines: &[&str]| lines.iter().map(|line| format!("      {line}\n")).collect::<String>();
         format!(
             "  - model_name: {alias}\n    litellm_params:\n      model: {model}\n      api_base: http://{addr}{version}\n      \
@@ -243,10 +262,9 @@ impl State {
             Says::Stream(events, then) => (events, then),
             Says::Nothing => return Ok(false),
         };
-        to.write_all(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
-        )
-        .await?;
+        let kind = if self.words == Words::Ollama { "application/x-ndjson" } else { "text/event-stream" };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
+        to.write_all(head.as_bytes()).await?;
         if !events.is_empty() {
             to.write_all(format!("{:x}\r\n{events}\r\n", events.len()).as_bytes()).await?;
         }
@@ -259,25 +277,40 @@ impl State {
 
     fn hello(&self) -> String {
         let text = format!("Hello from {}", self.name);
-        match self.api {
-            Api::OpenAi => json!({
+        match self.words {
+            Words::Of(Api::OpenAi) => json!({
                 "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110},
             }),
-            Api::Anthropic => json!({
+            Words::Of(Api::Anthropic) => json!({
                 "id": "msg_1", "type": "message", "role": "assistant", "model": "m",
                 "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": null,
                 "usage": {"input_tokens": 10, "output_tokens": 100},
+            }),
+            Words::Ollama => json!({
+                "model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": text},
+                "done": true, "done_reason": "stop", "prompt_eval_count": 10, "eval_count": 100,
             }),
         }
         .to_string()
     }
 
     fn hello_stream(&self, body: &Value) -> String {
-        let pieces = ["Hello", " from ", self.name].map(|piece| self.api.piece(piece)).concat();
-        let (opening, closing) = (self.api.opening(), self.api.closing());
-        let closing = match self.api {
+        let pieces = ["Hello", " from ", self.name];
+        let Words::Of(api) = self.words else {
+            let line = |text: &str, more: &str| {
+                let message = json!({"role": "assistant", "content": text});
+                format!(
+                    "{{\"model\":\"m\",\"created_at\":\"2026-01-01T00:00:00Z\",\"message\":{message},{more}}}\n"
+                )
+            };
+            let end = r#""done":true,"done_reason":"stop","prompt_eval_count":10,"eval_count":100"#;
+            return pieces.map(|piece| line(piece, "\"done\":false")).concat() + &line("", end);
+        };
+        let pieces = pieces.map(|piece| api.piece(piece)).concat();
+        let (opening, closing) = (api.opening(), api.closing());
+        let closing = match api {
             Api::OpenAi if body["stream_options"]["include_usage"] == true => {
                 let usage = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"gpt-4o\",\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":100,\"total_tokens\":110}}\n\ndata: [DONE]";
                 closing.replace("data: [DONE]", usage)

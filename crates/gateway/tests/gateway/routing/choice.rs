@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
-use super::{call, call_with, router, start};
+use super::{bearer, call, call_with, new_key, router, start};
 use crate::{
-    client::Answer,
+    client::{Answer, post},
     harness::Gateway,
+    paid::key,
+    samples::CHAT,
     vendor::{Says, Vendor},
 };
 
@@ -189,4 +191,58 @@ async fn a_limit_that_all_have_reached_is_told_or_falls_back() {
     assert_eq!(call(gateway.addr, "m").await.says(), one.hello());
     assert_eq!(call(gateway.addr, "m").await.says(), two.hello());
     assert_eq!((one.asked(), two.asked()), (2, 1));
+}
+
+/// Who answers four calls that belong together, each with its own end: one and the same.
+async fn together(gateway: &Gateway, header: &str, beginning: &str) -> String {
+    let mut answers = Vec::new();
+    for end in 0..4 {
+        let content = format!("{beginning}{end}");
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": content}]}).to_string();
+        answers.push(post(gateway.addr, CHAT, &[&key(), header], &body).await.says());
+    }
+    let first = answers.swap_remove(0);
+    assert!(answers.iter().all(|answer| *answer == first), "{header}: {first} {answers:?}");
+    first
+}
+
+#[tokio::test]
+async fn calls_of_a_session_stay_together() {
+    let (vendors, gateway) = three([&[]; 3], &["optional_pre_call_checks: [session_affinity]"]).await;
+    for session in 0..20 {
+        together(&gateway, &format!("x-litellm-session-id: {session}"), "Hi").await;
+    }
+    assert!(asked(&vendors).into_iter().all(|calls| calls > 0), "{:?}", asked(&vendors));
+}
+
+#[tokio::test]
+async fn calls_that_begin_alike_stay_together() {
+    let (vendors, gateway) = three([&[]; 3], &["optional_pre_call_checks: [prompt_caching]"]).await;
+    for prompt in 0..20 {
+        let beginning = format!("{prompt} {}", "x".repeat(5000));
+        together(&gateway, "accept: */*", &beginning).await;
+    }
+    assert!(asked(&vendors).into_iter().all(|calls| calls > 0), "{:?}", asked(&vendors));
+}
+
+#[tokio::test]
+async fn calls_of_a_key_stay_together() {
+    let vendors = Vendor::several(["one", "two", "three"]).await;
+    let entries = vendors.each_ref().map(|vendor| vendor.entry("m", "openai/gpt-4o", &[], &[])).concat();
+    let config = format!(
+        "model_list:\n{entries}{}general_settings: {{master_key: sk-master-canary, database_url: 'sqlite:keys.db'}}\n",
+        router(&["optional_pre_call_checks: [deployment_affinity]"])
+    );
+    let gateway = Gateway::start(&config, &[], &[]).await;
+    for _ in 0..20 {
+        let own = bearer(&new_key(gateway.addr, json!({})).await);
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(post(gateway.addr, CHAT, &[&own], &super::ask("m", &json!({}))).await.says());
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    }
+    // One in 10^3 runs asks two of the three alone, and one in 10^9 only one.
+    assert!(asked(&vendors).into_iter().filter(|calls| *calls > 0).count() > 1, "{:?}", asked(&vendors));
 }

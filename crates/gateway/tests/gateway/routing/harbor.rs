@@ -12,7 +12,7 @@ use crate::{
     client::{Answer, post},
     harness::{Gateway, until},
     samples::Api,
-    vendor::{Says, Vendor},
+    vendor::{Says, Vendor, Words},
 };
 
 struct Harbor {
@@ -24,23 +24,25 @@ struct Harbor {
     keys: [String; 2],
 }
 
-/// Every answer costs a cent: 100 tokens of output.
-const PRICE: [&str; 2] = ["input_cost_per_token: 0", "output_cost_per_token: 0.0001"];
+/// An answer, of 100 tokens of output, costs a cent, or ten dollars.
+const CENT: &str = "output_cost_per_token: 0.0001";
+const TEN_DOLLARS: &str = "output_cost_per_token: 0.1";
 
 const MODELS: [&str; 3] = ["harbor-fast", "harbor-quality", "harbor-local"];
 
 impl Harbor {
-    async fn start() -> Self {
+    async fn start(price: &str) -> Self {
+        let price = ["input_cost_per_token: 0", price];
         let openai = Vendor::start(Api::OpenAi, "openai").await;
         let anthropic = Vendor::start(Api::Anthropic, "anthropic").await;
-        let ollama = Vendor::start(Api::OpenAi, "ollama").await;
+        let ollama = Vendor::start(Words::Ollama, "ollama").await;
         let config = [
             "model_list:\n",
-            &openai.entry("harbor-fast", "openai/gpt-4o-mini", &[], &PRICE),
-            &anthropic.entry("haiku", "anthropic/claude-haiku-4-5", &[], &PRICE),
-            &anthropic.entry("harbor-quality", "anthropic/claude-sonnet-4-5", &[], &PRICE),
-            &openai.entry("gpt-4o", "openai/gpt-4o", &[], &PRICE),
-            &ollama.entry("harbor-local", "openai/llama3.2", &[], &PRICE),
+            &openai.entry("harbor-fast", "openai/gpt-4o-mini", &[], &price),
+            &anthropic.entry("haiku", "anthropic/claude-haiku-4-5", &[], &price),
+            &anthropic.entry("harbor-quality", "anthropic/claude-sonnet-4-5", &[], &price),
+            &openai.entry("gpt-4o", "openai/gpt-4o", &[], &price),
+            &ollama.entry("harbor-local", "ollama/llama3.2", &[], &price),
             "router_settings:
   fallbacks:
     - harbor-fast: [haiku]
@@ -55,7 +57,7 @@ general_settings:
 ",
         ]
         .concat();
-        let gateway = Gateway::start(&config, &[], &[]).await;
+        let gateway = Gateway::start(&config, &[], &[("ZIGGURAT_LOG", "info")]).await;
         let mut keys = Vec::new();
         for team in ["pilots", "tugs"] {
             let models = [&MODELS[..], &["haiku", "gpt-4o"]].concat();
@@ -84,7 +86,7 @@ general_settings:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_notice_nothing_while_a_vendor_goes_down() {
-    let mut harbor = Harbor::start().await;
+    let mut harbor = Harbor::start(CENT).await;
     let (done, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut callers = Vec::new();
     for (team, key) in harbor.keys.clone().into_iter().enumerate() {
@@ -144,8 +146,61 @@ async fn callers_notice_nothing_while_a_vendor_goes_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_has_spent_its_fifty_dollars_waits_for_tomorrow() {
+    let harbor = Harbor::start(TEN_DOLLARS).await;
+    let addr = harbor.gateway.addr;
+    // Whoever answers, in whatever words: the primary, what stands in for it, and what is local.
+    let fast = harbor.ask(0, Api::OpenAi, "harbor-fast", false).await;
+    assert_eq!((fast.says(), fast.way()), (harbor.openai.hello(), ["harbor-fast@openai", "0", "0"]));
+    harbor.openai.fails();
+    let mut spent = 10;
+    for (api, model, stream, way) in [
+        (Api::Anthropic, "harbor-fast", true, ["haiku@anthropic", "0", "1"]),
+        (Api::OpenAi, "harbor-fast", false, ["haiku@anthropic", "0", "1"]),
+        (Api::OpenAi, "harbor-quality", false, ["harbor-quality@anthropic", "0", "0"]),
+        (Api::OpenAi, "harbor-local", false, ["harbor-local@ollama", "0", "0"]),
+    ] {
+        let answer = harbor.ask(0, api, model, stream).await;
+        spent += 10;
+        assert_eq!((answer.status, answer.way(), harbor.spend("pilots").await), (200, way, f64::from(spent)));
+    }
+    let asked = || [&harbor.openai, &harbor.anthropic, &harbor.ollama].map(Vendor::asked);
+    let before = asked();
+    for model in MODELS {
+        for stream in [false, true] {
+            let refused = harbor.ask(0, Api::OpenAi, model, stream).await;
+            assert_eq!((refused.status, &*refused.says()), (429, "budget_exceeded"));
+            let start =
+                "{\"error\":{\"message\":\"the budget of the team is spent: 50 of 50 USD; it resets at ";
+            assert!(refused.body.starts_with(start), "{}", refused.body);
+            assert_eq!((refused.header("x-should-retry"), refused.way()), (Some("false"), ["none"; 3]));
+        }
+    }
+    // Nobody was asked, and the other team has its own fifty.
+    assert_eq!((asked(), harbor.spend("pilots").await), (before, 50.0));
+    let answer = harbor.ask(1, Api::OpenAi, "harbor-fast", false).await;
+    assert_eq!((answer.status, answer.says()), (200, harbor.anthropic.hello()));
+    assert_eq!((harbor.spend("pilots").await, harbor.spend("tugs").await), (50.0, 10.0));
+    // The record of the shift: five attempts that failed, with which the primary is left alone, and where the calls went.
+    let health = health(addr, "harbor-fast@openai").await;
+    assert_eq!((&health["successes"], &health["failures"]), (&json!(1), &json!(5)), "{health}");
+    assert!(matches!(health["state"].as_str(), Some("cooling" | "cooled")), "{health}");
+    assert_eq!(health["last_failure"]["cause"], "server_error", "{health}");
+    let log = harbor.gateway.stop().await.stderr;
+    let of = "group=\"harbor-fast\" deployment=\"harbor-fast@openai\" cause=Internal";
+    for (line, times) in [
+        (format!("INFO an attempt has failed {of}"), 4),
+        (format!("WARN a deployment is left alone after failures {of}"), 1),
+        ("INFO falls back from=\"harbor-fast\" to=\"haiku\" cause=Internal".to_owned(), 2),
+        ("INFO falls back from=\"harbor-fast\" to=\"haiku\" cause=Overloaded".to_owned(), 1),
+    ] {
+        assert_eq!(log.matches(&line).count(), times, "{line}\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_other_vendor_may_go_down_too() {
-    let harbor = Harbor::start().await;
+    let harbor = Harbor::start(CENT).await;
     harbor.anthropic.fails();
     for (api, stream) in
         [(Api::OpenAi, false), (Api::OpenAi, true), (Api::Anthropic, false), (Api::Anthropic, true)]
@@ -158,14 +213,21 @@ async fn the_other_vendor_may_go_down_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_local_leaves_by_no_way() {
-    let mut harbor = Harbor::start().await;
+    let mut harbor = Harbor::start(CENT).await;
     let addr = harbor.gateway.addr;
     let answer = harbor.ask(0, Api::Anthropic, "harbor-local", true).await;
     assert_eq!((answer.status, answer.text(Api::Anthropic)), (200, harbor.ollama.hello()));
     assert_eq!(answer.way(), ["harbor-local@ollama", "0", "0"]);
-    let long =
-        Says::failure(Api::OpenAi, 400, "context_length_exceeded", "maximum context length is 8 tokens");
-    harbor.ollama.says(long);
+    let seen = harbor.ollama.seen();
+    assert!(seen[0].head.starts_with("post /api/chat "), "{}", seen[0].head);
+    assert_eq!(
+        (&seen[0].body["model"], &seen[0].body["options"]["num_predict"]),
+        (&json!("llama3.2"), &json!(100))
+    );
+    let answer = harbor.ask(0, Api::OpenAi, "harbor-local", false).await;
+    assert_eq!((answer.status, answer.says()), (200, harbor.ollama.hello()));
+    let message = "the input length exceeds the context length";
+    harbor.ollama.says(Says::failure(Words::Ollama, 400, "", message));
     let answer = harbor.ask(0, Api::OpenAi, "harbor-local", false).await;
     assert_eq!((answer.status, &*answer.says()), (400, "context_length_exceeded"));
     harbor.ollama.fails();

@@ -10,7 +10,8 @@ use crate::{
     client::{get, post},
     harness::{Gateway, SOON, until},
     paid::key,
-    samples::{Api, CHAT, Error},
+    samples::{Api, CHAT, Error, OPENAI_WHOLE},
+    scripted::Scripted,
     vendor::{Says, Then, Vendor},
 };
 
@@ -257,6 +258,47 @@ async fn a_call_ends_when_its_time_is_over() {
     }
     // Its time over, nobody else is asked.
     assert_eq!(two.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_time_is_over_though_something_still_comes() {
+    let upstream = Scripted::bind().await;
+    let sections = "ziggurat_settings: {total_timeout: 0.5}\n";
+    let gateway = Gateway::start(&(upstream.config() + sections), &[], &[]).await;
+    let error = Error {
+        kinds: ["server_error", "timeout_error"],
+        param: "",
+        code: "total_timeout",
+        message: "the call did not come to its end within 500ms",
+    };
+    let bytes = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        OPENAI_WHOLE.len()
+    );
+    let whole = [vec![head.clone()], bytes(OPENAI_WHOLE)].concat();
+    // Each would take seconds: a head that drips, a body that does.
+    for (pieces, stream) in [(bytes(&head), false), (bytes(&head), true), (whole, false)] {
+        let started = Instant::now();
+        let body = crate::samples::ask("gpt", stream);
+        let (answer, ()) = tokio::join!(post(gateway.addr, CHAT, &[], &body), async {
+            upstream.accept().await.drip(pieces).await;
+        });
+        answer.is(504, &Api::OpenAi.error(error));
+        assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
+    }
+    // A stream that drips for ever is ended by an event.
+    let body = crate::samples::ask("gpt", true);
+    let (answer, ()) = tokio::join!(post(gateway.addr, CHAT, &[], &body), async {
+        let mut call = upstream.accept().await;
+        call.begin().await;
+        call.chunk(Api::OpenAi.opening()).await;
+        let piece = Api::OpenAi.piece("x");
+        call.drip((0..1000).map(|_| format!("{:x}\r\n{piece}\r\n", piece.len()))).await;
+    });
+    assert_eq!(answer.status, 200);
+    assert!(Api::OpenAi.text_of(&answer.body).starts_with("xx"), "{}", answer.body);
+    assert!(answer.body.ends_with(&Api::OpenAi.error_event(error)), "{}", answer.body);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ fn scene(seed: u64) -> (Stack, Random, bool) {
 
 #[tokio::test(start_paused = true)]
 async fn whenever_it_is_dropped() {
-    let seeds = std::env::var("ZIGGURAT_CASES").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
+    let seeds = std::env::var("ZIGGURAT_CASES").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1000);
     let (mut most, mut ended) = (0, 0);
     for seed in 0..seeds {
         for polls in 0.. {

@@ -4,7 +4,7 @@ use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
 use crate::{
-    random::{mix, unit},
+    random::{FRACTIONS, fraction, mix, unit},
     strategy::Among,
 };
 
@@ -33,22 +33,22 @@ impl Affinity {
 
     /// The first choice for it that can be called.
     pub(crate) fn choose(self, among: &Among<'_>) -> Option<usize> {
-        self.best(among, |position| among.weight_at(position)).or_else(|| self.best(among, |_| 1.0))
+        self.best(among, |weight| weight).or_else(|| self.best(among, |_| 1.0))
     }
 
-    /// The one of the least `-ln(u) / weight`, where `u` is a random number of the deployment's and the affinity's.
-    fn best(self, among: &Among<'_>, weight: impl Fn(usize) -> f64) -> Option<usize> {
-        let mut best = (f64::INFINITY, None);
-        for (position, index, key) in among.keys() {
-            let (weight, random) = (weight(position), unit(mix(mix(key ^ self.0).wrapping_add(self.0))));
-            // `1 - u` is at most `-ln(u)`: most need no logarithm.
-            if weight > 0.0 && (1.0 - random) < best.0 * weight {
-                let score = -random.ln() / weight;
-                if score < best.0 && among.can(index) {
-                    best = (score, Some(index));
+    /// The one of the least `-ln(1 - u) / weight`, where `u` is a random number of the deployment's and the affinity's.
+    fn best(self, among: &Among<'_>, weight: impl Fn(f64) -> f64) -> Option<usize> {
+        let (mut least, mut bound, mut best) = (f64::INFINITY, f64::INFINITY, None);
+        for (index, key, own) in among.keys() {
+            let (weight, random) = (weight(own), mix(key ^ self.0));
+            // `u` is at most `-ln(1 - u)`: most need no logarithm. A weight of zero is below no bound.
+            if fraction(random) < bound * weight {
+                let score = -(1.0 - unit(random)).ln() / weight;
+                if score < least && among.can(index) {
+                    (least, bound, best) = (score, score * FRACTIONS, Some(index));
                 }
             }
         }
-        best.1
+        best
     }
 }

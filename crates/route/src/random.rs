@@ -35,8 +35,17 @@ pub(crate) const fn index(random: u64, below: usize) -> usize {
 
 /// A random number made one of [0, 1).
 pub(crate) const fn unit(random: u64) -> f64 {
-    (random >> 11) as f64 / (1_u64 << 53) as f64
+    fraction(random) / FRACTIONS
 }
+
+/// The same in [`FRACTIONS`] of one.
+pub(crate) const fn fraction(random: u64) -> f64 {
+    // Signed, which 53 bits are in any case: processors convert that in one step.
+    (random >> 11).cast_signed() as f64
+}
+
+/// As many as a float can count.
+pub(crate) const FRACTIONS: f64 = (1_u64 << 53) as f64;
 
 #[cfg(test)]
 mod tests {

@@ -54,6 +54,11 @@ impl Shares {
         Self { weights, sums, last }
     }
 
+    /// The weights of all, in their order.
+    pub(crate) const fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
     /// The weight of the one at this position.
     pub(crate) fn weight(&self, position: usize) -> f64 {
         self.weights[position]

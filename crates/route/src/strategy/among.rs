@@ -174,10 +174,10 @@ impl Among<'_> {
         (full, share, tokens, requests)
     }
 
-    /// Position, index and hash of all of the level.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = (usize, usize, u64)> {
-        let numbered = self.level.members.iter().zip(&self.level.keys).enumerate();
-        numbered.map(|(position, (index, key))| (position, *index as usize, *key))
+    /// Index, hash and weight of all of the level.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (usize, u64, f64)> {
+        let all = self.level.members.iter().zip(&self.level.keys).zip(self.level.shares.weights());
+        all.map(|((index, key), weight)| (*index as usize, *key, *weight))
     }
 
     pub(crate) fn weight_at(&self, position: usize) -> f64 {

@@ -1,5 +1,7 @@
 //! The request, in Google's words: one text, or a batch of them.
 
+use std::collections::HashSet;
+
 use ziggurat_core::Operation;
 
 use super::{Input, Request};
@@ -44,10 +46,13 @@ pub fn decode_content(operation: Operation, json: &str) -> Result<Request<'_>, M
             read.collect::<Result<_, _>>()?
         }
     };
-    for (index, asked) in all.iter().enumerate().skip(1) {
-        if let Some(name) = difference(&all[0], asked) {
-            let message = "must be the same in all requests for this model's provider";
-            return Err(Malformed::new(message, format!("requests[{index}].{name}")));
+    if let Some((first, others)) = all.split_first() {
+        let wanted = first.members();
+        for (index, asked) in others.iter().enumerate() {
+            if let Some(name) = first.difference(&wanted, asked) {
+                let message = "must be the same in all requests for this model's provider";
+                return Err(Malformed::new(message, format!("requests[{}].{name}", index + 1)));
+            }
         }
     }
     let texts: Vec<_> = all.iter().map(|asked| asked.text.clone()).collect();
@@ -59,38 +64,49 @@ pub fn decode_content(operation: Operation, json: &str) -> Result<Request<'_>, M
     Ok(Request { operation, input: Input::Texts(texts), dimensions, base64: false, extra, given })
 }
 
-/// In what two requests of a batch differ, texts aside.
-fn difference(one: &Asked<'_>, other: &Asked<'_>) -> Option<String> {
-    if one.dimensions != other.dimensions {
-        return Some(DIMENSIONS.to_owned());
-    }
-    let lacks = |one: &Asked<'_>, other: &Asked<'_>| {
-        let mut members = one.extra.iter();
-        let has = |name: &str, json: &str| other.extra.iter().any(|(n, raw)| n == name && raw.get() == json);
-        members.find(|(name, raw)| !has(name, raw.get())).map(|(name, _)| (**name).to_owned())
-    };
-    lacks(other, one).or_else(|| lacks(one, other))
-}
-
 /// How Google's callers say how many numbers a vector is to have.
 pub(super) const DIMENSIONS: &str = "outputDimensionality";
+
+// ===== impl Asked =====
+
+impl Asked<'_> {
+    /// What it asks for, each once.
+    fn members(&self) -> HashSet<(&str, &str)> {
+        self.extra.iter().map(|(name, raw)| (&**name, raw.get())).collect()
+    }
+
+    /// In what another request of the batch differs from this one, which asks for these, texts aside.
+    fn difference<'r>(&'r self, wanted: &HashSet<(&str, &str)>, other: &'r Self) -> Option<&'r str> {
+        if self.dimensions != other.dimensions {
+            return Some(DIMENSIONS);
+        }
+        let others = other.members();
+        if others == *wanted {
+            return None;
+        }
+        let lacking = |one: &'r Self, all: &HashSet<(&str, &str)>| {
+            let mut members = one.extra.iter();
+            members.find(|(name, raw)| !all.contains(&(&**name, raw.get()))).map(|(name, _)| &**name)
+        };
+        lacking(other, wanted).or_else(|| lacking(self, &others))
+    }
+}
 
 // ===== impl One =====
 
 impl<'a> One<'a> {
     fn read(self) -> Result<Asked<'a>, Malformed> {
         let parts = self.content.and_then(|content| content.parts).unwrap_or_default();
-        let mut texts = parts.into_iter().enumerate().map(|(index, part)| match part {
+        let texts = parts.into_iter().enumerate().map(|(index, part)| match part {
             Part { text: Some(text), extra } if extra.is_empty() => Ok(text),
             _ => {
                 let message = "expected a text: this model's provider embeds nothing else";
                 Err(Malformed::new(message, format!("content.parts[{index}]")))
             }
         });
-        let first = texts
-            .next()
-            .unwrap_or_else(|| Err(Malformed::new("expected at least one part", "content.parts")));
-        let text = texts.try_fold(first?, |text, next| Ok(text.join(&next?)))?;
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let text = Text::joined(texts.into_iter(), "")
+            .ok_or_else(|| Malformed::new("expected at least one part", "content.parts"))?;
         let dimensions = self.dimensions.or(self.dimensions_too).map(|dimensions| dimensions.0);
         if dimensions == Some(0) {
             return Err(Malformed::new("expected a whole number of at least 1", DIMENSIONS));
@@ -126,6 +142,20 @@ mod tests {
         let request = decode_content(Operation::BatchEmbedContents, json).expect("reads");
         assert_eq!(request.input, Input::Texts(vec!["a".into(), "b".into()]));
         assert_eq!((request.dimensions, request.extra.len()), (Some(2), 0));
+    }
+
+    #[test]
+    fn many_parts_and_members_are_read_in_a_moment() {
+        // Copied again for each part, or compared one by one, these would be 10^11 steps.
+        let parts = format!(r#"{{"text":"{}"}}"#, "a".repeat(1 << 20)) + &r#",{"text":""}"#.repeat(300_000);
+        let members: String = (0..300_000).map(|number| format!(r#","m{number}":0"#)).collect();
+        let json = format!(r#"{{"content":{{"parts":[{parts}]}}}}"#);
+        let request = decode_content(Operation::EmbedContent, &json).expect("reads");
+        assert_eq!(request.input, Input::Texts(vec![Text::from("a".repeat(1 << 20))]));
+        let one = format!(r#"{{"content":{{"parts":[{{"text":"a"}}]}}{members}}}"#);
+        let json = format!(r#"{{"requests":[{one},{one}]}}"#);
+        let request = decode_content(Operation::BatchEmbedContents, &json).expect("reads");
+        assert_eq!(request.extra.len(), 300_000);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use ziggurat_core::{
     Dialect,
-    json::{Cursor, key_is},
+    json::{Cursor, key_is, name_of},
 };
 
 use super::{PAGE_TOKENS, TOKENS_PER_MESSAGE, TOKENS_PER_ROLE, Walk, Walked, plain};
@@ -12,7 +12,7 @@ use super::{PAGE_TOKENS, TOKENS_PER_MESSAGE, TOKENS_PER_ROLE, Walk, Walked, plai
 impl<'a> Walk<'a> {
     /// A member of a request for content, or of one to count it, which may hold the other.
     pub(super) fn asked_of_google(&mut self, key: &'a str, cursor: &mut Cursor<'a>) -> Walked {
-        match plain(key) {
+        match &*name_of(key) {
             "generateContentRequest" | "generate_content_request" if cursor.peek() == b'{' => {
                 cursor.object(|key, cursor| self.generating(key, cursor))
             }
@@ -21,12 +21,12 @@ impl<'a> Walk<'a> {
     }
 
     fn generating(&mut self, key: &str, cursor: &mut Cursor<'a>) -> Walked {
-        match plain(key) {
+        match &*name_of(key) {
             "contents" => cursor.array(|_, cursor| self.turn(cursor)),
             "systemInstruction" | "system_instruction" => self.turn(cursor),
             "tools" => self.tools(Dialect::Gemini, cursor),
             "generationConfig" | "generation_config" if cursor.peek() == b'{' => {
-                cursor.object(|key, cursor| match key.contains("chema") {
+                cursor.object(|key, cursor| match name_of(key).contains("chema") {
                     true => self.json(cursor),
                     false => Ok(()),
                 })
@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
 
     /// A member of Google's request for one embedding.
     pub(super) fn embedded(&mut self, key: &'a str, cursor: &mut Cursor<'a>) -> Walked {
-        match (plain(key), cursor.peek()) {
+        match (&*name_of(key), cursor.peek()) {
             ("content", b'{') => cursor.object(|key, cursor| self.pieces(key, cursor)),
             ("content", _) => self.content(cursor),
             ("title", b'"') => {
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
 
     /// A member of one of Gemini's contents.
     fn pieces(&mut self, key: &'a str, cursor: &mut Cursor<'a>) -> Walked {
-        match (plain(key), cursor.peek()) {
+        match (&*name_of(key), cursor.peek()) {
             ("parts", b'[') => cursor.array(|_, cursor| self.piece(cursor)),
             ("parts", _) => self.piece(cursor),
             _ => Ok(()),
@@ -81,12 +81,12 @@ impl<'a> Walk<'a> {
         if cursor.peek() != b'{' {
             return self.content(cursor);
         }
-        cursor.object(|key, cursor| match plain(key) {
+        cursor.object(|key, cursor| match &*name_of(key) {
             "text" => self.text(cursor),
             "inlineData" | "inline_data" if cursor.peek() == b'{' => {
                 let (mut kind, mut data) = ("", "");
                 cursor.object(|key, cursor| {
-                    match plain(key) {
+                    match &*name_of(key) {
                         "mimeType" | "mime_type" => kind = cursor.value()?,
                         "data" => data = cursor.value()?,
                         _ => {}

@@ -219,6 +219,24 @@ fn escaped_names_hide_nothing() {
     let body = r#"{"messages":[{"content":[{"source":{"type":"t\u0065xt","media_type":"image/png","data":"a","data":"b c"}}]}]}"#;
     let count = super::count(Operation::Messages, Dialect::Anthropic, "m", body, &words);
     assert_eq!(count.tokens, 3 + 3 + 3);
+    let tokens = |operation, body: &str| super::count(operation, Dialect::Gemini, "m", body, &words).tokens;
+    for (operation, body) in [
+        (Operation::Generate, r#"{"contents":[{"parts":[{"text":"a b c"}]}]}"#),
+        (Operation::Generate, r#"{"systemInstruction":{"parts":[{"text":"a b c"}]}}"#),
+        (Operation::Generate, r#"{"generationConfig":{"responseSchema":{"title":"a b c"}}}"#),
+        (Operation::EmbedContent, r#"{"content":{"parts":[{"text":"a b c"}]},"title":"d e"}"#),
+        (Operation::BatchEmbedContents, r#"{"requests":[{"content":{"parts":[{"text":"a b c"}]}}]}"#),
+    ] {
+        let plain = tokens(operation, body);
+        assert!(plain >= 3, "{body}");
+        // The second letter of one name after another.
+        let names: Vec<usize> =
+            body.match_indices("\":").map(|(end, _)| body[..end].rfind('"').unwrap() + 2).collect();
+        for at in names {
+            let escaped = format!("{}\\u{:04x}{}", &body[..at], body.as_bytes()[at], &body[at + 1..]);
+            assert!(tokens(operation, &escaped) >= plain, "{escaped}");
+        }
+    }
 }
 
 #[test]

@@ -271,6 +271,8 @@ async fn what_was_drawn_ahead_of_a_failure_is_charged_and_no_more() {
     // Who left does not know what came of the rest.
     usage.images = Some(1);
     assert_eq!(ask_reworded(asked, "by-image", usage, Outcome::Cancelled).await.1, usd("0.12"));
+    // Nor does who was not given all of a later answer.
+    assert_eq!(ask_reworded(asked, "by-image", usage, Outcome::Truncated).await.1, usd("0.12"));
 }
 
 #[tokio::test]

@@ -158,10 +158,15 @@ fn no_image(why: images::NoImage) -> Problem {
     }
 }
 
-fn read(bytes: &Bytes, headers: &HeaderMap, expected: &mut Expected) -> Result<(), Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|_| undecodable(bytes, &expected.confidential))?;
+fn read(bytes: &Bytes, headers: &HeaderMap, expected: &mut Expected) -> Result<(), Broken> {
     let Some(reading) = &mut expected.reading else { return Ok(()) };
-    reading.read(text, headers).map_err(|_| undecodable(bytes, &expected.confidential))
+    let read = std::str::from_utf8(bytes).ok().and_then(|text| reading.read(text, headers).ok());
+    read.ok_or_else(|| {
+        // As one that breaks off: it was made and is billed, and what was told so far is not all.
+        let mut broken = Broken::from(undecodable(bytes, &expected.confidential));
+        broken.outcome = Outcome::Truncated;
+        broken
+    })
 }
 
 /// Tells who listens what was used so far.

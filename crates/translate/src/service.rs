@@ -1,6 +1,7 @@
 //! The service: a call, told from top to bottom.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     mem,
@@ -13,7 +14,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Rejection, Served, Target};
+use ziggurat_core::{
+    Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Rejection, Served, Target, Unsent,
+};
 use ziggurat_meter::feed_error;
 
 use crate::{
@@ -132,8 +135,9 @@ where
             match asked.await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    // Not as one that was not sent: what came before was.
-                    response::end(&mut handle, Outcome::Failed, None);
+                    // Not as one that was not sent: what came before was. A call that was sent may be billed, and nobody told for what.
+                    let outcome = if is_unsent(&error) { Outcome::Failed } else { Outcome::Truncated };
+                    response::end(&mut handle, outcome, None);
                     return Err(error);
                 }
             }
@@ -154,4 +158,10 @@ where
         response.extensions_mut().insert(Served::by(target, 1));
     }
     Ok(response)
+}
+
+fn is_unsent<E: 'static>(error: &E) -> bool {
+    let error: &dyn Any = error;
+    let boxed = error.downcast_ref::<BoxError>();
+    boxed.map_or_else(|| error.is::<Unsent>(), |error| Unsent::is_in(error.as_ref()))
 }

@@ -70,6 +70,8 @@ pub(crate) struct Expected {
     pub(crate) names: ToolNames,
     /// What answers are read into that are no conversations, and not in the caller's words.
     pub(crate) reading: Option<Reading>,
+    /// Bytes of the answers that were read into it.
+    pub(crate) gathered: usize,
     /// The tool by way of which the form of the answer was asked for.
     pub(crate) form: Option<FormTool>,
     /// What of the provider's words is not the caller's.
@@ -130,6 +132,7 @@ impl Outgoing {
             hide_usage: passes && hidden,
             names: ToolNames::default(),
             reading: None,
+            gathered: 0,
             form: None,
             confidential: Confidential::default()
                 .host(way.uri.host().unwrap_or_default())

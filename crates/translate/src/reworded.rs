@@ -116,8 +116,7 @@ async fn gather(
     config: &Config,
 ) -> Result<(), Broken> {
     let (parts, body) = answer.into_parts();
-    let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
-    read(&bytes, &parts.headers, expected)?;
+    read(body, &parts.headers, expected, config).await?;
     feed(expected, handle).await
 }
 
@@ -129,8 +128,7 @@ pub(crate) async fn finish(
     handle: &mut Option<AttemptHandle>,
     config: &Config,
 ) -> Result<Response<Body>, Broken> {
-    let bytes = body.collect_within(config.max_response).await.map_err(|error| unreadable(&error))?;
-    read(&bytes, &parts.headers, expected)?;
+    read(body, &parts.headers, expected, config).await?;
     if let Some(handle) = handle {
         // One of several answers may have stated nothing, and what the others did is not all.
         handle.forget_usage();
@@ -158,12 +156,21 @@ fn no_image(why: images::NoImage) -> Problem {
     }
 }
 
-fn read(bytes: &Bytes, headers: &HeaderMap, expected: &mut Expected) -> Result<(), Broken> {
+/// Takes an answer in. All of one attempt together are as long as one may be.
+async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    expected: &mut Expected,
+    config: &Config,
+) -> Result<(), Broken> {
+    let left = config.max_response.saturating_sub(expected.gathered);
+    let bytes = body.collect_within(left).await.map_err(|error| unreadable(&error))?;
+    expected.gathered += bytes.len();
     let Some(reading) = &mut expected.reading else { return Ok(()) };
-    let read = std::str::from_utf8(bytes).ok().and_then(|text| reading.read(text, headers).ok());
+    let read = std::str::from_utf8(&bytes).ok().and_then(|text| reading.read(text, headers).ok());
     read.ok_or_else(|| {
         // As one that breaks off: it was made and is billed, and what was told so far is not all.
-        let mut broken = Broken::from(undecodable(bytes, &expected.confidential));
+        let mut broken = Broken::from(undecodable(&bytes, &expected.confidential));
         broken.outcome = Outcome::Truncated;
         broken
     })

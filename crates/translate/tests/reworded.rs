@@ -185,23 +185,6 @@ async fn a_failure_among_several_is_the_answer_and_what_came_before_is_paid_for(
 }
 
 #[tokio::test]
-async fn a_later_call_that_is_lost_is_told_apart_from_one_that_was_not_sent() {
-    let unsent = ziggurat_core::Unsent::new("refused").into();
-    for (error, outcome) in [("reset".into(), Outcome::Truncated), (unsent, Outcome::Failed)] {
-        let recorder: Arc<Recorder> = Arc::default();
-        let mut asked = request("/v1/embeddings", r#"{"model":"alias","input":["a","b"]}"#);
-        let (_meter, end) = recorder.join(&mut asked);
-        let answers: [Result<_, ziggurat_core::BoxError>; 2] = [Ok(json(r#"{"embedding":[1]}"#)), Err(error)];
-        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
-        let upstream = service_fn(move |_| ready(answers.lock().unwrap().pop_front().unwrap()));
-        let target = embedding(Dialect::Converse, "amazon.titan-embed-text-v1", Wording::TitanEmbed);
-        assert!(TranslateLayer::new().target(target).layer(upstream).oneshot(asked).await.is_err());
-        drop(end);
-        assert_eq!(recorder.outcomes(), [[Some(outcome)]]);
-    }
-}
-
-#[tokio::test]
 async fn what_some_of_several_answers_state_is_no_statement_for_all() {
     let target = || embedding(Dialect::Converse, "amazon.titan-embed-text-v1", Wording::TitanEmbed);
     let body = r#"{"model":"alias","input":["abc","abcdef"]}"#;

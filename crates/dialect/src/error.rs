@@ -270,6 +270,10 @@ fn cause(status: Option<StatusCode>, said: &Said) -> Cause {
     {
         return Cause::ContextLength;
     }
+    // Groq's for more tokens than a minute has: the request is not too large for others.
+    if code == 413 && is("rate_limit_exceeded") {
+        return Cause::RateLimit;
+    }
     let filtered = is("content_filter") || is("content_policy_violation");
     // Cohere's 498 is a blocked prompt, Groq's a lack of capacity.
     let blocked = (code == 403 && holds(&["moderation", "flagged"])) || (code == 498 && holds(&["blocked"]));
@@ -541,6 +545,8 @@ mod tests {
         let body = br#"{"error":{"message":"x","type":"tokens","param":"p","code":"rate_limit_exceeded"}}"#;
         let problem = decode_error(Some(StatusCode::TOO_MANY_REQUESTS), body);
         assert_eq!((problem.kind.as_deref(), problem.param.as_deref()), (Some("tokens"), Some("p")));
+        let body = br#"{"error":{"message":"Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000","type":"tokens","code":"rate_limit_exceeded"}}"#;
+        assert_eq!(decode_error(Some(StatusCode::PAYLOAD_TOO_LARGE), body).cause, Cause::RateLimit);
         let body = br#"{"error":{"message":"x","code":"unsupported_value"}}"#;
         assert_eq!(
             decode_error(Some(StatusCode::BAD_REQUEST), body).code.as_deref(),

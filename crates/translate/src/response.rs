@@ -5,7 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use ziggurat_core::{AttemptHandle, Body, Cause, Dialect, Outcome, Problem, Rejection};
-use ziggurat_dialect::{Text, add_hints, decode_response, encode_response, openai::correct_usage};
+use ziggurat_dialect::{
+    Text, add_hints, decode_response, encode_response,
+    openai::{correct_usage, is_failed_finish},
+};
 use ziggurat_meter::{Broken, Confidential, MeteredBody, Options, Peeked, feed_response, peek, unreadable};
 
 use crate::{
@@ -184,10 +187,10 @@ async fn whole(
     Ok(respond(parts, Body::from(out), "application/json", expected))
 }
 
-/// Whether an answer ended in Mistral's word for one that failed: nobody is to take it for a whole one.
+/// Whether an answer ended in a word for one that failed.
 fn is_failed(response: &ziggurat_dialect::Response<'_>) -> bool {
     let mut ends = response.choices.iter().filter_map(|choice| choice.finish.as_ref());
-    ends.any(|finish| finish.dialect == Dialect::OpenAi && finish.native == *"error")
+    ends.any(|finish| finish.dialect == Dialect::OpenAi && is_failed_finish(&finish.native))
 }
 
 fn failed_answer() -> Problem {

@@ -266,3 +266,18 @@ async fn an_answer_of_mistrals_that_failed_is_no_answer() {
         (Some(Outcome::Failed), Some(5))
     );
 }
+
+#[tokio::test]
+async fn an_answer_for_which_deepseek_lacked_capacity_is_no_answer() {
+    let word = "insufficient_system_resource";
+    let failed = CHAT_ANSWER.replace("\"stop\"", &format!("\"{word}\""));
+    let asked = post(ANTHROPIC, hello(ANTHROPIC, false));
+    assert_eq!(exchange(target(OPENAI), asked, support::json(failed)).await.status, 502);
+    let stream = format!(
+        "data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"Hi\"}}}}]}}\n\ndata: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"{word}\"}}]}}\n\ndata: [DONE]\n\n"
+    );
+    let asked = post(ANTHROPIC, hello(ANTHROPIC, true));
+    let told = exchange(target(OPENAI), asked, events([Step::data(stream)])).await;
+    assert!(told.body.contains("Hi") && told.body.contains("event: error"), "{}", told.body);
+    assert!(!told.body.contains("message_stop"), "{}", told.body);
+}

@@ -61,6 +61,13 @@ fn finish_reason(native: &Text<'_>) -> FinishReason {
     }
 }
 
+/// Whether a `finish_reason` is a provider's word for an answer that failed in its middle (Mistral's; DeepSeek's for a lack of capacity):
+/// nobody is to take it for a whole one.
+#[must_use]
+pub fn is_failed_finish(native: &Text<'_>) -> bool {
+    matches!(&*native.decode(), "error" | "insufficient_system_resource")
+}
+
 /// The `finish_reason` for a reason that another dialect gave, and whether it says less than the native word.
 const fn finish_word(reason: FinishReason) -> (&'static str, bool) {
     match reason {

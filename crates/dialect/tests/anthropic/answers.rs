@@ -120,7 +120,7 @@ fn every_reason_to_finish_has_its_word() {
         ("tool_calls", "tool_use"),
         ("function_call", "tool_use"),
         ("content_filter", "refusal"),
-        ("insufficient_system_resource", "end_turn"),
+        ("of a later version", "end_turn"),
     ] {
         assert_eq!(message(&json!({ "content": "a" }), reason)[1], word, "{reason}");
     }

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
-use super::super::{legacy, read_usage, response};
+use super::super::{is_failed_finish, legacy, read_usage, response};
 use crate::{
     BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
     anthropic::decode_thinking_block,
@@ -122,9 +122,7 @@ impl StreamDecoder {
             sink(Event::Error(decode_error(None, data.as_bytes())));
             return Ok(());
         }
-        // Mistral's word for an answer that failed; nobody is to take it for a whole one.
-        let is_failed =
-            |choice: &WireChoice<'a>| choice.finish_reason.as_ref().is_some_and(|word| *word == *"error");
+        let is_failed = |choice: &WireChoice<'a>| choice.finish_reason.as_ref().is_some_and(is_failed_finish);
         let failed = chunk.choices.iter().flatten().any(is_failed);
         if failed {
             chunk.choices.iter_mut().flatten().for_each(|choice| choice.finish_reason = None);

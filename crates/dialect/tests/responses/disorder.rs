@@ -49,6 +49,28 @@ fn a_part_whose_text_no_piece_told_is_told_by_its_end() {
 }
 
 #[test]
+fn thoughts_go_on_in_another_block_where_theirs_has_ended() {
+    let think = |piece: &str| {
+        json!({ "type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": piece })
+            .to_string()
+    };
+    let done = json!({ "type": "response.output_item.done", "output_index": 0, "item": {
+        "type": "reasoning", "id": "r", "encrypted_content": "E",
+        "summary": [{ "type": "summary_text", "text": "onetwo" }],
+    } });
+    let (one, two, done) = (think("one"), think("two"), done.to_string());
+    let thought = |number: u64, text: &str| block(number, "Thinking", &format!("Thinking({text:?})"));
+    let text = block(1, "Text", "Text(\"Hi\")");
+    // Its signature comes when it has ended.
+    let expected = [thought(0, "one"), text.clone()].concat();
+    assert_eq!(told(&[&one, TEXT, SAID, &done, TEXT_DONE, COMPLETED]), expected);
+    let mut last = thought(2, "two").to_vec();
+    last.insert(2, "Delta { choice: 0, block: 2, delta: Signature(\"E\") }".to_owned());
+    let expected = [thought(0, "one").to_vec(), text.to_vec(), last].concat();
+    assert_eq!(told(&[&one, TEXT, SAID, &two, &done, TEXT_DONE, COMPLETED]), expected);
+}
+
+#[test]
 fn an_index_tells_an_item_whatever_came_before_it() {
     let added = |index: u64| {
         format!(

@@ -150,7 +150,8 @@ impl Output {
         self.say(at, opening, whole.filter(|_| !said), sink);
     }
 
-    /// More of a reasoning item, or all of one of its parts. Of its two lists the one that comes first is told.
+    /// More of a reasoning item, or all of one of its parts; in another block where its own has ended. Of its two lists the one that comes
+    /// first is told.
     pub(super) fn think<'a>(
         &mut self,
         index: u64,
@@ -168,14 +169,17 @@ impl Output {
                 return;
             }
             Some(same) if same == source && whole => return,
-            Some(other) if other != source => {
-                let delta = Delta::Thinking(SEPARATOR.into());
-                sink(Event::Delta { choice: 0, block: part.block, delta });
-            }
             _ => {}
         }
         part.said = true;
-        sink(Event::Delta { choice: 0, block: part.block, delta: Delta::Thinking(text) });
+        let mut block = part.block;
+        if self.open != Some(block) {
+            block = self.begin(Opening::Thinking, sink);
+            self.part((index, 0), Opening::Thinking, sink).block = block;
+        } else if before.is_some_and(|other| other != source) {
+            sink(Event::Delta { choice: 0, block, delta: Delta::Thinking(SEPARATOR.into()) });
+        }
+        sink(Event::Delta { choice: 0, block, delta: Delta::Thinking(text) });
     }
 
     /// More of a call's arguments, or all of them; without its item they are nobody's.
@@ -273,7 +277,10 @@ impl Output {
                 }
                 if let Some(signature) = signature.filter(|signature| !signature.is_empty()) {
                     let block = self.part((index, 0), Opening::Thinking, sink).block;
-                    sink(Event::Delta { choice: 0, block, delta: Delta::Signature(signature) });
+                    // One that has ended cannot be signed any more.
+                    if self.open == Some(block) {
+                        sink(Event::Delta { choice: 0, block, delta: Delta::Signature(signature) });
+                    }
                 }
             }
             BlockKind::RedactedThinking { data } => {

@@ -32,6 +32,47 @@ fn call(call: &Value) -> Value {
 }
 
 #[test]
+fn calls_that_are_all_counted_as_the_first_are_told_apart_by_their_ids() {
+    let piece = |id: Option<&str>, name: Option<&str>, arguments: &str| {
+        call(&json!({ "index": 0, "id": id, "function": { "name": name, "arguments": arguments } }))
+    };
+    let calls = |choices: &[Value]| {
+        let mut told: Vec<(Value, Value, String)> = Vec::new();
+        for event in translate(&[choices, &[finish("tool_calls")]].concat()) {
+            match &event["content_block"]["type"] {
+                kind if kind == "tool_use" => {
+                    told.push((
+                        event["content_block"]["id"].clone(),
+                        event["content_block"]["name"].clone(),
+                        String::new(),
+                    ));
+                }
+                _ => {
+                    let piece = event["delta"]["partial_json"].as_str().unwrap_or_default();
+                    if let Some(last) = told.last_mut() {
+                        last.2.push_str(piece);
+                    }
+                }
+            }
+        }
+        told
+    };
+    let two = [
+        piece(Some("a"), Some("f"), "{}"),
+        piece(Some("b"), Some("g"), r#"{"x":"#),
+        piece(None, None, "1"),
+        // Said again, as some do with each piece.
+        piece(Some("b"), Some("g"), "}"),
+    ];
+    let expected = [("a", "f", "{}"), ("b", "g", r#"{"x":1}"#)];
+    let expected = expected.map(|(id, name, arguments)| (json!(id), json!(name), arguments.to_owned()));
+    assert_eq!(calls(&two), expected);
+    // An id that changes from piece to piece, beside no name, is one call.
+    let one = [piece(Some("a"), Some("f"), r#"{"x":"#), piece(Some("b"), None, "1}")];
+    assert_eq!(calls(&one), [(json!("a"), json!("f"), r#"{"x":1}"#.to_owned())]);
+}
+
+#[test]
 fn text_comes_byte_for_byte_as_events() {
     let usage = json!({ "prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": { "cached_tokens": 1 } });
     let chunks = [

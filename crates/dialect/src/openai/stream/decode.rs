@@ -82,6 +82,8 @@ struct ChoiceState {
 struct Call {
     /// Its index in the deltas.
     index: u64,
+    /// Empty where none was stated.
+    id: Box<str>,
     block: u64,
     arguments: Progress,
     is_open: bool,
@@ -246,8 +248,8 @@ pub(crate) fn truncated() -> Problem {
 // ===== impl Call =====
 
 impl Call {
-    fn new(index: u64, block: u64) -> Self {
-        Self { index, block, arguments: Progress::default(), is_open: true }
+    fn new(index: u64, id: Box<str>, block: u64) -> Self {
+        Self { index, id, block, arguments: Progress::default(), is_open: true }
     }
 }
 
@@ -388,20 +390,25 @@ impl ChoiceState {
             (_, Some(last)) => last.index.saturating_add(1),
             (_, None) => position as u64,
         });
-        let known = self.calls.iter().find(|call| call.index == index).map(|call| call.block);
-        let block = match known {
+        let known = self.calls.iter().rfind(|call| call.index == index);
+        // Some relatives count all calls as the first: a name beside an id of its own begins another.
+        let begins = |known: &&Call| {
+            name.is_some() && !known.id.is_empty() && id.as_ref().is_some_and(|id| *id != *known.id)
+        };
+        let block = match known.filter(|known| !begins(known)).map(|call| call.block) {
             Some(block) => block,
             None => {
                 for (name, raw) in wire.extra {
                     let name = name.into_owned().into();
                     sink(Event::Extra { choice: Some(self.index), scope: Scope::Block, name, raw });
                 }
+                let own = id.as_ref().map_or_else(Box::default, |id| id.decode().into());
                 let opening = Opening::ToolCall {
                     id: id.unwrap_or_else(|| "".into()),
                     name: name.unwrap_or_else(|| "".into()),
                 };
                 let block = self.begin(Kind::Call, opening, sink);
-                self.calls.push(Call::new(index, block));
+                self.calls.push(Call::new(index, own, block));
                 block
             }
         };
@@ -425,7 +432,7 @@ impl ChoiceState {
                 sink(Event::Extra { choice: Some(choice), scope: Scope::Block, name: mark, raw });
                 let id = legacy::id(answer, choice);
                 let block = self.begin(Kind::Call, Opening::ToolCall { id, name }, sink);
-                self.legacy.insert(Call::new(0, block)).block
+                self.legacy.insert(Call::new(0, Box::default(), block)).block
             }
             // Without a name it is no call, and beside calls it says one of them again.
             _ => {

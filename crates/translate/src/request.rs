@@ -376,7 +376,7 @@ async fn translate(
     request.stream = call.stream().then_some(true);
     // Callers of other dialects are always told what was used.
     request.include_usage = (dialect == Dialect::OpenAi && call.stream()).then_some(true);
-    if dialect != Dialect::Anthropic && dialect != call.dialect() {
+    if dialect != Dialect::Anthropic && !expected.passes {
         expected.names = ToolNames::of(&request);
     }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);

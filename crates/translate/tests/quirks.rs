@@ -281,3 +281,37 @@ async fn an_answer_for_which_deepseek_lacked_capacity_is_no_answer() {
     assert!(told.body.contains("Hi") && told.body.contains("event: error"), "{}", told.body);
     assert!(!told.body.contains("message_stop"), "{}", told.body);
 }
+
+#[tokio::test]
+async fn a_long_name_of_a_tool_comes_back_from_mistral_as_it_was_offered() {
+    let mut quirks = Quirks::default();
+    quirks.mistral = true;
+    let target = || target(OPENAI).quirks(quirks.clone());
+    let long = "very_long_".repeat(7);
+    let tools =
+        json!([{ "type": "function", "function": { "name": long, "parameters": { "type": "object" } } }]);
+    let ask = |stream: bool| {
+        let body = json!({ "model": "alias", "stream": stream, "tools": tools, "messages": [{ "role": "user", "content": "Hi" }] });
+        post(OPENAI, body.to_string())
+    };
+    let sent = exchange(target(), ask(false), support::json(CHAT_ANSWER)).await.sent().json();
+    let short = sent["tools"][0]["function"]["name"].as_str().expect("is a name").to_owned();
+    assert!(short.len() <= 64, "{short}");
+    let call = json!({ "index": 0, "id": "abcdefghi", "type": "function", "function": { "name": short, "arguments": "{}" } });
+    let choice = |of: &str| json!({ "index": 0, of: { "role": "assistant", "content": null, "tool_calls": [call] }, "finish_reason": "tool_calls" });
+    let whole = json!({ "id": "c", "choices": [choice("message")] }).to_string();
+    let told = exchange(target(), ask(false), support::json(whole)).await;
+    assert_eq!(
+        told.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"],
+        *long,
+        "{}",
+        told.body
+    );
+    let streamed = format!("data: {}\n\n{DONE}", json!({ "id": "c", "choices": [choice("delta")] }));
+    let told = exchange(target(), ask(true), events([Step::data(streamed)])).await;
+    assert!(
+        told.body.contains(&format!("\"name\":\"{long}\"")) && !told.body.contains(&short),
+        "{}",
+        told.body
+    );
+}

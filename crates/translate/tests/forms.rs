@@ -325,6 +325,29 @@ async fn a_model_of_the_callers_dialect_is_asked_alike() {
     assert_eq!((&*plain.sent().body, &*plain.body), (body, CHAT_ANSWER));
 }
 
+#[tokio::test]
+async fn a_long_name_comes_back_as_it_was_offered_beside_the_tool_of_the_form() {
+    let lacking = || target(OPENAI).capabilities(Capabilities::default().with(Feature::JsonSchema, false));
+    let schema: Value = serde_json::from_str(SCHEMA).expect("is JSON");
+    let long = "very_long_".repeat(7);
+    let tools = json!([{ "type": "function", "function": { "name": long, "parameters": schema } }]);
+    let asked =
+        |stream: bool| json!({ "response_format": format(&schema), "tools": tools, "stream": stream });
+    let sent = ask(lacking(), &asked(false), CHAT_ANSWER).await.sent().json();
+    let short = sent["tools"][0]["function"]["name"].as_str().expect("is a name").to_owned();
+    assert!(short.len() <= 64, "{short}");
+    let call = json!({ "index": 0, "id": "t", "type": "function", "function": { "name": short, "arguments": "{}" } });
+    let choice = |of: &str| json!({ "index": 0, of: { "role": "assistant", "content": null, "tool_calls": [call] }, "finish_reason": "tool_calls" });
+    let whole = json!({ "id": "c", "object": "chat.completion", "created": 7, "model": "m", "choices": [choice("message")] });
+    let told = ask(lacking(), &asked(false), &whole.to_string()).await;
+    let name = &told.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"];
+    assert_eq!(*name, *long, "{}", told.body);
+    let request = post(OPENAI, chat(&asked(true)).to_string());
+    let told = exchange(lacking(), request, events([Step::data(chunks(&[choice("delta")]))])).await;
+    assert!(told.body.contains(&format!("\"name\":\"{long}\"")), "{}", told.body);
+    assert!(!told.body.contains(&short), "{}", told.body);
+}
+
 /// Pieces of several answers, as OpenAI's streams have them.
 fn chunks(choices: &[Value]) -> String {
     let chunk = |choice: &Value| json!({ "id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m", "choices": [choice] });

@@ -71,15 +71,24 @@ pub fn feed_response(handle: &mut AttemptHandle, response: &Response<'_>) -> Out
 /// Only a [`BoxError`] is looked into, and an `Unsent` or a `Rejection` that is the error itself: of all others nothing is known, not
 /// even that they are errors.
 pub fn feed_error<E: 'static>(handle: &mut AttemptHandle, error: &E) {
-    let error: &dyn Any = error;
-    let (unsent, refused) = match error.downcast_ref::<BoxError>() {
-        Some(error) => (Unsent::is_in(error.as_ref()), Rejection::find_in(error.as_ref()).is_some()),
-        None => (error.is::<Unsent>(), error.is::<Rejection>()),
-    };
-    if unsent {
+    if is_unsent(error) {
         handle.unsent();
     }
+    let error: &dyn Any = error;
+    let refused = match error.downcast_ref::<BoxError>() {
+        Some(error) => Rejection::find_in(error.as_ref()).is_some(),
+        None => error.is::<Rejection>(),
+    };
     handle.end(if refused { Outcome::Stopped } else { Outcome::Failed });
+}
+
+/// Whether an error of the service inside says that nothing reached the provider, as far as [`feed_error`] looks into it.
+pub fn is_unsent<E: 'static>(error: &E) -> bool {
+    let error: &dyn Any = error;
+    match error.downcast_ref::<BoxError>() {
+        Some(error) => Unsent::is_in(error.as_ref()),
+        None => error.is::<Unsent>(),
+    }
 }
 
 pub(crate) const fn whole(refused: bool) -> Outcome {

@@ -12,7 +12,7 @@ mod usage;
 
 pub use body::{MeteredBody, Options};
 pub use confidential::Confidential;
-pub use feed::{feed, feed_error, feed_response};
+pub use feed::{feed, feed_error, feed_response, is_unsent};
 pub use peek::{Peeked, peek};
 pub use problem::{Broken, broke_off, no_answer, not_an_event, too_long, truncated, unreadable};
 pub use run::{Reading, read_answer, run};

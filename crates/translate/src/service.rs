@@ -1,7 +1,6 @@
 //! The service: a call, told from top to bottom.
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     mem,
@@ -14,10 +13,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use tower_service::Service;
-use ziggurat_core::{
-    Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Rejection, Served, Target, Unsent,
-};
-use ziggurat_meter::feed_error;
+use ziggurat_core::{Body, BoxError, Call, Meter, Metered, OpenAttempt, Outcome, Rejection, Served, Target};
+use ziggurat_meter::{feed_error, is_unsent};
 
 use crate::{
     layer::Config,
@@ -158,10 +155,4 @@ where
         response.extensions_mut().insert(Served::by(target, 1));
     }
     Ok(response)
-}
-
-fn is_unsent<E: 'static>(error: &E) -> bool {
-    let error: &dyn Any = error;
-    let boxed = error.downcast_ref::<BoxError>();
-    boxed.map_or_else(|| error.is::<Unsent>(), |error| Unsent::is_in(error.as_ref()))
 }

@@ -284,6 +284,11 @@ pub(crate) fn stated(count: Option<Count>) -> Option<u64> {
     count.and_then(|count| count.0)
 }
 
+/// Two counts together, as far as they were stated.
+pub(crate) fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
+}
+
 /// Whether something stands where a count should, and is none.
 pub(crate) fn is_invalid(count: Option<Count>) -> bool {
     count.is_some_and(|count| count.0.is_none())

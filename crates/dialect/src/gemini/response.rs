@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     BlockKind, Choice, Finish, Malformed, Response, Spent, Text,
-    read::{Count, document, stated, wire_object},
+    read::{Count, both, document, stated, wire_object},
     write::{Object, object},
 };
 
@@ -100,11 +100,6 @@ pub(super) fn seconds(raw: &RawValue) -> Option<u64> {
 pub(super) fn count_searches(grounding: Option<&RawValue>) -> Option<u64> {
     let wire: WireGrounding<'_> = document(grounding?.get()).ok()?;
     Some(wire.queries?.len() as u64)
-}
-
-/// The searches of several candidates.
-pub(super) fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    one.zip(other).map(|(one, other)| one.saturating_add(other)).or(one).or(other)
 }
 
 /// With the web searches that were counted beside it.

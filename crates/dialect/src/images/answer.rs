@@ -6,7 +6,7 @@ use ziggurat_core::{Convention, Usage, Wording};
 use super::{Request, encode::counts};
 use crate::{
     FinishReason, Malformed, Text, gemini,
-    read::{document, wire_object},
+    read::{both, document, wire_object},
     write::object,
 };
 
@@ -184,20 +184,16 @@ impl Images {
 
 /// The tokens of two answers.
 fn sum(one: &Usage, other: &Usage) -> Usage {
-    let add = |one: Option<u64>, other: Option<u64>| match (one, other) {
-        (Some(one), Some(other)) => Some(one.saturating_add(other)),
-        (one, other) => one.or(other),
-    };
-    let mut both = Usage::new(other.convention);
-    both.input = add(one.input, other.input);
-    both.output = add(one.output, other.output);
-    both.cached_read = add(one.cached_read, other.cached_read);
-    both.reasoning = add(one.reasoning, other.reasoning);
-    both.image_input = add(one.image_input, other.image_input);
-    both.image_output = add(one.image_output, other.image_output);
-    both.tier = other.tier.or(one.tier);
-    both.invalid = one.invalid || other.invalid;
-    both
+    let mut sum = Usage::new(other.convention);
+    sum.input = both(one.input, other.input);
+    sum.output = both(one.output, other.output);
+    sum.cached_read = both(one.cached_read, other.cached_read);
+    sum.reasoning = both(one.reasoning, other.reasoning);
+    sum.image_input = both(one.image_input, other.image_input);
+    sum.image_output = both(one.image_output, other.image_output);
+    sum.tier = other.tier.or(one.tier);
+    sum.invalid = one.invalid || other.invalid;
+    sum
 }
 
 // ===== impl Answer =====

@@ -8,12 +8,12 @@ use super::super::{
     grounding::GROUNDING,
     part::{Ids, SIGNATURE, Seed, decode_part},
     read_usage,
-    response::{WireCandidate, WireResponse, block_reason, both, count_searches, searched, seconds, word},
+    response::{WireCandidate, WireResponse, block_reason, count_searches, searched, seconds, word},
 };
 use crate::{
     Arguments, Block, BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     openai::{MAX_CHOICES, truncated},
-    read::{document, stated},
+    read::{both, document, stated},
     seen::SeenMembers,
 };
 

@@ -1,6 +1,6 @@
 //! Parts of URLs, as RFC 3986 has them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Decodes a part of a URL (RFC 3986, section 2.1); what is no valid sequence stays as it is, and so does all of it when it decodes to no
 /// UTF-8.
@@ -32,7 +32,8 @@ pub fn percent_encoded(text: &str) -> String {
         match byte {
             b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
             _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+            // Writing into a string has no way to fail.
+            _ => _ = write!(encoded, "%{byte:02X}"),
         }
     }
     encoded

@@ -15,9 +15,7 @@ pub use self::{
     usage::read_usage,
 };
 
-use std::fmt::Write as _;
-
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, percent_encoded};
 
 use crate::{Finish, FinishReason, Text};
 
@@ -25,17 +23,7 @@ use crate::{Finish, FinishReason, Text};
 /// ARN `/` too, and both are escaped in a path, where the signature of a request escapes them once more.
 #[must_use]
 pub fn path(model: &str, operation: &str) -> String {
-    let mut path = String::from("/model/");
-    for byte in model.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(byte.into()),
-            // Writing into a string has no way to fail.
-            byte => _ = write!(path, "%{byte:02X}"),
-        }
-    }
-    path.push('/');
-    path.push_str(operation);
-    path
+    format!("/model/{}/{operation}", percent_encoded(model))
 }
 
 /// A `stopReason`.

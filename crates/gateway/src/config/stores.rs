@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use ziggurat_core::OnAway;
+use ziggurat_core::{OnAway, percent_encoded};
 
 use super::diagnostic::Report;
 use super::env::Environment;
@@ -149,19 +149,10 @@ fn assemble(section: &Node, prefix: &str) -> Option<Secret> {
 }
 
 fn url_of(scheme: &str, host: &str, port: &str, password: Option<&str>, db: Option<&str>) -> Secret {
-    let password = password.map_or_else(String::new, |password| format!(":{}@", escaped(password)));
+    let password = password.map_or_else(String::new, |password| format!(":{}@", percent_encoded(password)));
     let port = if port.is_empty() { "6379" } else { port };
     let db = db.map_or_else(String::new, |db| format!("/{db}"));
     Secret::new(&format!("{scheme}://{password}{host}:{port}{db}"))
-}
-
-/// A text as it may stand within a URL.
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
 }
 
 fn read_on_away(node: Option<&Node>, report: &mut Report) -> Option<OnAway> {

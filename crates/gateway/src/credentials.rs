@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env, fmt,
+    hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -28,10 +29,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Credentials {
     client: OnceLock<Option<Http>>,
-    /// By key file; that of the machine under no text.
-    google: Mutex<HashMap<String, AccessToken>>,
-    /// By endpoint, application, scope and proof.
-    entra: Mutex<HashMap<[String; 4], AccessToken>>,
+    google: Mutex<HashMap<Account, AccessToken>>,
+    entra: Mutex<HashMap<Entra, AccessToken>>,
     aws: Mutex<HashMap<Keys, Arc<dyn KeySource>>>,
 }
 
@@ -43,51 +42,29 @@ type Asking = MapResponse<Http, fn(Response<Incoming>) -> Response<Body>>;
 impl Credentials {
     /// Tokens of a Google account for calls of one origin.
     pub(crate) fn google(&self, account: &Account, authority: Authority) -> Result<AccessToken, TargetError> {
-        let file = match account {
-            Account::KeyFile(file) => file.expose(),
-            Account::Machine => "",
-        };
-        // Nothing panics while it is held.
-        let mut known = self.google.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = known.get(file) {
-            return Ok(token.also_for(authority));
-        }
-        let client = self.client()?;
-        let token = match account {
-            Account::KeyFile(_) => {
-                let account = ServiceAccount::from_json(file, client).map_err(|_| TargetError::Key)?;
-                AccessToken::new(authority, account)
-            }
-            Account::Machine => AccessToken::new(authority, MetadataServer::new(client)),
-        };
-        let own = token.also_for(token.authority().clone());
-        known.insert(file.to_owned(), token);
-        Ok(own)
+        shared(&self.google, account, authority, |authority| {
+            let client = self.client()?;
+            Ok(match account {
+                Account::KeyFile(file) => {
+                    let account = ServiceAccount::from_json(file.expose(), client);
+                    AccessToken::new(authority, account.map_err(|_| TargetError::Key)?)
+                }
+                Account::Machine => AccessToken::new(authority, MetadataServer::new(client)),
+            })
+        })
     }
 
     /// Tokens of an application at Entra for calls of one origin.
     pub(crate) fn entra(&self, entra: &Entra, authority: Authority) -> Result<AccessToken, TargetError> {
-        let Entra { endpoint, client_id, scope, proof } = entra;
-        let shown = match proof {
-            EntraProof::Secret(secret) => format!("secret {}", secret.expose()),
-            EntraProof::Assertion(Assertion::File(path)) => format!("file {path}"),
-            EntraProof::Assertion(Assertion::Text(token)) => format!("text {token}"),
-        };
-        let name = [endpoint.to_string(), client_id.clone(), scope.clone(), shown];
-        // Nothing panics while it is held.
-        let mut known = self.entra.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = known.get(&name) {
-            return Ok(token.also_for(authority));
-        }
-        let proof = match proof {
-            EntraProof::Secret(secret) => Proof::Secret(secret.expose().to_owned()),
-            EntraProof::Assertion(assertion) => Proof::Assertion(asserted(assertion.clone())),
-        };
-        let client = ClientCredentials::new(endpoint.clone(), client_id, scope, proof, self.client()?);
-        let token = AccessToken::new(authority, client);
-        let own = token.also_for(token.authority().clone());
-        known.insert(name, token);
-        Ok(own)
+        shared(&self.entra, entra, authority, |authority| {
+            let Entra { endpoint, client_id, scope, proof } = entra;
+            let proof = match proof {
+                EntraProof::Secret(secret) => Proof::Secret(secret.expose().to_owned()),
+                EntraProof::Assertion(assertion) => Proof::Assertion(asserted(assertion.clone())),
+            };
+            let client = ClientCredentials::new(endpoint.clone(), client_id, scope, proof, self.client()?);
+            Ok(AccessToken::new(authority, client))
+        })
     }
 
     /// What signs calls of one origin on AWS.
@@ -165,6 +142,24 @@ impl Credentials {
             || connector().ok().map(|connector| Client::builder(TokioExecutor::new()).build(connector));
         self.client.get_or_init(made).clone().ok_or(TargetError::Key)
     }
+}
+
+/// Tokens for calls of one origin: those that are known of whose they are, or new ones.
+fn shared<K: Clone + Eq + Hash>(
+    known: &Mutex<HashMap<K, AccessToken>>,
+    whose: &K,
+    authority: Authority,
+    make: impl FnOnce(Authority) -> Result<AccessToken, TargetError>,
+) -> Result<AccessToken, TargetError> {
+    // Nothing panics while it is held.
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(token) = known.get(whose) {
+        return Ok(token.also_for(authority));
+    }
+    let token = make(authority)?;
+    let own = token.also_for(token.authority().clone());
+    known.insert(whose.clone(), token);
+    Ok(own)
 }
 
 /// What reads the token of a workload when it is asked for.

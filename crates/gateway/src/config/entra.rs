@@ -12,7 +12,7 @@ use super::provider::encode;
 use crate::secret::Secret;
 
 /// An application that gets tokens for itself.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entra {
     /// The token endpoint of its tenant.
     pub(crate) endpoint: Uri,
@@ -25,6 +25,7 @@ pub(crate) struct Entra {
 }
 
 /// By what an application shows who it is.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Proof {
     /// By its secret.
     Secret(Secret),

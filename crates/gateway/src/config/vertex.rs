@@ -23,7 +23,7 @@ pub(crate) struct Vertex {
 }
 
 /// As whom calls are made.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Account {
     /// As a service account, by its key file.
     KeyFile(Secret),

@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri, header};
+use http::{Request, Response, Uri};
 use http_body::Body as HttpBody;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, Clock};
-use ziggurat_oauth::{Token, TokenSource, ask};
+use ziggurat_oauth::{Token, TokenSource, ask, post};
 
 /// A service account, by the key file that Google gives for it.
 pub struct ServiceAccount<S> {
@@ -124,14 +124,7 @@ impl<S> ServiceAccount<S> {
         // All of it is plain in a form: letters, digits, `.`, `-` and `_`.
         let form =
             format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
-        let mut request = Request::new(Body::from(form));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.token_uri.clone();
-        request.headers_mut().insert(
-            header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
-        Ok(request)
+        Ok(post(self.token_uri.clone(), form))
     }
 }
 

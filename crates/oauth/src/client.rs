@@ -3,12 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, percent_encoded};
 
-use crate::source::{Token, TokenSource, ask};
+use crate::source::{Token, TokenSource, ask, post};
 
 /// A client that asks a token endpoint for tokens of its own ([RFC 6749, section 4.4][rfc]), as applications do at Microsoft Entra ID.
 ///
@@ -48,11 +48,7 @@ impl<S> ClientCredentials<S> {
             }
         };
         let form = format!("grant_type=client_credentials&client_id={id}&scope={scope}&{proof}");
-        let mut request = Request::new(Body::from(form));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        let mut request = post(self.endpoint.clone(), form);
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         Ok(request)
     }

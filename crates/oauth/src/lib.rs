@@ -6,4 +6,4 @@ mod source;
 
 pub use client::{ClientCredentials, Proof};
 pub use credential::AccessToken;
-pub use source::{Token, TokenSource, ask};
+pub use source::{Token, TokenSource, ask, post};

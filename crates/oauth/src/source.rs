@@ -3,7 +3,7 @@
 use std::{fmt, future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as HttpBody;
 use serde::{Deserialize, Deserializer, de::Error};
 use tower_service::Service;
@@ -73,6 +73,17 @@ where
     let body = body.map_err(|_| Away::new("its answer is too long, or broke off"))?;
     let answer: Answer = serde_json::from_slice(&body).map_err(|_| Away::new("its answer holds no token"))?;
     Ok(Token::new(answer.access_token, Duration::from_secs(answer.expires_in)))
+}
+
+/// A request that posts a form, as token endpoints want it.
+#[must_use]
+pub fn post(endpoint: Uri, form: String) -> Request<Body> {
+    let mut request = Request::new(Body::from(form));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint;
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(header::CONTENT_TYPE, kind);
+    request
 }
 
 /// A whole number, in quotes or not.

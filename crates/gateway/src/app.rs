@@ -420,13 +420,13 @@ async fn count_tokens(
     counter: impl Fn(&Call) -> u64,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    let tokens = Call::of(&request).map_or(0, counter);
-    let operation = Call::operation_of_request(&request);
+    let (operation, call) = (Call::operation_of_request(&request), Call::of(&request).cloned());
     let course = request.extensions().get::<Course>();
     let members = course.map(|course| course.first().deployments()).unwrap_or_default();
     let mut targets = members.iter().map(ziggurat_route::Deployment::target);
-    let call = Call::of(&request);
-    if let Some(target) = targets.find(|target| call.is_some_and(|call| counts(target, call))).cloned() {
+    if let Some(target) =
+        targets.find(|target| call.as_ref().is_some_and(|call| counts(target, call))).cloned()
+    {
         request.extensions_mut().insert(target);
         let Ok(response) = RespondErrorLayer::new().layer(attempts).oneshot(request).await;
         // What is wrong with the request is the caller's to know; that a provider cannot count now is not.
@@ -434,6 +434,7 @@ async fn count_tokens(
             return response;
         }
     }
+    let tokens = call.as_ref().map_or(0, counter);
     let name = if operation == Operation::CountContent { "totalTokens" } else { "input_tokens" };
     let mut response = json(StatusCode::OK, format!(r#"{{"{name}":{tokens}}}"#));
     headers::of_estimate(response.headers_mut());

@@ -96,7 +96,8 @@ impl Catalog {
     ///
     /// - as the data has it, with or without the provider in front (`azure/gpt-4o`, `gpt-4o` at `azure`);
     /// - under the provider's other names (a bare `gemini-2.5-pro` at `vertex_ai` is one of its language models);
-    /// - behind the routes of Bedrock (`converse/`, `invoke/`) and what else stands in the ARN of a foundation model, and without a fine-tuned model's suffix (`ft:gpt-4o-2024-08-06:org`).
+    /// - behind the routes of Bedrock (`converse/`, `invoke/`) and what else stands in the ARN of a foundation model, and without a
+    ///   fine-tuned model's suffix (`ft:gpt-4o-2024-08-06:org`).
     ///
     /// The model must be that provider's: the same name at another provider may cost something else.
     #[must_use]

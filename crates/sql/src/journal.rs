@@ -196,8 +196,8 @@ impl SqliteJournal {
     }
 
     /// Deletes what was posted before, and sums into which nothing was posted since, except those that count for ever (bucket 0) or
-    /// counted then in a window of [`ziggurat_budget::calendar`]'s. Gives how many rows it were. A posting that is corrected later is there again, as of then, and the sums that are left say
-    /// what it came to.
+    /// counted then in a window of [`ziggurat_budget::calendar`]'s. Gives how many rows it were. A posting that is corrected later is
+    /// there again, as of then, and the sums that are left say what it came to.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed; what was deleted before that is gone.

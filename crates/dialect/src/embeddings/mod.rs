@@ -1,7 +1,8 @@
 //! Embeddings: a request in OpenAI's words, as providers with other words are asked for it, and their vectors as OpenAI's list.
 //!
-//! Google's callers ask in Google's words and are answered in them ([`decode_content`]). Callers give one text or several; a provider that takes one at a time is asked once for each. Numbers of a vector stay as the provider
-//! has written them, unless the caller wants them in base64: 32-bit floats, the lowest byte first, as OpenAI has it.
+//! Google's callers ask in Google's words and are answered in them ([`decode_content`]). Callers give one text or several; a provider that
+//! takes one at a time is asked once for each. Numbers of a vector stay as the provider has written them, unless the caller wants them in
+//! base64: 32-bit floats, the lowest byte first, as OpenAI has it.
 //!
 //! # Example
 //! ```

@@ -1,31 +1,21 @@
 //! Windows of the calendar: LiteLLM's texts, days with 23 and 25 hours, and periods without gap or overlap.
 
 use std::{
-    fs,
     ops::Range,
     time::{Duration, SystemTime},
 };
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use proptest::prelude::*;
-use serde::Deserialize;
 use serde_json::Value;
 use ziggurat_budget::calendar::{self, DurationError};
 use ziggurat_core::Window;
+use ziggurat_testkit::{deviations, vectors};
 
 #[test]
 fn what_litellm_does_is_matched_or_deviates_for_a_reason() {
-    #[derive(Deserialize)]
-    struct Deviation {
-        row: String,
-        why: String,
-    }
-    let Some(dir) = ziggurat_testkit::shared_dir() else { return };
-    let text = fs::read(dir.join("vectors/router.json")).expect("the vectors are there");
-    let rows: Vec<Value> = serde_json::from_slice(&text).expect("the vectors read");
-    let deviations: Vec<Deviation> =
-        serde_json::from_str(include_str!("duration_deviations.json")).expect("the deviations read");
-    assert!(deviations.iter().all(|deviation| deviation.why.len() > 20), "a deviation has a reason");
+    let Some(rows) = vectors("router.json") else { return };
+    let known = deviations(include_str!("duration_deviations.json"));
     let (mut same, mut suspect, mut deviating) = (0, 0, Vec::new());
     for row in &rows {
         let as_expected = match row["fn"].as_str() {
@@ -40,7 +30,6 @@ fn what_litellm_does_is_matched_or_deviates_for_a_reason() {
         }
     }
     println!("router: {same} as expected, {} deviate for a reason, {suspect} suspect", deviating.len());
-    let known: Vec<_> = deviations.iter().map(|deviation| deviation.row.as_str()).collect();
     assert_eq!(deviating, known);
     assert!(same > 80, "{same} rows are compared");
 }

@@ -33,9 +33,11 @@ pub mod redis;
 mod replay;
 pub mod samples;
 mod scripted;
+mod vectors;
 
 pub use fault::{Faults, InvalidFault};
 pub use recorder::Recorder;
 pub use recording::{Recording, Recordings, Unreadable, shared_dir};
 pub use replay::{Ending, Exchange, Log, Replay};
 pub use scripted::{Scripted, Step, read_body};
+pub use vectors::{deviations, vectors};

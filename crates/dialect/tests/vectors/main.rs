@@ -19,13 +19,12 @@ mod stream;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    fs,
 };
 
 use serde::Deserialize;
 use serde_json::Value;
 use ziggurat_core::Dialect;
-use ziggurat_testkit::shared_dir;
+use ziggurat_testkit::vectors;
 
 /// A row on which we differ from LiteLLM.
 #[derive(Deserialize)]
@@ -62,8 +61,7 @@ struct Rows {
 
 impl Rows {
     fn load(file: &'static str) -> Option<Self> {
-        let path = shared_dir()?.join("vectors").join(format!("{file}.json"));
-        let text = fs::read(path).expect("the vectors are there");
+        let rows = vectors(&format!("{file}.json"))?;
         let mut all: Vec<Deviation> =
             serde_json::from_str(include_str!("../deviations.json")).expect("the deviations read");
         let decisions: Vec<Decision> =
@@ -75,7 +73,7 @@ impl Rows {
         let deviations = all.into_iter().filter(|d| d.row.split('/').next() == Some(file)).collect();
         Some(Self {
             file,
-            rows: serde_json::from_slice(&text).expect("the vectors read"),
+            rows,
             deviations,
             met: RefCell::default(),
             counts: Cell::default(),

@@ -55,29 +55,15 @@ fn a_budget_of_retries_is_what_the_file_says_to_four_decimals() {
 mod litellm {
     //! What LiteLLM's router resolves and falls back to, and where this one differs for a reason.
 
-    use std::fs;
-
     use serde_json::{Value, json};
+    use ziggurat_testkit::{deviations, vectors};
 
     use super::*;
 
     #[test]
     fn names_are_resolved_as_there_or_otherwise_for_a_reason() {
-        let Some(dir) = ziggurat_testkit::shared_dir() else { return };
-        let text = fs::read(dir.join("vectors/router.json")).expect("the vectors are there");
-        let rows: Vec<Value> = serde_json::from_slice(&text).expect("the vectors read");
-        let deviations: Vec<Value> =
-            serde_json::from_str(include_str!("router_deviations.json")).expect("the deviations read");
-        let known: Vec<_> = deviations
-            .iter()
-            .map(|deviation| {
-                assert!(
-                    deviation["why"].as_str().is_some_and(|why| why.len() > 20),
-                    "a deviation has a reason"
-                );
-                deviation["row"].as_str().expect("names a row")
-            })
-            .collect();
+        let Some(rows) = vectors("router.json") else { return };
+        let known = deviations(include_str!("router_deviations.json"));
         let (mut same, mut suspect, mut deviating) = (0, 0, Vec::new());
         for row in &rows {
             let check = match row["fn"].as_str() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -50,6 +51,8 @@ pub struct MeteredBody {
     behind: usize,
     /// Bytes of comments, blanks and blocks without data since the last event.
     idle: usize,
+    /// Whether the next bytes, if they begin with LF, only end the CRLF of a frame that was not given on as it came.
+    late_lf: bool,
 }
 
 /// What a [`MeteredBody`] does beside reading.
@@ -105,6 +108,7 @@ impl MeteredBody {
             call: None,
             behind: 0,
             idle: 0,
+            late_lf: false,
         }
     }
 
@@ -186,6 +190,18 @@ impl MeteredBody {
 
     /// What is given on of a frame, if anything; or why the stream ends in its place.
     fn judge(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, Box<Broken>> {
+        let ends_late = mem::take(&mut self.late_lf) && frame.raw().starts_with(b"\n");
+        let ends_in_cr = frame.raw().ends_with(b"\r");
+        let given = self.given_of(frame)?;
+        self.late_lf = ends_in_cr && !given.as_ref().is_some_and(|raw| raw.ends_with(b"\r"));
+        match given {
+            Some(raw) if ends_late => Ok((raw.len() > 1).then(|| raw.slice(1..))),
+            given => Ok(given),
+        }
+    }
+
+    /// [`judge`](Self::judge), when nothing is left of the frame before.
+    fn given_of(&mut self, frame: sse::Frame) -> Result<Option<Bytes>, Box<Broken>> {
         let behind = self.reader.state == State::Done;
         match frame {
             sse::Frame::Idle(raw) => {

@@ -180,6 +180,22 @@ async fn the_usage_that_was_asked_for_by_us_stays_here() {
     }
 }
 
+/// Its last line feed may come with the next chunk.
+#[tokio::test]
+async fn of_an_event_that_stays_here_no_line_end_passes() {
+    let mut options = Options::new(Dialect::OpenAi);
+    options.hide_usage = true;
+    let text =
+        [&*chat("Hi"), CHAT_FINISH, CHAT_USAGE, DONE, "data: behind\n\n"].concat().replace('\n', "\r\n");
+    let hidden = [&*chat("Hi"), CHAT_FINISH, DONE].concat().replace('\n', "\r\n");
+    for at in 1..text.len() {
+        let steps = [&text[..at], &text[at..]].map(|half| Step::data(half.to_owned()));
+        assert_eq!(pass(options, steps).await, hidden, "cut at {at}");
+    }
+    let (out, _) = pass_listened(options, text.chars().map(|byte| Step::data(byte.to_string()))).await;
+    assert_eq!(out, hidden);
+}
+
 #[tokio::test]
 async fn a_chunk_of_whole_events_is_handed_on_as_it_is() {
     use http_body_util::BodyExt;
@@ -204,10 +220,23 @@ proptest! {
     #[test]
     fn any_cut_gives_the_same(
         cuts in prop::collection::vec(1usize..90, 1..20),
-        events in prop::collection::vec(0usize..8, 0..8),
+        events in prop::collection::vec(0usize..10, 0..8),
         hide_usage: bool,
     ) {
-        let pool = [&*chat("Hi"), CHAT_FINISH, CHAT_USAGE, DONE, ": ping\r\n\r\n", "data: {\"error\":{}}\n\n", "data: {oops\n\n", "da"];
+        let usage = CHAT_USAGE.replace('\n', "\r\n");
+        let lines = chat("Hi").replace("{\"index\"", "\r\ndata: {\"index\"").replace("\n\n", "\r\n\r\n");
+        let pool = [
+            &*chat("Hi"),
+            CHAT_FINISH,
+            CHAT_USAGE,
+            DONE,
+            ": ping\r\n\r\n",
+            "data: {\"error\":{}}\n\n",
+            "data: {oops\n\n",
+            "da",
+            &usage,
+            &lines,
+        ];
         let text = Bytes::from(events.iter().map(|event| pool[*event]).collect::<String>());
         let mut options = Options::new(Dialect::OpenAi);
         options.hide_usage = hide_usage;

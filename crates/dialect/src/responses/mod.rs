@@ -10,10 +10,13 @@ mod elsewhere;
 mod items;
 mod request;
 mod response;
+mod retell;
 mod stream;
 mod usage;
 
-pub(crate) use self::{elsewhere::answer_elsewhere, items::REDACTED, request::encode_elsewhere};
+pub(crate) use self::{
+    elsewhere::answer_elsewhere, items::REDACTED, request::encode_elsewhere, retell::stream_of,
+};
 pub use self::{
     request::{decode_request, encode_request},
     response::{decode_response, encode_response},

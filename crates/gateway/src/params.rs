@@ -5,7 +5,8 @@ use std::{fmt::Write as _, path::Path, process::ExitCode, sync::Arc};
 use serde_json::{Value, json};
 use ziggurat_catalog::Catalog;
 use ziggurat_core::{
-    Capabilities, Dialect, Effort, Feature, Param, ParamPolicy, Target, Thinking, ThinkingForm,
+    Capabilities, Dialect, Effort, Feature, Param, Target, Thinking, ThinkingForm,
+    json::{find_member, without},
 };
 use ziggurat_dialect::{Encoding, FormTool, decode_request, encode_request, openai::to_mistral};
 
@@ -31,8 +32,6 @@ pub(crate) enum Detail {
 /// A deployment, and what it takes.
 struct Told<'c> {
     deployment: &'c Deployment,
-    /// Whether what it does not take is left out.
-    drops: bool,
     /// `None` for a wildcard: that depends on the model that is named.
     takes: Option<Takes>,
 }
@@ -50,7 +49,8 @@ enum Fate {
     ByTool,
     /// Where the model does not think.
     AtRest,
-    Not,
+    Dropped,
+    Refused,
 }
 
 /// Lists the aliases of a file.
@@ -77,11 +77,10 @@ fn list(path: &Path, detail: Detail) -> Result<String, Vec<String>> {
 fn tell(config: &Arc<Config>, catalog: &Catalog, detail: Detail) -> Result<String, String> {
     let groups =
         Groups::new(config, catalog, Timeouts::default(), None).map_err(|error| error.to_string())?;
-    let told = config.deployments.iter().map(|deployment| Told {
-        deployment,
-        drops: deployment.drop_params.unwrap_or(config.drop_params),
-        takes: groups.of(deployment).map(Takes::of),
-    });
+    let told = config
+        .deployments
+        .iter()
+        .map(|deployment| Told { deployment, takes: groups.of(deployment).map(Takes::of) });
     Ok(match detail {
         Detail::Models => told.map(|told| told.head() + "\n").collect(),
         Detail::Params => told.map(|told| told.text()).collect::<Vec<_>>().join("\n"),
@@ -111,24 +110,35 @@ impl Takes {
 
 /// What becomes of a parameter on its way to a target: it is tried.
 fn fate(target: &Target, encoding: &Encoding<'_>, name: &str, sample: &str) -> Fate {
-    if target.provider_quirks().refuses.iter().any(|refused| refused == name) {
-        return Fate::Not;
-    }
+    let policy = target.params();
     let asked = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],{sample}}}"#);
-    let Ok(mut request) = decode_request(Dialect::OpenAi, &asked) else { return Fate::Not };
+    let dropped: Vec<Vec<&str>> =
+        policy.additional_drop_params.iter().map(|path| path.split('.').collect()).collect();
+    let dropped: Vec<&[&str]> = dropped.iter().map(Vec::as_slice).collect();
+    let asked = without(&asked, &dropped).unwrap_or(asked);
+    let member = name.split('.').next().unwrap_or(name);
+    if find_member(&asked, &[member]).is_none() {
+        return Fate::Dropped;
+    }
+    let not_taken = if policy.drop_params { Fate::Dropped } else { Fate::Refused };
+    let is_allowed = policy.allowed_openai_params.iter().any(|allowed| allowed == member);
+    if !is_allowed && target.provider_quirks().refuses.iter().any(|refused| refused == member) {
+        return not_taken;
+    }
+    let Ok(mut request) = decode_request(Dialect::OpenAi, &asked) else { return not_taken };
     // What is dropped must be seen.
-    let policy = ParamPolicy::default();
-    let encoding = Encoding::new(encoding.model, &policy).capabilities(encoding.capabilities);
+    let mut seen = policy.clone();
+    seen.drop_params = false;
+    let encoding = Encoding::new(encoding.model, &seen).capabilities(encoding.capabilities);
     if target.provider_quirks().mistral && to_mistral(&mut request, &encoding).is_err() {
-        return Fate::Not;
+        return not_taken;
     }
     let by_tool = FormTool::ask(target.dialect(), &mut request, &encoding).is_some();
+    let rests = |it| encoding.capabilities.refuses_thinking.has(it);
     match encode_request(target.dialect(), &request, &encoding, &mut Vec::new()) {
-        Err(_) => Fate::Not,
+        Err(_) => not_taken,
         Ok(()) if by_tool => Fate::ByTool,
-        Ok(()) if Param::of_name(name).is_some_and(|it| encoding.capabilities.refuses_thinking.has(it)) => {
-            Fate::AtRest
-        }
+        Ok(()) if !is_allowed && Param::of_name(name).is_some_and(rests) => Fate::AtRest,
         Ok(()) => Fate::Taken,
     }
 }
@@ -159,13 +169,9 @@ impl Told<'_> {
         line("takes", takes.of_fate(Fate::Taken).join(", "));
         line("by a tool", takes.of_fate(Fate::ByTool).join(", "));
         line("at rest", takes.of_fate(Fate::AtRest).join(", "));
-        line(self.not(), takes.of_fate(Fate::Not).join(", "));
+        line("drops", takes.of_fate(Fate::Dropped).join(", "));
+        line("refuses", takes.of_fate(Fate::Refused).join(", "));
         text
-    }
-
-    /// What happens to what it does not take.
-    const fn not(&self) -> &'static str {
-        if self.drops { "drops" } else { "refuses" }
     }
 
     fn json(&self) -> Value {
@@ -180,7 +186,8 @@ impl Told<'_> {
             "takes": takes.of_fate(Fate::Taken),
             "takes_by_tool": takes.of_fate(Fate::ByTool),
             "takes_at_rest": takes.of_fate(Fate::AtRest),
-            self.not(): takes.of_fate(Fate::Not),
+            "drops": takes.of_fate(Fate::Dropped),
+            "refuses": takes.of_fate(Fate::Refused),
         });
         if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
             told.extend(more);
@@ -325,7 +332,7 @@ mod tests {
         );
         assert_eq!(told(&entries, settings, Detail::Models), "a: openai/gpt-4o\nx/*: openai/*\n");
         let json: Value = serde_json::from_str(&told(&entries, settings, Detail::Json)).expect("is JSON");
-        assert_eq!(json[0]["drops"], json!(["reasoning_effort"]));
+        assert_eq!((&json[0]["drops"], &json[0]["refuses"]), (&json!(["reasoning_effort"]), &json!([])));
         assert_eq!(
             json[0]["thinking"],
             json!({ "form": "none", "efforts": [], "unasked": null, "min_budget": null, "max_budget": null })
@@ -335,6 +342,51 @@ mod tests {
             (&json!(128_000), &json!(["text", "images", "pdf"]))
         );
         assert_eq!(json[1], json!({ "alias": "x/*", "provider": "openai", "model": "*" }));
+    }
+
+    #[test]
+    fn what_the_deployment_says_of_parameters_counts() {
+        let of = |model: &str, params: &str| {
+            let entry =
+                format!("{{model_name: m, litellm_params: {{model: {model}, api_key: k, {params}}}}}");
+            told(&[&entry], "", Detail::Params)
+        };
+        let groq = of(
+            "groq/llama-3.3-70b-versatile",
+            "allowed_openai_params: [logprobs], additional_drop_params: [seed, response_format, tools.function]",
+        );
+        assert!(
+            groq.ends_with(
+                "  takes      max_tokens, max_completion_tokens, temperature, top_p, n, stop, presence_penalty, \
+                 frequency_penalty, logprobs, reasoning_effort, tools, tool_choice, parallel_tool_calls, \
+                 web_search_options, service_tier, user, store, verbosity, prediction, modalities\n  \
+                 drops      seed, response_format.json_object, response_format.json_schema\n  \
+                 refuses    logit_bias, top_logprobs\n"
+            ),
+            "{groq}"
+        );
+        let gpt = of("openai/gpt-5.1", "allowed_openai_params: [temperature, stop]");
+        assert!(
+            gpt.ends_with(
+                "  at rest    top_p, logprobs, top_logprobs\n  refuses    presence_penalty, frequency_penalty, logit_bias\n"
+            ),
+            "{gpt}"
+        );
+        let claude = of(
+            "anthropic/claude-sonnet-4-20250514",
+            "allowed_openai_params: [seed], additional_drop_params: [top_p], drop_params: true",
+        );
+        assert!(
+            claude.ends_with(
+                "  drops      top_p, n, presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, service_tier, \
+                 store, verbosity, prediction, modalities\n"
+            ),
+            "{claude}"
+        );
+        assert!(
+            claude.contains("  takes      max_tokens, max_completion_tokens, temperature, stop, seed, "),
+            "{claude}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod anthropic;
 mod body;
 mod fit;
 mod framing;

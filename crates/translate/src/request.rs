@@ -3,7 +3,7 @@
 use std::{borrow::Cow, vec};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Uri, header, request::Parts};
 use ziggurat_core::{
     Body, Call, Cause, CredentialError, Dialect, Edit, Field, Meter, Operation, Problem, Rejection, Target,
     Wording,
@@ -16,7 +16,9 @@ use ziggurat_dialect::{
 use ziggurat_meter::{Confidential, asks_for_usage, options_with_usage};
 
 use crate::{
-    FetchMedia, fit,
+    FetchMedia,
+    anthropic::{self, Betas},
+    fit,
     media::bring_in,
     reworded::{self, Reading},
     standing::standing,
@@ -149,6 +151,7 @@ impl Outgoing {
         };
         // A signature that another dialect's provider gave is not its provider's to read.
         let is_mixed = passes && holds_marks(call, way.dialect);
+        let betas = Betas::of(&parts.headers, call, target, way.dialect)?;
         let body = match (way.wording, passes && !is_mixed) {
             (Some(wording), _) => {
                 let (bodies, reading) = reworded::encode(call, target, wording)?;
@@ -161,13 +164,13 @@ impl Outgoing {
                 let streams = matches!(expected.operation, Operation::Chat | Operation::Completions);
                 let wanted = asks && expected.stream && streams;
                 expected.hide_usage |= wanted && !asked;
-                splice(call, target, expected.hide_usage && !hidden)
+                splice(call, target, &betas, expected.hide_usage && !hidden)
                     .or_else(|| body.as_bytes().cloned())
                     .unwrap_or_else(|| Bytes::copy_from_slice(call.body()))
             }
             (None, false) => {
                 let fetch = media.map(|fetch| (fetch, &parts.extensions));
-                translate(call, target, way.dialect, fetch, &mut expected).await?
+                translate(call, target, way.dialect, &betas, fetch, &mut expected).await?
             }
         };
         // Bodies of other dialects name the model nowhere, or always.
@@ -203,7 +206,7 @@ impl Outgoing {
         if let Some(kind) = kind {
             parts.headers.insert(header::CONTENT_TYPE, kind);
         }
-        if let Some(bytes) = splice(call, target, false) {
+        if let Some(bytes) = splice(call, target, &Betas::default(), false) {
             body.replace_held(bytes);
         }
         let held = body.held().cloned().unwrap_or_default();
@@ -283,7 +286,7 @@ fn holds_marks(call: &Call, dialect: Dialect) -> bool {
 }
 
 /// The same dialect on both sides: only what must change does, `None` when nothing must.
-fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
+fn splice(call: &Call, target: &Target, betas: &Betas<'_>, inject_usage: bool) -> Option<Bytes> {
     let mut edit = call.edit();
     // The body's own: where the path names a model too, that one goes no further.
     let own = call.field(Field::Model).and_then(|json| serde_json::from_str::<Cow<'_, str>>(json).ok());
@@ -299,7 +302,7 @@ fn splice(call: &Call, target: &Target, inject_usage: bool) -> Option<Bytes> {
         edit = edit.set(Field::StreamOptions, options_with_usage(call));
     }
     let edit = named_within(edit, call, target);
-    let edit = standing(edit, call, target);
+    let edit = betas.ask(standing(edit, call, target), call);
     (!edit.is_empty()).then(|| edit.finish())
 }
 
@@ -358,10 +361,11 @@ async fn translate(
     call: &Call,
     target: &Target,
     dialect: Dialect,
+    betas: &Betas<'_>,
     media: Option<(&dyn FetchMedia, &Extensions)>,
     expected: &mut Expected,
 ) -> Result<Bytes, Rejection> {
-    let edit = standing(call.edit(), call, target);
+    let edit = betas.ask(standing(call.edit(), call, target), call);
     let edited = (!edit.is_empty()).then(|| edit.finish());
     let text = match &edited {
         Some(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
@@ -437,7 +441,7 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
         HeaderValue::from_static(concat!("ziggurat/", env!("CARGO_PKG_VERSION"))),
     );
     if way.dialect == Dialect::Anthropic {
-        anthropic_headers(&caller.headers, call.dialect(), &mut parts.headers);
+        anthropic::headers(&caller.headers, call.dialect(), target, &mut parts.headers);
     }
     for (name, value) in target.headers() {
         parts.headers.insert(name.clone(), value.clone());
@@ -448,22 +452,4 @@ fn head(caller: Parts, call: &Call, target: &Target, way: Way<'_>) -> Parts {
 /// Whether it is answered with sound, text or images, as the caller's own words have it.
 fn is_media(operation: Operation) -> bool {
     operation == Operation::Speech || operation.is_heard() || operation.is_drawn()
-}
-
-/// Anthropic wants a version; a caller of its own dialect chooses it, and the betas.
-fn anthropic_headers(caller: &HeaderMap, dialect: Dialect, out: &mut HeaderMap) {
-    const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-    const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
-    out.insert(VERSION, HeaderValue::from_static("2023-06-01"));
-    if dialect == Dialect::Anthropic {
-        for name in [VERSION, BETA] {
-            let mut values = caller.get_all(&name).iter();
-            if let Some(first) = values.next() {
-                out.insert(name.clone(), first.clone());
-            }
-            for more in values {
-                out.append(name.clone(), more.clone());
-            }
-        }
-    }
 }

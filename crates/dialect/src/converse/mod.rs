@@ -9,7 +9,7 @@ mod stream;
 mod usage;
 
 pub use self::{
-    request::encode_request,
+    request::{encode_request, is_claude},
     response::decode_response,
     stream::{StreamDecoder, exception},
     usage::read_usage,

@@ -35,6 +35,12 @@ enum Family {
     Unnamed,
 }
 
+/// Whether a model is Claude, by its name or that of an inference profile; an ARN of a profile of the operator's own does not say.
+#[must_use]
+pub fn is_claude(model: &str) -> bool {
+    Family::of(model) == Family::Claude
+}
+
 /// Writes a request. The model's name and whether to stream stand in the URL.
 ///
 /// # Errors

@@ -123,7 +123,7 @@ def tool_upstream(rechunk: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("dialect", ["chat", "messages"])
-@pytest.mark.parametrize("rechunk", [1, 7])
+@pytest.mark.parametrize("rechunk", [0, 1, 7])
 def test_the_shared_tool_finds_no_difference(rechunk: int, dialect: str, tmp_path: Path) -> None:
     report = tmp_path / "failures.jsonl"
     with tool_upstream(rechunk) as port, harness.start_gateway(tool_config(port)) as gateway:
@@ -139,7 +139,7 @@ def test_the_shared_tool_finds_no_difference(rechunk: int, dialect: str, tmp_pat
         ]
         ran = run_tool("run", str(recordings()), *ask)
     assert " passed, " in ran.stdout, ran.stderr
-    print(f"{dialect}, {rechunk} bytes a write\n{ran.stdout}")
+    print(f"{dialect}, {rechunk or 'all'} bytes a write\n{ran.stdout}")
     failed = {row["id"]: row["why"] for row in map(json.loads, report.read_text().splitlines())}
     known = excused("tool", dialect)
     unknown = [f"{id}: {why}" for id, why in failed.items() if id not in known]

@@ -13,10 +13,10 @@ import json
 import socket
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anthropic
@@ -24,6 +24,8 @@ import harness
 import openai
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from google import genai
+from google.genai import errors, types
 
 SHARED = harness.recordings_folder()
 pytestmark = [
@@ -69,11 +71,11 @@ def tool_path() -> Path:
     return recordings().parent / "tools" / "recordings.py"
 
 
-def tool() -> types.ModuleType:
+def tool() -> ModuleType:
     """The shared tool as a module: it is a script that runs at its last line, which is left out here."""
     *lines, call = tool_path().read_text(encoding="utf-8").rstrip().split("\n")
     assert call == "main()", "the shared tool has changed"
-    module = types.ModuleType("recordings")
+    module = ModuleType("recordings")
     exec(compile("\n".join(lines), str(tool_path()), "exec"), module.__dict__)
     return module
 
@@ -248,6 +250,23 @@ def anthropic_hears(client: anthropic.Anthropic, row: dict[str, Any], want: dict
     return heard
 
 
+def google_hears(client: genai.Client, row: dict[str, Any], want: dict[str, Any]) -> dict[str, Any]:
+    functions = [types.FunctionDeclaration(name=name) for name in names_of_tools(row, want)]
+    offered: Any = [types.Tool(function_declarations=functions)] if functions else None
+    config = types.GenerateContentConfig(max_output_tokens=512, tools=offered)
+    ask: Any = {"model": row["id"], "contents": "hello", "config": config}
+    if streams(row):
+        answers = list(client.models.generate_content_stream(**ask))
+    else:
+        answers = [client.models.generate_content(**ask)]
+    # The SDK puts nothing together: what it made of each piece is read as the pieces of one stream.
+    said = [answer.model_dump_json(by_alias=True, exclude_none=True) for answer in answers]
+    assert TOOL is not None
+    body = "".join(f"data: {each}\n\n" for each in said).encode()
+    heard: dict[str, Any] = TOOL.gemini({"format": "sse", "body": body})
+    return heard
+
+
 def judge(row: dict[str, Any], dialect: str, hear: Any, failure: type[Exception], client: Any) -> None:
     assert TOOL is not None
     want = TOOL.truth(row)
@@ -300,6 +319,13 @@ def test_the_anthropic_sdk_hears_the_provider(recorded: harness.Process, row: di
     options: Any = {"base_url": recorded.base, "api_key": harness.MASTER_KEY}
     with anthropic.Anthropic(**options, max_retries=0, timeout=15.0) as client:
         judge(row, "messages", anthropic_hears, anthropic.APIStatusError, client)
+
+
+@each_row
+def test_googles_sdk_hears_the_provider(recorded: harness.Process, row: dict[str, Any]) -> None:
+    options = types.HttpOptions(base_url=recorded.base, timeout=15_000)
+    with genai.Client(vertexai=False, api_key=harness.MASTER_KEY, http_options=options) as client:
+        judge(row, "gemini", google_hears, errors.APIError, client)
 
 
 MESSAGES = [row for row in ROWS if row["endpoint"] == "converse-stream" and row["response"]["status"] == 200]

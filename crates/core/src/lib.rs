@@ -53,7 +53,7 @@ pub use respond_error::{RespondError, RespondErrorLayer};
 pub use scope::{Account, Budget, Calendar, Limit, Measure, Scope, ScopeKind, Window};
 pub use served::{CacheStatus, Served};
 pub use shards::{Full, Idle, Locked, Shards};
-pub use target::{ParamPolicy, Plan, Quirks, Target, TargetError};
+pub use target::{ParamPolicy, Plan, Quirks, Target, TargetError, Thoughts};
 pub use usage::{Convention, Tier, Usage};
 pub use usd::{ParseUsdError, Usd};
 pub use wording::Wording;

@@ -64,6 +64,20 @@ pub struct Quirks {
     pub no_stream_options: bool,
     /// Whether what it takes is Mistral's form of OpenAI's chats, so that no body passes as it is.
     pub mistral: bool,
+    /// How it takes back what its model thought, in OpenAI's chats; `None`: not at all.
+    pub thoughts: Option<Thoughts>,
+}
+
+/// The members of an assistant's message in OpenAI's chats in which a provider takes back what its model thought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Thoughts {
+    /// The words, in `reasoning_content`; where there are tool calls it must not be missing.
+    ReasoningContent,
+    /// The words, in `reasoning`.
+    Reasoning,
+    /// The words in `reasoning`, and in `reasoning_details` what the provider has signed.
+    ReasoningDetails,
 }
 
 /// The ordered candidates for a call, the caller's rights already checked: a request extension written ahead of the layers that
@@ -441,7 +455,7 @@ impl fmt::Debug for Target {
 // ===== impl Quirks =====
 
 impl Quirks {
-    /// Whether its requests differ in nothing.
+    /// Whether the parameters that it takes differ in nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.renames.is_empty() && self.refuses.is_empty() && !self.no_stream_options

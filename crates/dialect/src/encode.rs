@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use serde_json::value::RawValue;
-use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target};
+use ziggurat_core::{Capabilities, Dialect, Effort, ParamPolicy, Target, Thoughts};
 
 use crate::{
     BlockKind, Request, capabilities, capabilities_at,
@@ -22,6 +22,8 @@ pub struct Encoding<'e> {
     pub policy: &'e ParamPolicy,
     /// What the model takes.
     pub capabilities: Capabilities,
+    /// How a provider of OpenAI's chats takes back what its model thought.
+    pub thoughts: Option<Thoughts>,
 }
 
 /// A request that the target cannot be asked.
@@ -85,7 +87,7 @@ impl<'e> Encoding<'e> {
     /// For a model, under a policy: it takes what its [family](capabilities) takes.
     #[must_use]
     pub fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
-        Self { model, policy, capabilities: capabilities(model) }
+        Self { model, policy, capabilities: capabilities(model), thoughts: None }
     }
 
     /// For a deployment: its model takes what the deployment says, else what its family takes at its provider.
@@ -94,7 +96,8 @@ impl<'e> Encoding<'e> {
         let known = target.model_capabilities().copied();
         let capabilities =
             known.unwrap_or_else(|| capabilities_at(target.provider(), target.dialect(), target.model()));
-        Self { model: target.model(), policy: target.params(), capabilities }
+        let thoughts = target.provider_quirks().thoughts;
+        Self { model: target.model(), policy: target.params(), capabilities, thoughts }
     }
 
     /// The word that the model knows for an effort that the caller said in other words.
@@ -109,6 +112,13 @@ impl<'e> Encoding<'e> {
     #[must_use]
     pub const fn capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
+        self
+    }
+
+    /// Says how the provider takes back what its model thought.
+    #[must_use]
+    pub const fn thoughts(mut self, thoughts: Option<Thoughts>) -> Self {
+        self.thoughts = thoughts;
         self
     }
 }

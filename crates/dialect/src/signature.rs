@@ -23,12 +23,16 @@ enum Maker {
     Claude,
     Gemini,
     Responses,
+    /// Whoever stands behind OpenRouter and gateways like it: their details of thoughts are no signatures, and are [`sealed`] into one.
+    Router,
 }
 
 /// Marks the signatures of a provider's stream that its caller's dialect is not the home of.
 #[derive(Debug)]
 pub struct SignatureMarks {
     mark: Option<&'static str>,
+    /// Whether the caller has what is sealed as it is.
+    has_sealed: bool,
     /// The open blocks whose signature has begun, by choice and block.
     begun: HashSet<(u64, u64)>,
 }
@@ -58,7 +62,7 @@ const STEM: &str = "zigguratOf";
 // ===== impl Maker =====
 
 impl Maker {
-    const ALL: [Self; 3] = [Self::Claude, Self::Gemini, Self::Responses];
+    const ALL: [Self; 4] = [Self::Claude, Self::Gemini, Self::Responses, Self::Router];
 
     /// The maker whose thoughts a dialect is the form of. Thinking blocks beside OpenAI's chats are Anthropic's.
     const fn of(dialect: Dialect) -> Self {
@@ -69,12 +73,21 @@ impl Maker {
         }
     }
 
+    /// The maker whose signatures a provider of a dialect takes.
+    const fn taken_by(provider: Dialect) -> Self {
+        match provider {
+            Dialect::OpenAi => Self::Router,
+            _ => Self::of(provider),
+        }
+    }
+
     /// The mark. Google's SDKs take signatures for base64, decode them and encode them anew: letters, four or a multiple of it, leave them that.
     const fn mark(self) -> &'static str {
         match self {
             Self::Claude => "zigguratOfClaude",
             Self::Gemini => "zigguratOfGemini",
             Self::Responses => "zigguratOfOpenai",
+            Self::Router => "zigguratOfRouter",
         }
     }
 
@@ -88,6 +101,16 @@ impl Maker {
 fn mark(provider: Dialect, caller: Dialect) -> Option<&'static str> {
     let maker = Maker::of(provider);
     (maker != Maker::of(caller)).then(|| maker.mark())
+}
+
+/// What a gateway says of a thought in JSON, as a signature with a mark, wherever it goes.
+pub(crate) fn sealed(json: &[u8]) -> Text<'static> {
+    format!("{}{}", Maker::Router.mark(), STANDARD.encode(json)).into()
+}
+
+/// Whether it is sealed. OpenAI's callers have it in the words it came in.
+fn is_sealed(signature: &Text<'_>) -> bool {
+    signature.strip_prefix(Maker::Router.mark()).is_some()
 }
 
 /// The signature with the mark, unless it is none or already has one, as behind another gateway.
@@ -117,7 +140,9 @@ fn of_google(text: &str) -> Option<Text<'static>> {
 
 /// An answer as a caller of `dialect` gets it: with marks, where it is not the signatures' home.
 pub(crate) fn with_marks<'r, 'a>(dialect: Dialect, response: &'r Response<'a>) -> Cow<'r, Response<'a>> {
-    let Some(mark) = mark(response.dialect, dialect) else { return Cow::Borrowed(response) };
+    let Some(mark) = mark(response.dialect, dialect) else {
+        return if dialect == Dialect::OpenAi { without_sealed(response) } else { Cow::Borrowed(response) };
+    };
     if !response.choices.iter().flat_map(|choice| &choice.content).any(|block| secret(block).is_some()) {
         return Cow::Borrowed(response);
     }
@@ -129,6 +154,19 @@ pub(crate) fn with_marks<'r, 'a>(dialect: Dialect, response: &'r Response<'a>) -
                 *secret = for_google(secret.clone());
             }
         }
+    }
+    Cow::Owned(response)
+}
+
+/// An answer for a caller who has what is sealed in the words it came in.
+fn without_sealed<'r, 'a>(response: &'r Response<'a>) -> Cow<'r, Response<'a>> {
+    let is_sealed = |block: &Block<'a>| secret(block).is_some_and(is_sealed);
+    if !response.choices.iter().flat_map(|choice| &choice.content).any(is_sealed) {
+        return Cow::Borrowed(response);
+    }
+    let mut response = response.clone();
+    for choice in &mut response.choices {
+        choice.content.retain(|block| !is_sealed(block));
     }
     Cow::Owned(response)
 }
@@ -156,11 +194,15 @@ impl SignatureMarks {
     /// For a stream of a provider of one dialect in front of a caller of another.
     #[must_use]
     pub fn new(provider: Dialect, caller: Dialect) -> Self {
-        Self { mark: mark(provider, caller), begun: HashSet::new() }
+        let has_sealed = provider == Dialect::OpenAi && caller == Dialect::OpenAi;
+        Self { mark: mark(provider, caller), has_sealed, begun: HashSet::new() }
     }
 
     /// The event as the caller gets it, `None` where it is that already.
     pub fn event<'a>(&mut self, event: &Event<'a>) -> Option<Event<'a>> {
+        if self.has_sealed {
+            return unsealed(event);
+        }
         let mark = self.mark?;
         match event {
             Event::Delta { choice, block, delta: Delta::Signature(piece) }
@@ -182,17 +224,28 @@ impl SignatureMarks {
     }
 }
 
+/// The event for a caller who has what is sealed in the words it came in: without that.
+fn unsealed<'a>(event: &Event<'a>) -> Option<Event<'a>> {
+    match event {
+        Event::Delta { choice, block, delta: Delta::Signature(signature) } if is_sealed(signature) => {
+            let delta = Delta::Signature("".into());
+            Some(Event::Delta { choice: *choice, block: *block, delta })
+        }
+        _ => None,
+    }
+}
+
 // ===== requests =====
 
 /// The request without marks, and without what other makers than that of `target` signed: the words of their thoughts are then as those of
 /// unsigned ones are, or gone where the target would take them for its own.
 pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) -> Cow<'r, Request<'a>> {
+    let same = request.dialect == target;
     // The rest reads no signatures, and what a chat's provider gave goes back to it as it was.
-    if !matches!(target, Dialect::Anthropic | Dialect::Converse | Dialect::Gemini | Dialect::Responses) {
+    if matches!(target, Dialect::Ollama | Dialect::Cohere) || (same && target == Dialect::OpenAi) {
         return Cow::Borrowed(request);
     }
-    let (maker, home) = (Maker::of(target), Maker::of(request.dialect));
-    let same = request.dialect == target;
+    let (maker, home) = (Maker::taken_by(target), Maker::of(request.dialect));
     let blocks = |request: &'r Request<'a>| request.messages.iter().flat_map(|message| &message.content);
     if !blocks(request).any(|block| Signed::of(block, maker, home) != Signed::AsItStands) {
         return Cow::Borrowed(request);
@@ -203,8 +256,11 @@ pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) 
     }
     request.messages.retain_mut(|message| {
         let was_empty = message.content.is_empty();
+        // In their own dialect, so are the words beside what another maker signed.
+        let of_others =
+            same && message.content.iter().any(|block| Signed::of(block, maker, home) == Signed::Elsewhere);
         message.content.retain_mut(|block| match Signed::of(block, maker, home) {
-            Signed::AsItStands => true,
+            Signed::AsItStands => !(of_others && is_unsigned(block)),
             Signed::Marked(own) => {
                 if let Some(secret) = secret_mut(block) {
                     *secret = own;
@@ -287,6 +343,10 @@ impl<'a> Signed<'a> {
             _ => Self::Elsewhere,
         }
     }
+}
+
+fn is_unsigned(block: &Block<'_>) -> bool {
+    matches!(&block.kind, BlockKind::Thinking { signature, .. } if signature.as_ref().is_none_or(Text::is_empty))
 }
 
 /// Takes what another maker signed from a block; whether the block stays. `same` is whether the caller speaks the target's dialect: there an

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use ziggurat_core::{Outcome, ParamPolicy, Quirks, Target};
+use ziggurat_core::{Dialect, Outcome, ParamPolicy, Quirks, Target, Thoughts};
 
 use crate::support::*;
 
@@ -314,4 +314,25 @@ async fn a_long_name_of_a_tool_comes_back_from_mistral_as_it_was_offered() {
         "{}",
         told.body
     );
+}
+
+/// A turn that thought and called a tool, and the tool's result: in Anthropic's words, in those of Responses, and as a provider is asked.
+#[tokio::test]
+async fn a_provider_that_wants_thoughts_back_has_them_from_callers_of_every_dialect() {
+    let mut quirks = Quirks::default();
+    quirks.thoughts = Some(Thoughts::ReasoningContent);
+    let target = || target(OPENAI).quirks(quirks.clone());
+    let thinks = r#"{"role":"assistant","content":null,"reasoning_content":"so","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+    let messages = format!(
+        r#"[{{"role":"user","content":"a"}},{thinks},{{"role":"tool","tool_call_id":"c","content":"r"}}]"#
+    );
+    let own = format!(r#"{{ "model":"gpt", "messages" : {messages} }}"#);
+    let passed = exchange(target(), post(OPENAI, own.clone()), support::json(answer(OPENAI))).await;
+    assert_eq!(passed.sent().body, own);
+    let anthropic = r#"{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"thinking","thinking":"so","signature":""},{"type":"tool_use","id":"c","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"r"}]}]}"#;
+    let told = exchange(target(), post(ANTHROPIC, anthropic), support::json(answer(OPENAI))).await;
+    assert_eq!(told.sent().body, format!(r#"{{"model":"gpt","messages":{messages},"max_tokens":5}}"#));
+    let responses = r#"{"model":"m","input":[{"role":"user","content":"a"},{"type":"reasoning","id":"rs","summary":[{"type":"summary_text","text":"so"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"r"}]}"#;
+    let told = exchange(target(), post(Dialect::Responses, responses), support::json(answer(OPENAI))).await;
+    assert_eq!(told.sent().body, format!(r#"{{"model":"gpt","messages":{messages}}}"#));
 }

@@ -1,6 +1,7 @@
 //! OpenAI's Chat Completions, and what its many relatives make of it.
 
 mod correct;
+mod details;
 mod legacy;
 mod media;
 mod mistral;
@@ -20,7 +21,7 @@ pub use self::{
 };
 
 pub(crate) use self::{
-    request::{media, write_url},
+    request::{is_told, media, write_url},
     stream::{MAX_CHOICES, truncated},
 };
 

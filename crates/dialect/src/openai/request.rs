@@ -11,4 +11,7 @@ pub use self::{
     decode::decode_request,
     encode::{encode_request, shorten_tool_name},
 };
-pub(crate) use self::{decode::media, encode::write_url};
+pub(crate) use self::{
+    decode::media,
+    encode::{is_told, write_url},
+};

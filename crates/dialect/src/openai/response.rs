@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Tier};
 
 use super::{
+    details::{self, DETAILS},
     finish_reason, finish_word, legacy, read_usage,
     request::{arguments, is_call, write_call, write_joined, write_part},
     usage::write_usage,
@@ -101,6 +102,9 @@ fn decode_choice<'a>(
         && let Some(text) = reasoning.filter(|text| !text.is_empty())
     {
         content.push(Block::new(BlockKind::Thinking { text, signature: None }));
+    }
+    if let Some((_, raw)) = message_extra.iter().find(|(name, _)| name == DETAILS) {
+        content.extend(details::blocks(raw));
     }
     match message.content {
         Some(StringOr::String(text)) => content.push(Block::text(text)),

@@ -6,3 +6,4 @@ mod common;
 mod cohere;
 mod mistral;
 mod ollama;
+mod thoughts;

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use ziggurat_core::Dialect;
 use ziggurat_dialect::{
-    Event, StreamDecoder, StreamEncoder, decode_answer_error,
+    Event, SignatureMarks, StreamDecoder, StreamEncoder, decode_answer_error,
     sse::{Decoder, Frame},
 };
 use ziggurat_testkit::{Recording, Recordings};
@@ -134,7 +134,8 @@ fn decode<'a>(dialect: Dialect, data: &'a [String]) -> Result<Vec<Event<'a>>, St
 /// The data of the events with which a stream encoder says `events`.
 fn encode(dialect: Dialect, events: &[Event<'_>]) -> Vec<String> {
     let (mut encoder, mut out) = (StreamEncoder::new(dialect, 7, true), Vec::new());
-    events.iter().for_each(|event| encoder.encode(event, &mut out));
+    let mut marks = SignatureMarks::new(dialect, dialect);
+    events.iter().for_each(|event| encoder.encode(marks.event(event).as_ref().unwrap_or(event), &mut out));
     data(&frames(&Bytes::from(out)))
 }
 

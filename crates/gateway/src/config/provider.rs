@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer};
-use ziggurat_core::{Dialect, Operation, Quirks, percent_encoded};
+use ziggurat_core::{Dialect, Operation, Quirks, Thoughts, percent_encoded};
 use ziggurat_dialect::converse;
 
 use super::reworded::Ranks;
@@ -60,6 +60,8 @@ pub(crate) struct Provider {
     /// Whether it takes Mistral's form of OpenAI's chats: other words for some parameters, and ids of nine characters.
     #[serde(default)]
     mistral: bool,
+    /// How it takes back what its model thought.
+    thoughts: Option<Thought>,
 }
 
 /// The shape of a chat API: its dialect and its paths.
@@ -85,6 +87,15 @@ pub(crate) enum Api {
     Ollama,
     /// Cohere's second.
     Cohere,
+}
+
+/// How a chat in OpenAI's words has what was thought earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Thought {
+    ReasoningContent,
+    Reasoning,
+    ReasoningDetails,
 }
 
 /// What OpenAI's API has beside text.
@@ -179,6 +190,11 @@ impl Provider {
         quirks.refuses = Arc::clone(&self.drops);
         quirks.no_stream_options = self.no_stream_options;
         quirks.mistral = self.mistral;
+        quirks.thoughts = self.thoughts.map(|form| match form {
+            Thought::ReasoningContent => Thoughts::ReasoningContent,
+            Thought::Reasoning => Thoughts::Reasoning,
+            Thought::ReasoningDetails => Thoughts::ReasoningDetails,
+        });
         quirks
     }
 
@@ -412,7 +428,8 @@ mod tests {
                 assert!(is_name(name) && name != "model" && name != "messages", "{}: {name}", provider.id);
                 assert!(names.insert(name), "{}: {name} twice", provider.id);
             }
-            assert!(quirks.is_empty() || provider.dialect() == Dialect::OpenAi, "{}", provider.id);
+            let differs = !quirks.is_empty() || quirks.thoughts.is_some();
+            assert!(!differs || provider.dialect() == Dialect::OpenAi, "{}", provider.id);
         }
     }
 
@@ -420,7 +437,13 @@ mod tests {
     fn a_member_that_no_row_has_is_an_error() {
         let row = r#"{"id": "x", "api": "openai", "auth": "bearer", "key_vars": ["X"], "base_vars": []"#;
         assert!(serde_json::from_str::<Provider>(&format!("{row}}}")).is_ok());
-        for member in ["\"rename\": {}", "\"drop\": []", "\"aliases\": \"y\"", "\"renames\": [\"a\"]"] {
+        for member in [
+            "\"rename\": {}",
+            "\"drop\": []",
+            "\"aliases\": \"y\"",
+            "\"renames\": [\"a\"]",
+            "\"thoughts\": \"some\"",
+        ] {
             assert!(serde_json::from_str::<Provider>(&format!("{row}, {member}}}")).is_err(), "{member}");
         }
     }
@@ -436,6 +459,11 @@ mod tests {
         let groq = Provider::find("groq").unwrap().quirks();
         assert_eq!(*groq.refuses, ["logit_bias", "logprobs", "top_logprobs"]);
         assert!(Provider::find("codestral").unwrap().quirks().no_stream_options);
+        let thoughts = |id| Provider::find(id).unwrap().quirks().thoughts;
+        assert_eq!((thoughts("openai"), thoughts("mistral")), (None, None));
+        assert_eq!(thoughts("deepseek"), Some(Thoughts::ReasoningContent));
+        assert_eq!(thoughts("hosted_vllm"), Some(Thoughts::Reasoning));
+        assert_eq!(thoughts("openrouter"), Some(Thoughts::ReasoningDetails));
         assert_eq!(Provider::find("sarvam").unwrap().auth_at("https://h"), Auth::ApiSubscriptionKey);
         for (alias, id) in [("ai21_chat", "ai21"), ("nanogpt", "nano-gpt"), ("venice", "veniceai")] {
             assert_eq!(Provider::find(alias).unwrap().id, id);

@@ -97,6 +97,7 @@ pub fn target(dialect: Dialect) -> Target {
 pub fn path(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Anthropic => "/v1/messages",
+        Dialect::Responses => "/v1/responses",
         _ => "/v1/chat/completions",
     }
 }

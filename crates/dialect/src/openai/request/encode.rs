@@ -3,18 +3,19 @@
 mod foreign;
 mod own;
 mod parts;
+mod thoughts;
 mod tools;
 
 use ziggurat_core::{Dialect, Feature};
 
-pub(crate) use self::parts::write_url;
 pub(in crate::openai) use self::parts::{THOUGHT_PART, is_call, write_call, write_joined, write_part};
 pub use self::tools::shorten_tool_name;
+pub(crate) use self::{parts::write_url, thoughts::is_told};
 use super::decode::WireStreamOptions;
 use crate::{
     Encoding, Format, Reasoning, Refused, Request,
     anthropic::{ANTHROPIC_ONLY, thinking_effort},
-    encode::{Place, Verdict, Verdicts, check_results},
+    encode::{Verdict, Verdicts, check_results},
     gemini::{Standing, plain_schema, standing},
     read::document,
     write::{Object, object},
@@ -36,13 +37,9 @@ pub fn encode_request(
     let mut verdicts = Verdicts::new(encoding.policy);
     object(out, |body| {
         body.str("model", encoding.model);
-        body.array("messages", |list| {
-            for (index, message) in request.messages.iter().enumerate() {
-                match own {
-                    true => own::write_message(list, message),
-                    false => foreign::write_message(list, message, Place::of(request, index), &mut verdicts),
-                }
-            }
+        body.array("messages", |list| match own {
+            true => request.messages.iter().for_each(|message| own::write_message(list, message)),
+            false => foreign::write_messages(list, request, encoding.thoughts, &mut verdicts),
         });
         write_sampling(body, request, encoding);
         tools::write_tools(body, request, &mut verdicts);

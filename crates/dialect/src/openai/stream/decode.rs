@@ -1,13 +1,16 @@
 //! Reading a stream of Chat Completions chunks.
 
+mod thoughts;
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
-use super::super::{is_failed_finish, legacy, read_usage, response};
+use super::super::{
+    details::{self, DETAILS, OpenDetail},
+    is_failed_finish, legacy, read_usage, response,
+};
 use crate::{
-    BlockKind, Delta, Event, Malformed, Opening, Scope, Text,
-    anthropic::decode_thinking_block,
-    decode_error,
+    BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     progress::Progress,
     read::{Count, StringOr, TIER, document, served_tier, stated, wire_object},
     seen::SeenMembers,
@@ -69,6 +72,7 @@ pub struct StreamDecoder {
 struct ChoiceState {
     index: u64,
     open: Option<(u64, Kind)>,
+    detail: OpenDetail,
     next_block: u64,
     calls: Vec<Call>,
     /// Calls that are no function's, by their index in the deltas.
@@ -256,10 +260,11 @@ impl Call {
 // ===== impl ChoiceState =====
 
 impl ChoiceState {
-    const fn new(index: u64) -> Self {
+    fn new(index: u64) -> Self {
         Self {
             index,
             open: None,
+            detail: OpenDetail::default(),
             next_block: 0,
             calls: Vec::new(),
             others: Vec::new(),
@@ -272,7 +277,11 @@ impl ChoiceState {
         let choice = self.index;
         let mut extra = wire.extra;
         let reasoning = response::reasoning(wire.reasoning_content, wire.reasoning, &mut extra);
+        let mut details = Vec::new();
         for (name, raw) in extra {
+            if name == DETAILS {
+                details = details::read(raw);
+            }
             if raw.get() != "null" {
                 let name = name.into_owned().into();
                 sink(Event::Extra { choice: Some(choice), scope: Scope::Delta, name, raw });
@@ -280,11 +289,18 @@ impl ChoiceState {
         }
         let reasoning = reasoning.filter(|text| !text.is_empty());
         let told = reasoning.is_some();
+        if details.first().is_some_and(|detail| self.detail.is_other(detail)) {
+            self.close(sink);
+            self.detail.end();
+        }
         if let Some(text) = reasoning {
             self.grow(Kind::Thinking, Delta::Thinking(text), sink);
         }
         for raw in wire.thinking_blocks.into_iter().flatten() {
             self.thought(raw, told, sink);
+        }
+        for detail in &details {
+            self.detail(detail, sink);
         }
         match wire.content {
             Some(StringOr::String(text)) if !text.is_empty() => {
@@ -298,23 +314,6 @@ impl ChoiceState {
         }
         for (position, raw) in wire.tool_calls.into_iter().flatten().enumerate() {
             self.call(raw, position, sink);
-        }
-    }
-
-    /// A piece of a signed thought, as LiteLLM and we hand them on; its text is `told` where it stands beside as reasoning too.
-    fn thought<'a>(&mut self, raw: &'a RawValue, told: bool, sink: &mut impl FnMut(Event<'a>)) {
-        let Ok(block) = decode_thinking_block(raw) else { return };
-        match block.kind {
-            BlockKind::Thinking { text, signature } => {
-                if !told && !text.is_empty() {
-                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
-                }
-                if let Some(signature) = signature.filter(|signature| !signature.is_empty()) {
-                    self.grow(Kind::Thinking, Delta::Signature(signature), sink);
-                }
-            }
-            BlockKind::RedactedThinking { data } => self.whole(Opening::RedactedThinking { data }, sink),
-            _ => {}
         }
     }
 
@@ -465,7 +464,13 @@ impl ChoiceState {
 
     /// What is open has ended, as another block begins: but for a call that may go on.
     fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
-        let Some((block, _)) = self.open.take() else { return };
+        let Some((block, kind)) = self.open.take() else { return };
+        if kind == Kind::Thinking
+            && let Some(signature) = self.detail.end()
+        {
+            let delta = Delta::Signature(signature);
+            sink(Event::Delta { choice: self.index, block, delta });
+        }
         if let Some(call) = self.call_of(block) {
             if !call.arguments.is_whole() {
                 return;

@@ -182,6 +182,9 @@ impl StreamEncoder {
     }
 
     fn delta(&mut self, choice: u64, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        if matches!(delta, Delta::Signature(signature) if signature.is_empty()) {
+            return;
+        }
         if let Delta::Arguments(text) = delta
             && self.state(choice, out).legacy == Some(block)
         {

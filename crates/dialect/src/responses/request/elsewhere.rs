@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Thoughts};
 
 use super::decode::{REASONING, TEXT};
 use crate::{
     Block, BlockKind, Encoding, Format, Message, Refused, Request, Role, Source, Text, Tool, ToolChoice,
     encode::{Verdict, Verdicts},
+    openai::is_told,
     read::{document, wire_object},
     write::object,
 };
@@ -32,7 +33,7 @@ pub(crate) fn encode_elsewhere(
 ) -> Result<(), Refused> {
     let mut verdicts = Verdicts::new(encoding.policy);
     let searches: Vec<_> = request.tools.iter().map(search_options).collect();
-    let mut chat = Chat::new(request, target);
+    let mut chat = Chat::new(request, target, encoding.thoughts);
     chat.params(request, &mut verdicts);
     chat.tools(request, &searches, &mut verdicts);
     for (index, message) in request.messages.iter().enumerate() {
@@ -60,6 +61,7 @@ struct Chat<'r> {
     /// What is said of the first output that answers no call.
     orphan: Option<Refused>,
     target: Dialect,
+    thoughts: Option<Thoughts>,
 }
 
 /// Where a message stands in the caller's own words.
@@ -80,7 +82,7 @@ impl std::fmt::Display for Place<'_, '_> {
 }
 
 impl<'r> Chat<'r> {
-    fn new(request: &'r Request<'_>, target: Dialect) -> Self {
+    fn new(request: &'r Request<'_>, target: Dialect, thoughts: Option<Thoughts>) -> Self {
         let request = Request {
             // OpenAI's own encoder takes a caller of its own at its word, also where a relative of OpenAI's would not: reasoning, media in
             // results, the developer's role. The others know a chat as OpenAI's callers ask for it.
@@ -98,7 +100,7 @@ impl<'r> Chat<'r> {
             user: request.user.clone(),
             ..Request::default()
         };
-        Self { request, places: Vec::new(), texts: 0, calls: HashSet::new(), orphan: None, target }
+        Self { request, places: Vec::new(), texts: 0, calls: HashSet::new(), orphan: None, target, thoughts }
     }
 
     fn params(&mut self, request: &'r Request<'_>, verdicts: &mut Verdicts<'_>) {
@@ -239,11 +241,7 @@ impl<'r> Chat<'r> {
     /// A block without what only Responses says of it; `None` for one that the target takes from nobody.
     fn plain(&self, block: &'r Block<'_>) -> Option<Block<'r>> {
         let kind = match &block.kind {
-            BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. }
-                if self.target == Dialect::OpenAi =>
-            {
-                return None;
-            }
+            _ if self.target == Dialect::OpenAi && !is_told(block, self.thoughts) => return None,
             BlockKind::Native { .. } => return None,
             BlockKind::ToolResult { id, content, plain, error } => BlockKind::ToolResult {
                 id: id.clone(),

@@ -1,8 +1,13 @@
 //! Messages that came in other words than OpenAI's.
 
-use super::parts::{is_part, is_thought_part, write_call, write_part, write_text_content};
+use ziggurat_core::Thoughts;
+
+use super::{
+    parts::{is_part, is_thought_part, write_call, write_part, write_text_content},
+    thoughts::{is_all_thoughts, write_thoughts},
+};
 use crate::{
-    Block, BlockKind, Message, Role,
+    Block, BlockKind, Message, Request, Role,
     encode::{Place, Verdicts},
     read::Extra,
     write::{Array, Object},
@@ -11,10 +16,36 @@ use crate::{
 /// A block, its part in the caller's content, and its part within that when it is a result's.
 type Placed<'r, 'a> = (&'r Block<'a>, usize, Option<usize>);
 
+/// How the provider takes thoughts, and those that an earlier message had of this one's turn.
+type Told<'r, 'a> = (Option<Thoughts>, &'r [&'r Block<'a>]);
+
+/// Writes the messages of a request, with thoughts in a form in which the provider takes them.
+pub(super) fn write_messages(
+    list: &mut Array<'_>,
+    request: &Request<'_>,
+    thoughts: Option<Thoughts>,
+    verdicts: &mut Verdicts<'_>,
+) {
+    // Thoughts of the turn that follows.
+    let mut ahead: Vec<&Block<'_>> = Vec::new();
+    let mut messages = request.messages.iter().enumerate().peekable();
+    while let Some((index, message)) = messages.next() {
+        let goes_on = messages.peek().is_some_and(|(_, next)| next.role == Role::Assistant);
+        if thoughts.is_some() && goes_on && is_all_thoughts(message) {
+            check_members(message, Place::of(request, index), verdicts);
+            ahead.extend(&message.content);
+            continue;
+        }
+        write_message(list, message, (thoughts, &ahead), Place::of(request, index), verdicts);
+        ahead.clear();
+    }
+}
+
 /// Writes a message: as several, where it holds tool results beside other things.
-pub(super) fn write_message(
+fn write_message(
     list: &mut Array<'_>,
     message: &Message<'_>,
+    thoughts: Told<'_, '_>,
     place: Place,
     verdicts: &mut Verdicts<'_>,
 ) {
@@ -44,7 +75,7 @@ pub(super) fn write_message(
         return;
     }
     list.object(|out| match message.role {
-        Role::Assistant => write_assistant(out, &rest, message.plain, place, verdicts),
+        Role::Assistant => write_assistant(out, &rest, message.plain, thoughts, place, verdicts),
         Role::System | Role::Developer => write_turn(out, "system", &rest, message.plain, place, verdicts),
         Role::User | Role::Tool => write_turn(out, "user", &rest, message.plain, place, verdicts),
     });
@@ -102,13 +133,15 @@ fn write_assistant(
     out: &mut Object<'_>,
     blocks: &[Placed<'_, '_>],
     plain: bool,
+    (thoughts, ahead): Told<'_, '_>,
     place: Place,
     verdicts: &mut Verdicts<'_>,
 ) {
     out.str("role", "assistant");
-    let is_text = |block: &&Block<'_>| matches!(block.kind, BlockKind::Text { .. });
-    let texts: Vec<&Block<'_>> = blocks.iter().map(|(block, ..)| *block).filter(is_text).collect();
     let has_calls = blocks.iter().any(|(block, ..)| matches!(block.kind, BlockKind::ToolCall(_)));
+    // Google's callers have a part of text for a signature that stands alone.
+    let is_text = |block: &&Block<'_>| matches!(&block.kind, BlockKind::Text { text, .. } if !(has_calls && text.is_empty()));
+    let texts: Vec<&Block<'_>> = blocks.iter().map(|(block, ..)| *block).filter(is_text).collect();
     let is_said = |block: &&Block<'_>| is_thought_part(block) || matches!(block.kind, BlockKind::Text { .. });
     match texts.len() {
         _ if blocks.iter().any(|(block, ..)| is_thought_part(block)) => out.array("content", |parts| {
@@ -120,11 +153,12 @@ fn write_assistant(
         0 => out.str("content", ""),
         count => write_text_content(out, &texts, plain || count == 1),
     }
+    let all = ahead.iter().copied().chain(blocks.iter().map(|(block, ..)| *block));
+    write_thoughts(out, thoughts, all, has_calls);
     let mut calls = Vec::new();
     for (block, part, inner) in blocks {
         match &block.kind {
             BlockKind::ToolCall(call) => calls.push(call),
-            // OpenAI's API takes no reasoning back.
             BlockKind::Text { .. } | BlockKind::Thinking { .. } | BlockKind::RedactedThinking { .. } => {}
             _ => verdicts.impossible(at(place, *part, *inner)),
         }

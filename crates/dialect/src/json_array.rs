@@ -1,4 +1,4 @@
-//! Streamed JSON arrays: cuts a byte stream into the elements of the one array that it is.
+//! Streamed JSON arrays: cuts a byte stream into the elements of the one array that it is, and writes elements as one.
 //!
 //! Google streams so where nobody asks for server-sent events: `[{..}`, then `,\r\n{..}` again and again, then `]`, each element printed over
 //! many lines. An element is an [`Event`] without a name, its value the data. As with [`sse`](crate::sse), every byte that goes in comes out in
@@ -50,6 +50,24 @@ pub struct Decoder {
     /// Whether the array has begun.
     begun: bool,
     done: bool,
+}
+
+/// Writes an array element by element, as Google streams it.
+///
+/// ```
+/// use ziggurat_dialect::json_array::Encoder;
+///
+/// let (mut array, mut out) = (Encoder::default(), Vec::new());
+/// array.element(&mut out, b"{\"a\":1}");
+/// assert_eq!(out, b"[{\"a\":1}");
+/// array.element(&mut out, b"2");
+/// array.finish(&mut out);
+/// assert_eq!(out, b"[{\"a\":1},\r\n2]");
+/// ```
+#[derive(Debug, Default)]
+pub struct Encoder {
+    /// Whether the array has begun.
+    begun: bool,
 }
 
 /// What the next byte stands in.
@@ -216,6 +234,34 @@ impl Iterator for Decoder {
             self.partial = BytesMut::new();
         }
         next.transpose()
+    }
+}
+
+// ===== impl Encoder =====
+
+impl Encoder {
+    /// Appends an element, which is JSON, and what stands in front of it.
+    pub fn element(&mut self, out: &mut Vec<u8>, json: &[u8]) {
+        out.reserve(json.len() + 3);
+        if self.begun {
+            out.extend_from_slice(b",\r\n");
+        }
+        self.piece(out, json);
+    }
+
+    /// Appends a piece of the element that was begun last, or of the first.
+    pub fn piece(&mut self, out: &mut Vec<u8>, json: &[u8]) {
+        if !self.begun {
+            out.push(b'[');
+            self.begun = true;
+        }
+        out.extend_from_slice(json);
+    }
+
+    /// Appends the end of the array. What is written then is another one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.piece(out, b"]");
+        self.begun = false;
     }
 }
 

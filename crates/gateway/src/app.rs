@@ -24,7 +24,7 @@ use ziggurat_core::{
 };
 use ziggurat_limit::Limited;
 use ziggurat_route::{Course, Prober, ShadowLayer};
-use ziggurat_translate::{Translate, TranslateLayer};
+use ziggurat_translate::{ArrayLayer, Translate, TranslateLayer};
 
 use crate::{
     admin::{Admin, Caller, Changed, Standing},
@@ -169,9 +169,12 @@ impl App {
         request.extensions_mut().insert((if is_reachable { route } else { Route::Nothing }, dialect));
         let answer = async {
             // The unknown is refused first and cheaply: key, path, body, model. What is left goes through the layers.
+            let array = ArrayLayer::new();
             let answered = match &self.auth {
-                Some(auth) if is_reachable && route.needs_key() => auth.clone().oneshot(request).await,
-                _ => self.behind.clone().oneshot(request).await,
+                Some(auth) if is_reachable && route.needs_key() => {
+                    array.layer(auth.clone()).oneshot(request).await
+                }
+                _ => array.layer(self.behind.clone()).oneshot(request).await,
             };
             match answered {
                 Ok(response) => response,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod anthropic;
+mod array;
 mod body;
 mod fit;
 mod framing;
@@ -14,6 +15,7 @@ mod service;
 mod standing;
 mod unwrapped;
 
+pub use array::{Array, ArrayLayer};
 pub use body::TranslatedBody;
 pub use layer::TranslateLayer;
 pub use media::{FetchMedia, Fetched, Fetching, NotFetched, Wanted};

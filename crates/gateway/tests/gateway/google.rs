@@ -183,3 +183,55 @@ async fn a_key_in_the_query_is_one_and_is_seen_nowhere() {
         assert!(!ended.stderr.contains(secret) && !ended.stdout.contains(secret), "{}", ended.stderr);
     }
 }
+
+#[tokio::test]
+async fn streams_are_one_array_unless_events_are_asked_for() {
+    let claude = concat!(
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"claude\",\"usage\":{\"input_tokens\":1}}}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n",
+    );
+    let end = concat!(
+        "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n",
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    );
+    let part = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hi"}]},"finishReason":"STOP","index":0}]}"#;
+    let kind = [("content-type", "text/event-stream")];
+    let mut all = Recordings::default();
+    all.extend([
+        Recording::synthetic("claude", 200, kind, format!("{claude}{end}")),
+        Recording::synthetic("cut", 200, kind, claude),
+        Recording::synthetic("flash", 200, kind, format!("data: {part}\r\n\r\n")),
+    ]);
+    let scene = Scene::with(all).await.model("claude", "anthropic/claude-sonnet-4-5", "claude", &[]);
+    let scene = scene.model("cut", "anthropic/claude-sonnet-4-5", "cut", &[]);
+    let scene = scene.model("flash", "gemini/gemini-2.5-flash", "flash", &[]).section(&guarded());
+    let gateway = scene.start(&[]).await;
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]});
+    let own = ask(&gateway, "flash:streamGenerateContent", &body).await;
+    assert_eq!(own.header("content-type"), Some("application/json"));
+    own.is(200, &format!("[{part}]"));
+    let events = ask(&gateway, "flash:streamGenerateContent?alt=sse", &body).await;
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    events.is(200, &format!("data: {part}\r\n\r\n"));
+    let elements = async |alias: &str| {
+        let answer = ask(&gateway, &format!("{alias}:streamGenerateContent"), &body).await;
+        let told: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, told)
+    };
+    let (status, told) = elements("claude").await;
+    assert_eq!((status, &told[0]["candidates"][0]["content"]["parts"][0]["text"]), (200, &json!("Hi")));
+    assert_eq!(told.last().unwrap()["candidates"][0]["finishReason"], "STOP");
+    let (status, told) = elements("cut").await;
+    assert_eq!((status, &told[0]["candidates"][0]["content"]["parts"][0]["text"]), (200, &json!("Hi")));
+    let error = &told.last().unwrap()["error"];
+    assert_eq!((&error["code"], &error["status"]), (&json!(502), &json!("INTERNAL")));
+    let (status, told) = elements("nobody").await;
+    assert_eq!((status, told.len(), &told[0]["error"]["status"]), (404, 1, &json!("NOT_FOUND")));
+    // Who calls is told before all else, and in the same form.
+    let path = "/v1beta/models/flash:streamGenerateContent";
+    let unknown = post(gateway.addr, path, &["x-goog-api-key: sk-x"], &body.to_string()).await;
+    let told: Vec<Value> = serde_json::from_str(&unknown.body).unwrap();
+    assert_eq!((unknown.status, &told[0]["error"]["status"]), (401, &json!("UNAUTHENTICATED")));
+}

@@ -6,7 +6,9 @@ use crate::{
     Encoding, Event, Malformed, Refused, Request, Response, anthropic, cohere, converse,
     encode::check_names,
     fitted::fitted,
-    gemini, ollama, openai, responses,
+    gemini,
+    names::named,
+    ollama, openai, responses,
     signature::{own_signatures, with_marks},
 };
 
@@ -33,6 +35,7 @@ pub fn encode_request(
     encoding: &Encoding<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
+    let request = &*named(dialect, request);
     if matches!(dialect, Dialect::Gemini | Dialect::Ollama) {
         check_names(request)?;
     }

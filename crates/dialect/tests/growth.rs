@@ -72,7 +72,8 @@ fn a_tools_name_that_each_result_repeats_is_not_long() {
     let policy = ParamPolicy::default();
     let to = [(Dialect::Gemini, "gemini-2.5-pro"), (Dialect::Ollama, "llama")];
     for (from, place, call) in calls(&"n".repeat(257)) {
-        for (to, model) in to {
+        // Others' names are made shorter for Google.
+        for (to, model) in to.into_iter().filter(|(to, _)| *to == Dialect::Ollama || *to == from) {
             let told = invalid(request(from, to, model, &policy, &call));
             assert_eq!(told, ("the name of a tool has at most 256 bytes".to_owned(), place.to_owned()));
         }

@@ -380,9 +380,6 @@ async fn translate(
     request.stream = call.stream().then_some(true);
     // Callers of other dialects are always told what was used.
     request.include_usage = (dialect == Dialect::OpenAi && call.stream()).then_some(true);
-    if dialect != Dialect::Anthropic && !expected.passes {
-        expected.names = ToolNames::of(&request);
-    }
     let mut out = Vec::with_capacity(text.len() + text.len() / 8 + 256);
     let encoding = Encoding::of(target);
     if dialect == Dialect::OpenAi && target.provider_quirks().mistral {
@@ -391,6 +388,7 @@ async fn translate(
     // What passes as it stands is asked for as it stands.
     if !expected.passes {
         expected.form = FormTool::ask(dialect, &mut request, &encoding);
+        expected.names = ToolNames::of(dialect, &request);
     }
     encode_request(dialect, &request, &encoding, &mut out).map_err(refuse)?;
     Ok(out.into())

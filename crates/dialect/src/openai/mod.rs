@@ -14,7 +14,7 @@ pub use self::{
     correct::correct_usage,
     media::{read_event_usage, read_media_answer, read_subtitles},
     mistral::to_mistral,
-    request::{decode_request, encode_request, shorten_tool_name},
+    request::{decode_request, encode_request},
     response::{decode_response, encode_response},
     stream::{StreamDecoder, StreamEncoder},
     usage::{read_input_usage, read_usage},

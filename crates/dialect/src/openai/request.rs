@@ -7,10 +7,7 @@ pub(super) use self::{
     decode::arguments,
     encode::{THOUGHT_PART, is_call, write_call, write_joined, write_part},
 };
-pub use self::{
-    decode::decode_request,
-    encode::{encode_request, shorten_tool_name},
-};
+pub use self::{decode::decode_request, encode::encode_request};
 pub(crate) use self::{
     decode::media,
     encode::{is_told, write_url},

@@ -269,9 +269,7 @@ fn write_message(out: &mut Object<'_>, choice: &Choice<'_>, own: bool) {
         out.array("tool_calls", |list| {
             for block in choice.content.iter().filter(is_listed) {
                 match &block.kind {
-                    BlockKind::ToolCall(call) => {
-                        list.object(|out| write_call(out, call, &block.extra, false))
-                    }
+                    BlockKind::ToolCall(call) => list.object(|out| write_call(out, call, &block.extra)),
                     BlockKind::Native { raw, .. } => list.json(raw.get()),
                     _ => {}
                 }

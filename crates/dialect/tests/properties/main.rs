@@ -7,5 +7,6 @@ mod conversations;
 mod documents;
 mod garbage;
 mod interleaved;
+mod names;
 mod streams;
 mod vectors;

@@ -28,7 +28,8 @@ fn request(rows: &Rows, row: &Value) {
     let mut expected = row["expected_openai_request"].clone();
     if let Some(names) = row["tool_name_map"].as_object() {
         let restored = |short: &String| {
-            let long = ToolNames::of(&request).restore(&short.as_str().into()).expect("is known");
+            let long =
+                ToolNames::of(Dialect::OpenAi, &request).restore(&short.as_str().into()).expect("is known");
             (short.clone(), long.decode().into_owned().into())
         };
         ours["names"] = names.keys().map(restored).collect::<serde_json::Map<String, Value>>().into();

@@ -9,7 +9,6 @@ use crate::{
     anthropic::write_input,
     encode::{Place, Verdicts},
     names::short_hash,
-    openai::shorten_tool_name,
     read::{document, wire_object},
     write::{Array, Object},
 };
@@ -182,7 +181,7 @@ impl Writer<'_, '_, '_, '_> {
             BlockKind::ToolCall(call) => list.object(|out| {
                 out.object("toolUse", |out| {
                     write_id(out, &call.id);
-                    out.text("name", &shorten_tool_name(&call.name));
+                    out.text("name", &call.name);
                     write_input(out, &call.arguments);
                 });
             }),

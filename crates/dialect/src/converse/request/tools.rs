@@ -9,7 +9,6 @@ use crate::{
     BlockKind, Request, Text, Tool, ToolChoice,
     encode::Verdicts,
     gemini::plain_schema,
-    openai::shorten_tool_name,
     write::{Array, Object},
 };
 
@@ -56,7 +55,7 @@ pub(super) fn write_tools(
             Some(ToolChoice::Auto) => config.object("toolChoice", |choice| choice.object("auto", |_| {})),
             Some(ToolChoice::Required) => config.object("toolChoice", |choice| choice.object("any", |_| {})),
             Some(ToolChoice::Function(name)) => config.object("toolChoice", |choice| {
-                choice.object("tool", |tool| tool.text("name", &shorten_tool_name(name)));
+                choice.object("tool", |tool| tool.text("name", name));
             }),
             _ => {}
         }
@@ -127,7 +126,7 @@ fn write_spec(
 ) {
     list.object(|out| {
         out.object("toolSpec", |spec| {
-            spec.text("name", &shorten_tool_name(name));
+            spec.text("name", name);
             spec.text_if("description", description);
             spec.object("inputSchema", |input| {
                 input.json("json", schema.unwrap_or(NO_ARGUMENTS));

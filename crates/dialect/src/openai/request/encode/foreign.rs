@@ -166,7 +166,7 @@ fn write_assistant(
     if !calls.is_empty() {
         out.array("tool_calls", |list| {
             for call in calls {
-                list.object(|out| write_call(out, call, &Extra::new(), true));
+                list.object(|out| write_call(out, call, &Extra::new()));
             }
         });
     }

@@ -74,7 +74,7 @@ fn write_content(out: &mut Object<'_>, parts: &[&Block<'_>], plain: bool) {
 fn write_own_call(list: &mut Array<'_>, block: &Block<'_>) {
     match &block.kind {
         BlockKind::ToolCall(call) => list.object(|out| {
-            write_call(out, call, &block.extra, true);
+            write_call(out, call, &block.extra);
             out.raw_if("cache_control", block.cache);
         }),
         BlockKind::Native { raw, .. } => list.json(raw.get()),

@@ -2,10 +2,7 @@
 
 use ziggurat_core::Dialect;
 
-use super::{
-    super::decode::{FILE, FUNCTION, IMAGE},
-    tools::shorten_tool_name,
-};
+use super::super::decode::{FILE, FUNCTION, IMAGE};
 use crate::{
     Arguments, Block, BlockKind, Source, Text, ToolCall,
     model::CALL,
@@ -14,19 +11,11 @@ use crate::{
 };
 
 /// Writes the members of a tool call.
-pub(in crate::openai) fn write_call(
-    out: &mut Object<'_>,
-    call: &ToolCall<'_>,
-    extra: &Extra<'_>,
-    shorten: bool,
-) {
+pub(in crate::openai) fn write_call(out: &mut Object<'_>, call: &ToolCall<'_>, extra: &Extra<'_>) {
     out.text("id", &call.id);
     out.str("type", "function");
     out.object("function", |function| {
-        match shorten {
-            true => function.text("name", &shorten_tool_name(&call.name)),
-            false => function.text("name", &call.name),
-        }
+        function.text("name", &call.name);
         match &call.arguments {
             Arguments::Json(raw) => function.str("arguments", raw.get()),
             Arguments::String(text) => function.text("arguments", text),

@@ -8,7 +8,6 @@ use crate::{
     Request, Text, Tool, ToolChoice,
     encode::Verdicts,
     gemini::plain_schema,
-    names::short_hash,
     read::{document, wire_object},
     write::{Array, Object},
 };
@@ -46,7 +45,7 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
         Some(ToolChoice::Required) => body.str("tool_choice", "required"),
         Some(ToolChoice::Function(name)) => body.object("tool_choice", |choice| {
             choice.str("type", "function");
-            choice.object("function", |function| function.text("name", &shorten_tool_name(name)));
+            choice.object("function", |function| function.text("name", name));
         }),
         Some(ToolChoice::Native { dialect: Dialect::OpenAi, raw }) => body.json("tool_choice", raw.get()),
         Some(ToolChoice::Native { .. }) => verdicts.impossible("tool_choice"),
@@ -90,7 +89,7 @@ fn write_tool(
             list.object(|tool| {
                 tool.str("type", "function");
                 tool.object("function", |function| {
-                    function.text("name", &shorten_tool_name(name));
+                    function.text("name", name);
                     function.text_if("description", description.as_ref());
                     if let Some(schema) = schema {
                         function.json("parameters", &plain_schema(dialect, schema));
@@ -113,21 +112,3 @@ fn write_tool(
         Tool::Native { kind, .. } => verdicts.impossible(format!("tools[{index}] ({})", kind.decode())),
     }
 }
-
-/// A name of at most 64 bytes for a tool: OpenAI allows no longer one. A long name becomes its first 55 bytes and a hash of it all, so that
-/// names which begin alike stay apart; whoever sends it keeps the long name to put it back.
-#[must_use]
-pub fn shorten_tool_name<'a>(name: &Text<'a>) -> Text<'a> {
-    let plain = name.decode();
-    if plain.len() <= MAX_TOOL_NAME {
-        return name.clone();
-    }
-    let mut end = MAX_TOOL_NAME - 9;
-    while !plain.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}_{}", &plain[..end], short_hash(&plain)).into()
-}
-
-/// Longest name of a function in bytes, by OpenAI's API reference.
-const MAX_TOOL_NAME: usize = 64;

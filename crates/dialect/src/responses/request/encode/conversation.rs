@@ -7,7 +7,7 @@ use crate::{
     Block, BlockKind, Message, Request, Role, Source,
     encode::{Place, Verdicts},
     model::CALL,
-    openai::{shorten_tool_name, write_url},
+    openai::write_url,
     read::Extra,
     write::{Array, Object},
 };
@@ -118,7 +118,7 @@ impl Writer<'_, '_> {
         let extra = if own { &block.extra } else { &none };
         match &block.kind {
             BlockKind::ToolCall(call) => list.object(|item| {
-                write_call(item, &call.id, &shorten_tool_name(&call.name), &call.arguments);
+                write_call(item, &call.id, &call.name, &call.arguments);
                 item.extra(extra, &[]);
             }),
             BlockKind::ToolResult { id, content, plain, .. } => list.object(|item| {

@@ -7,7 +7,6 @@ use crate::{
     Request, Text, Tool, ToolChoice,
     encode::Verdicts,
     gemini::plain_schema,
-    openai::shorten_tool_name,
     read::{document, wire_object},
     write::{Array, Object, object},
 };
@@ -39,7 +38,7 @@ pub(super) fn write_tools(body: &mut Object<'_>, request: &Request<'_>, verdicts
         Some(ToolChoice::Required) => body.str("tool_choice", "required"),
         Some(ToolChoice::Function(name)) => body.object("tool_choice", |choice| {
             choice.str("type", "function");
-            choice.text("name", &shorten_tool_name(name));
+            choice.text("name", name);
         }),
         Some(ToolChoice::Native { dialect: Dialect::Responses, raw }) => body.json("tool_choice", raw.get()),
         Some(ToolChoice::Native { .. }) => verdicts.impossible("tool_choice"),
@@ -62,7 +61,7 @@ fn write_tool(
             verdicts.tool_members(index, extra, |_| own);
             list.object(|tool| {
                 tool.str("type", "function");
-                tool.text("name", &shorten_tool_name(name));
+                tool.text("name", name);
                 tool.text_if("description", description.as_ref());
                 if let Some(schema) = schema {
                     tool.json("parameters", &plain_schema(dialect, schema));

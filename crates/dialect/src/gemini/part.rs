@@ -293,11 +293,22 @@ fn inline_data<'a>(wire: WireData<'a>, extra: &mut Extra<'a>) -> BlockKind<'a> {
     extra.extend(name.as_ref().map(|_| (NAMED.into(), RawValue::NULL)));
     extra.extend(wire.extra.into_iter().map(|(name, raw)| (Cow::from(format!("{INLINE}{name}")), raw)));
     let is_image = is_image(media_type.as_ref()) && name.is_none();
-    let source = Source::Base64 { media_type, data: wire.data.unwrap_or_else(|| "".into()) };
+    let data = standard(wire.data.unwrap_or_else(|| "".into()));
+    let source = Source::Base64 { media_type, data };
     match is_image {
         true => BlockKind::Image { source, detail: None },
         false => BlockKind::File { source, name },
     }
+}
+
+/// Base64 in the standard alphabet, which is all that other providers take. Google takes the one for URLs, too (the JSON form of protocol
+/// buffers), and its SDK for Python writes that one.
+fn standard(data: Text<'_>) -> Text<'_> {
+    let decoded = data.decode();
+    if memchr::memchr2(b'-', b'_', decoded.as_bytes()).is_none() {
+        return data;
+    }
+    decoded.replace('-', "+").replace('_', "/").into()
 }
 
 fn file_data<'a>(wire: WireData<'a>, extra: &mut Extra<'a>) -> BlockKind<'a> {

@@ -103,6 +103,21 @@ fn a_conversation_reaches_anthropic_with_its_thought() {
 }
 
 #[test]
+fn media_in_base64_for_urls_reach_everybody_in_the_standard_alphabet() {
+    let parts = json!([
+        { "inlineData": { "mimeType": "image/png", "data": "_9j_-w==" } },
+        { "functionResponse": { "name": "f", "response": {}, "parts": [{ "inlineData": { "mimeType": "image/png", "data": "-_8=" } }] } },
+    ]);
+    let called = json!({ "role": "model", "parts": [{ "functionCall": { "name": "f", "args": {} } }] });
+    let asked = json!({ "contents": [called, { "role": "user", "parts": parts }] });
+    for to in [Dialect::OpenAi, Dialect::Anthropic, Dialect::Responses, Dialect::Converse, Dialect::Gemini] {
+        let sent = ask(to, &asked).to_string();
+        assert!(sent.contains("/9j/+w==") && sent.contains("+/8="), "{to:?}: {sent}");
+        assert!(!sent.contains("_9j_") && !sent.contains("-_8="), "{to:?}: {sent}");
+    }
+}
+
+#[test]
 fn what_only_google_knows_is_refused_by_name_or_dropped() {
     let asked = json!({
         "contents": { "parts": { "text": "a" } }, "safetySettings": [{}], "cachedContent": "c",

@@ -75,7 +75,7 @@ pub(super) fn write_model_parts(list: &mut Array<'_>, blocks: &[&Block<'_>], man
             BlockKind::Text { text, .. } | BlockKind::Refusal(text) if text.is_empty() && !manner.own => {
                 continue;
             }
-            _ if manner.own || unplaced > bare_calls => {
+            _ if has_part(block) && (manner.own || unplaced > bare_calls) => {
                 sign = pending.pop_front();
                 unplaced -= usize::from(sign.is_some());
             }
@@ -192,6 +192,18 @@ pub(super) fn as_object(text: &str) -> Option<&str> {
     let text = text.trim();
     let is_json = || serde_json::from_str::<&RawValue>(text).is_ok();
     (text.starts_with('{') && is_json()).then_some(text)
+}
+
+/// Whether [`write_part`] writes anything: a signature would be lost with what it does not write.
+fn has_part(block: &Block<'_>) -> bool {
+    matches!(
+        block.kind,
+        BlockKind::Text { .. }
+            | BlockKind::Refusal(_)
+            | BlockKind::Image { .. }
+            | BlockKind::File { .. }
+            | BlockKind::Native { dialect: Dialect::Gemini, .. }
+    )
 }
 
 /// Writes a part that is neither a thought, a call nor a result; nothing for what Google has no part for.

@@ -200,6 +200,25 @@ fn anthropics_signature_goes_on_what_follows_and_comes_back_on_the_thought() {
 }
 
 #[test]
+fn a_signature_is_not_lost_with_what_google_has_no_part_for() {
+    let call = json!({ "type": "server_tool_use", "id": "s", "name": "web_search", "input": {} });
+    let blocks = json!([
+        { "type": "thinking", "thinking": "", "signature": "Uw==" },
+        call,
+        { "type": "thinking", "thinking": "", "signature": "VA==" },
+        { "type": "text", "text": "a" },
+    ]);
+    let given = json!({ "id": "m", "type": "message", "role": "assistant", "model": "m", "content": blocks, "stop_reason": "end_turn",
+        "usage": { "input_tokens": 1, "output_tokens": 2 } });
+    let turn = answer(Dialect::Anthropic, Dialect::Gemini, &given)["candidates"][0]["content"].clone();
+    let asked = json!({ "contents": [{ "role": "user", "parts": [{ "text": "q" }] }, turn, { "role": "user", "parts": [{ "text": "r" }] }] });
+    let sent = ask(Dialect::Anthropic, &asked)["messages"][1]["content"].clone();
+    let signed: Vec<_> =
+        sent.as_array().expect("is a list").iter().filter_map(|it| it["signature"].as_str()).collect();
+    assert_eq!(signed, ["Uw==", "VA=="], "{turn}: {sent}");
+}
+
+#[test]
 fn a_stream_of_openais_is_one_of_googles() {
     let chunk = |delta: Value, finish: Value| {
         json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] }).to_string()

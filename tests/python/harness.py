@@ -250,6 +250,19 @@ def recordings_folder() -> pathlib.Path | None:
     return folder if folder.is_dir() else None
 
 
+EXCEPTIONS: list[dict[str, str]] = json.loads(
+    (TESTS / "data" / "recordings-exceptions.json").read_text(encoding="utf-8")
+)
+"""Rows of `id`, `judge` (`tool`, `sdk` or `turns`), `dialect` (the caller's) and `reason`."""
+
+
+def excused(judge: str, dialect: str) -> dict[str, str]:
+    """The listed recordings with their reasons."""
+    rows = [row for row in EXCEPTIONS if (row["judge"], row["dialect"]) == (judge, dialect)]
+    assert all(row["reason"].strip() for row in rows), "an exception without a reason"
+    return {row["id"]: row["reason"] for row in rows}
+
+
 def wait_for(what: Callable[[], Value | None], message: str) -> Value:
     """Asks until there is an answer; fails with the message when there is none in time."""
     deadline = time.monotonic() + WAIT_SECONDS

@@ -49,11 +49,6 @@ PROVIDERS = [
     "ollama",
     "cohere",
 ]
-EXCEPTIONS: list[dict[str, str]] = json.loads(
-    (harness.TESTS / "data" / "recordings-exceptions.json").read_text()
-)
-"""Rows of `id`, `judge` (`tool` or `sdk`), `dialect` and `reason`."""
-
 
 def recordings() -> Path:
     assert SHARED is not None
@@ -143,7 +138,7 @@ def test_the_shared_tool_finds_no_difference(rechunk: int, dialect: str, tmp_pat
     assert " passed, " in ran.stdout, ran.stderr
     print(f"{dialect}, {rechunk or 'all'} bytes a write\n{ran.stdout}")
     failed = {row["id"]: row["why"] for row in map(json.loads, report.read_text().splitlines())}
-    known = excused("tool", dialect)
+    known = harness.excused("tool", dialect)
     unknown = [f"{id}: {why}" for id, why in failed.items() if id not in known]
     assert not unknown, "\n".join(unknown)
     assert sorted(set(known) - set(failed)) == [], "listed as exceptions, and they pass"
@@ -270,7 +265,7 @@ def google_hears(client: genai.Client, row: dict[str, Any], want: dict[str, Any]
 def judge(row: dict[str, Any], dialect: str, hear: Any, failure: type[Exception], client: Any) -> None:
     assert TOOL is not None
     want = TOOL.truth(row)
-    reason = excused("sdk", dialect).get(row["id"])
+    reason = harness.excused("sdk", dialect).get(row["id"])
     try:
         heard = hear(client, row, want)
         why = TOOL.diff(want, heard, row)

@@ -24,8 +24,8 @@ struct State {
     slots: SmallVec<[Slot; 1]>,
     opened: u64,
     subscribers: Subscribers,
-    /// The call's layer has let go: the call ends with its last open attempt.
-    closing: bool,
+    /// Who keeps the call open. When the last has let go, it ends with its last open attempt.
+    keepers: usize,
     ended: bool,
     usage_withheld: bool,
 }
@@ -43,7 +43,8 @@ struct Slot {
     attempt: Attempt,
 }
 
-/// Ends the call when it is dropped: held by the layer that made the [`Meter`], in its future first, in its response body then.
+/// Ends the call when it, and every other of it ([`Meter::keep`]), is dropped: held by the layer that made the [`Meter`], in its future
+/// first, in its response body then.
 ///
 /// An attempt that is still open then, as a layer reads its answer on after the caller has left, defers the end until it ends too.
 #[must_use = "dropping it ends the call"]
@@ -174,7 +175,20 @@ impl Meter {
         }
         let meter = Self(Arc::default());
         request.extensions_mut().insert(meter.clone());
-        (meter.clone(), Some(CallEnd(meter)))
+        let end = meter.keep();
+        (meter, Some(end))
+    }
+
+    /// Keeps the call open beside whoever does so already: for a layer that goes on with it when its caller has left.
+    pub fn keep(&self) -> CallEnd {
+        self.state().keepers += 1;
+        CallEnd(self.clone())
+    }
+
+    /// Whether the latest attempt was stopped by a layer of ours.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.state().slots.last().is_some_and(|slot| slot.attempt.outcome == Some(Outcome::Stopped))
     }
 
     /// Adds a subscriber. It is asked from now on, and told the end; at once when the call has ended already.
@@ -247,12 +261,12 @@ impl Meter {
         AttemptHandle { meter: self.clone(), id, attempt, changed: false, waiting: Vec::new(), watch: None }
     }
 
-    /// Tells the end, once, if the call is closing and no attempt is open.
+    /// Tells the end, once, if nobody keeps the call open and no attempt is.
     fn end_if_over(&self) {
         let (subscribers, attempts) = {
             let mut state = self.state();
             let open = state.slots.iter().any(|slot| slot.attempt.outcome.is_none());
-            if state.ended || !state.closing || open {
+            if state.ended || state.keepers > 0 || open {
                 return;
             }
             state.ended = true;
@@ -287,7 +301,7 @@ impl State {
 
 impl Drop for CallEnd {
     fn drop(&mut self) {
-        self.0.state().closing = true;
+        self.0.state().keepers -= 1;
         self.0.end_if_over();
     }
 }

@@ -32,6 +32,8 @@ pub struct Profile {
     pub tags: Arc<[Arc<str>]>,
     /// The models the caller may name; `None` allows every model. An entry may end in `*`.
     pub models: Option<Arc<[Arc<str>]>>,
+    /// The controls of a cache that the caller may use (`no-cache`, `ttl`, ...); `None` allows all.
+    pub cache_controls: Option<Arc<[Arc<str>]>>,
     /// The budgets that apply, the most specific first.
     pub budgets: Arc<[Budget]>,
     /// The limits that apply, the most specific first.

@@ -33,7 +33,21 @@ pub enum CacheStatus {
     Hit,
     /// The cache had none.
     Miss,
+    /// The answer is that of another caller's call, which was under way.
+    Shared,
 }
+
+// ===== impl CacheStatus =====
+
+impl CacheStatus {
+    /// Whether the answer is no new one: no attempt was made for it.
+    #[must_use]
+    pub const fn is_given_again(self) -> bool {
+        matches!(self, Self::Hit | Self::Shared)
+    }
+}
+
+// ===== impl Served =====
 
 impl Served {
     /// An answer of `target`, at its `attempts`th attempt.
@@ -47,5 +61,11 @@ impl Served {
             fallbacks: 0,
             cache: CacheStatus::NotAsked,
         }
+    }
+
+    /// An answer that was given before.
+    #[must_use]
+    pub fn again(cache: CacheStatus) -> Self {
+        Self { cache, ..Self::default() }
     }
 }

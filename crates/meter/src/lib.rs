@@ -15,5 +15,5 @@ pub use confidential::Confidential;
 pub use feed::{feed, feed_error, feed_response, is_unsent};
 pub use peek::{Peeked, peek};
 pub use problem::{Broken, broke_off, no_answer, not_an_event, too_long, truncated, unreadable};
-pub use run::{Reading, read_answer, run};
+pub use run::{Reading, carry, read_answer, run};
 pub use usage::{asks_for_usage, chunk_with_cost, options_with_usage};

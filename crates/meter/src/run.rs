@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 use ziggurat_core::{
     AttemptHandle, Body, BoxError, Call, CallEnd, Dialect, Field, Meter, Metered, Operation, Outcome,
-    Rejection, Subscriber,
+    Rejection, Served, Subscriber,
 };
 use ziggurat_dialect::{decode_answer_error, decode_response};
 
@@ -75,6 +75,29 @@ where
         if reading.ask_usage {
             ask_for_usage(&mut request, &meter);
         }
+        carry(inner, request, (meter, end), reading.max_response).await
+    }
+}
+
+/// Calls `inner`, which must be ready, for a layer that has joined the call's [`Meter`]: where that made it (`end` is given), it answers for it, as
+/// [`run`] says. An answer for which nobody listens is not read.
+///
+/// # Errors
+/// Those of `inner`.
+#[expect(clippy::manual_async_fn, reason = "a block keeps what it captures once, an `async fn` twice")]
+pub fn carry<S, ResBody>(
+    inner: &mut S,
+    mut request: Request<Body>,
+    (meter, end): (Meter, Option<CallEnd>),
+    max_response: usize,
+) -> impl Future<Output = Result<Response<Body>, S::Error>>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    S::Error: 'static,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    async move {
         // Whoever made the meter reads the answer and ends the call.
         let Some(end) = end else { return Ok(inner.call(request).await?.map(Body::new)) };
         let call = call_to_read(&mut request);
@@ -92,6 +115,11 @@ where
             handle.withdraw();
             return Ok(response.map(|body| body.guarded(end)));
         }
+        if is_given_again(&response) || !meter.has_subscribers() {
+            // Nothing was asked of a provider, or nobody wants to know.
+            handle.withdraw();
+            return Ok(response.map(|body| body.guarded(end)));
+        }
         if response.extensions_mut().insert(Metered).is_some() {
             return Ok(response.map(|body| body.guarded(end)));
         }
@@ -101,7 +129,7 @@ where
             handle.end(if success { Outcome::Complete } else { Outcome::Failed });
             return Ok(response.map(|body| body.guarded(end)));
         };
-        Ok(read_answer(response, call, handle, meter, reading.max_response, Some(end)).await)
+        Ok(read_answer(response, call, handle, meter, max_response, Some(end)).await)
     }
 }
 
@@ -141,6 +169,11 @@ pub fn read_answer(
         let body = Body::from(bytes);
         Response::from_parts(parts, if let Some(end) = end { body.guarded(end) } else { body })
     }
+}
+
+/// Whether the answer comes from a cache.
+fn is_given_again(response: &Response<Body>) -> bool {
+    response.extensions().get::<Served>().is_some_and(|served| served.cache.is_given_again())
 }
 
 /// The call whose answer can be read; it is asked to come as it is.

@@ -128,6 +128,11 @@ impl Form {
         std::str::from_utf8(held.get(part.content.clone())?).ok()
     }
 
+    /// Its parts, by name and content.
+    pub(super) fn parts<'f>(&'f self, held: &'f [u8]) -> impl Iterator<Item = (&'f str, &'f [u8])> {
+        self.parts.iter().map(|part| (&*part.name, held.get(part.content.clone()).unwrap_or_default()))
+    }
+
     /// How many files have begun.
     pub(super) fn files(&self) -> usize {
         self.parts.iter().filter(|part| part.is_file).count()

@@ -96,6 +96,8 @@ fields! {
     Metadata = "metadata",
     /// The service tier asked for: it has a price of its own.
     ServiceTier = "service_tier",
+    /// How a cache is used, as LiteLLM's callers say it.
+    Cache = "cache",
 }
 
 const FIELDS: usize = Field::ALL.len();

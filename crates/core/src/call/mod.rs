@@ -258,6 +258,12 @@ impl Call {
         (json != "null").then_some(json)
     }
 
+    /// Whether a body of JSON has a top-level field, be it `null`.
+    #[must_use]
+    pub fn has(&self, field: Field) -> bool {
+        self.span(field).is_some()
+    }
+
     /// The end user whom the caller names: Anthropic's `metadata.user_id`; OpenAI's `user`, else `metadata.user_id`. Said by the
     /// client: it can narrow what applies, never open a fresh allowance.
     #[must_use]
@@ -287,6 +293,13 @@ impl Call {
     #[must_use]
     pub fn form_field(&self, name: &str) -> Option<&str> {
         self.0.form.as_ref()?.text(name, self.0.body.as_deref()?)
+    }
+
+    /// The fields and files of a form by name and content, where all of it is held.
+    #[must_use]
+    pub fn form_parts(&self) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+        let (form, held) = (self.0.form.as_ref()?, self.0.body.as_deref()?);
+        form.whole.then(|| form.parts(held))
     }
 
     /// How many files of a form have begun in what is held of it.

@@ -85,7 +85,7 @@ pub(super) fn check_type(operation: Operation, field: Field, json: &str) -> Resu
         Field::ReasoningEffort | Field::User | Field::ServiceTier => Expect::String,
         Field::System | Field::Stop => Expect::StringOrArray,
         Field::ToolChoice => Expect::StringOrObject,
-        Field::Input | Field::Prompt => Expect::Anything,
+        Field::Input | Field::Prompt | Field::Cache => Expect::Anything,
     };
     let first = json.as_bytes()[0];
     let number = matches!(first, b'-' | b'0'..=b'9');

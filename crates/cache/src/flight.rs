@@ -1,0 +1,530 @@
+//! A call under way that several callers share.
+//!
+//! It belongs to nobody: whoever is present polls it, and what it gives is kept until all have it, within a bound. The one who began it may
+//! leave; the last to leave ends it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, header, response::Parts};
+use http_body::{Body as HttpBody, Frame};
+use ziggurat_core::{Body, BoxError, Meter, Rejection};
+
+use crate::{Entry, Form, Key};
+
+/// The calls under way, by what they ask.
+#[derive(Clone, Default)]
+pub(crate) struct Flights(Arc<List>);
+
+type List = Mutex<HashMap<Key, Arc<Flight>>>;
+
+pub(crate) struct Flight {
+    state: Mutex<State>,
+    /// Takes it off the list.
+    listed: Option<(Key, Weak<List>)>,
+    /// Most bytes of the answer that are kept.
+    bound: usize,
+    keeps: Keep,
+}
+
+/// Judges a whole answer, and keeps it where it is good.
+pub(crate) type Keep = Box<dyn Fn(&Parts, Form, Bytes) -> Option<Arc<Entry>> + Send + Sync>;
+
+/// The call itself: `None` where it failed, and whoever began it has the error.
+pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send>>;
+
+struct State {
+    driver: Driver,
+    meter: Meter,
+    head: Option<Parts>,
+    form: Form,
+    pieces: VecDeque<Piece>,
+    /// How many pieces were dropped before those.
+    dropped: u64,
+    bytes: usize,
+    /// Whether what comes is for the one who began it alone: a layer of ours said no to it.
+    own: bool,
+    end: Option<End>,
+    present: usize,
+    names: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+enum Driver {
+    Calling(Calling),
+    Reading(Body),
+    /// Somebody polls it now.
+    Busy,
+    Gone,
+}
+
+#[derive(Clone)]
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    /// What a layer of ours tells the one who began, and nobody else.
+    Own(Bytes),
+}
+
+/// How it ended.
+#[derive(Clone)]
+enum End {
+    /// With all of the answer, and with what is kept of it.
+    Whole(Option<Arc<Entry>>),
+    /// In the middle, by an error.
+    Broken(Shared),
+    /// By a layer of ours, for the sake of the one who began it; or without any answer.
+    Own,
+}
+
+/// An error of a body that several have.
+#[derive(Clone, Debug)]
+struct Shared(Arc<BoxError>);
+
+/// Somebody who is present.
+pub(crate) struct Present {
+    flight: Arc<Flight>,
+    name: u64,
+    /// Whether it began the call.
+    began: bool,
+    /// The piece that comes next.
+    at: u64,
+}
+
+/// What somebody gets who waits for the head of the answer.
+pub(crate) enum Landed {
+    /// It, and that comes behind it.
+    Head(Parts, Present),
+    /// Nothing: it is to make a call of its own.
+    Alone,
+}
+
+/// What somebody gets who reads.
+pub(crate) enum Next {
+    Frame(Frame<Bytes>),
+    End,
+    Broken(BoxError),
+    /// It was too slow, and what comes next is gone.
+    Lagged,
+    /// The call was ended for the sake of another.
+    Alone,
+}
+
+struct Awake(Weak<Flight>);
+
+// ===== impl Flights =====
+
+impl Flights {
+    /// Joins the call under way for a key, or begins it with what `begin` makes; nobody, where that makes none: one has ended just now.
+    pub(crate) fn join(
+        &self,
+        key: Key,
+        begin: impl FnOnce() -> Option<(Calling, Meter, Keep)>,
+        bound: usize,
+    ) -> Option<Present> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = all.get(&key).and_then(Present::join) {
+            return Some(present);
+        }
+        let flight = Flight::new(begin()?, bound, Some((key, Arc::downgrade(&self.0))));
+        all.insert(key, Arc::clone(&flight));
+        Some(Present { flight, name: 0, began: true, at: 0 })
+    }
+}
+
+// ===== impl Flight =====
+
+impl Flight {
+    fn new(
+        (calling, meter, keeps): (Calling, Meter, Keep),
+        bound: usize,
+        listed: Option<(Key, Weak<List>)>,
+    ) -> Arc<Self> {
+        let state = State {
+            driver: Driver::Calling(calling),
+            meter,
+            head: None,
+            form: Form::Whole,
+            pieces: VecDeque::new(),
+            dropped: 0,
+            bytes: 0,
+            own: false,
+            end: None,
+            present: 1,
+            names: 1,
+            wakers: Vec::new(),
+        };
+        Arc::new(Self { state: Mutex::new(state), listed, bound, keeps })
+    }
+
+    /// A call that nobody else joins.
+    pub(crate) fn alone(begun: (Calling, Meter, Keep), bound: usize) -> Present {
+        Present { flight: Self::new(begun, bound, None), name: 0, began: true, at: 0 }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes it off the list: nobody joins any more.
+    fn unlist(&self) {
+        let Some((key, list)) = &self.listed else { return };
+        let Some(list) = list.upgrade() else { return };
+        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.get(key).is_some_and(|flight| std::ptr::eq(&**flight, self)) {
+            list.remove(key);
+        }
+    }
+
+    /// Polls the call, unless somebody else does so now; ready when something has changed.
+    fn poll(self: &Arc<Self>, name: u64, cx: &Context<'_>) -> Poll<()> {
+        let driver = {
+            let mut state = self.state();
+            state.wait(name, cx.waker());
+            match mem::replace(&mut state.driver, Driver::Busy) {
+                Driver::Busy => return Poll::Pending,
+                driver => driver,
+            }
+        };
+        // What is polled may panic: then all who wait are told that there is no answer.
+        let mut put = PutBack { flight: self, driver: Driver::Gone, end: Some(End::Own), changed: true };
+        let waker = Waker::from(Arc::new(Awake(Arc::downgrade(self))));
+        (put.driver, put.end) = match driver.poll(&mut Context::from_waker(&waker)) {
+            Polled::Pending(driver) => {
+                put.changed = false;
+                (driver, None)
+            }
+            Polled::Answered(response) => (self.answered(response), None),
+            Polled::Failed => (Driver::Gone, Some(End::Own)),
+            Polled::Frame(body, frame) => self.grew(body, frame),
+            Polled::Broken(error) => (Driver::Gone, Some(End::Broken(Shared(Arc::new(error))))),
+            Polled::Over => (Driver::Gone, Some(self.whole())),
+        };
+        if put.changed { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn answered(&self, response: Response<Body>) -> Driver {
+        let (parts, body) = response.into_parts();
+        let mut state = self.state();
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            state.form = Form::Events;
+        }
+        state.own = parts.extensions.get::<Rejection>().is_some();
+        state.head = Some(parts);
+        Driver::Reading(body)
+    }
+
+    fn grew(&self, body: Body, frame: Frame<Bytes>) -> (Driver, Option<End>) {
+        let piece = match frame.into_data() {
+            Ok(data) => Piece::Data(data),
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => Piece::Trailers(trailers),
+                // Frames of other kinds are known to nobody here.
+                Err(_) => return (Driver::Reading(body), None),
+            },
+        };
+        let mut state = self.state();
+        state.own |= state.meter.was_stopped();
+        let own = state.own;
+        let was_all = state.dropped == 0;
+        state.bytes += piece.len();
+        state.pieces.push_back(if own { piece.owned() } else { piece });
+        while state.bytes > self.bound && state.pieces.len() > 1 {
+            state.bytes -= state.pieces.pop_front().map_or(0, |piece| piece.len());
+            state.dropped += 1;
+        }
+        let lost = was_all && state.dropped > 0;
+        drop(state);
+        if lost || own {
+            // Who comes now cannot have it from its beginning: another is begun.
+            self.unlist();
+        }
+        match body.is_end_stream() {
+            true => (Driver::Gone, Some(self.whole())),
+            false => (Driver::Reading(body), None),
+        }
+    }
+
+    /// Keeps a whole answer.
+    fn whole(&self) -> End {
+        let (parts, form, pieces) = {
+            let state = self.state();
+            if state.own {
+                return End::Own;
+            }
+            if state.dropped > 0 || state.bytes > self.bound {
+                return End::Whole(None);
+            }
+            let Some(parts) = state.head.clone() else { return End::Own };
+            (parts, state.form, state.pieces.clone())
+        };
+        End::Whole((self.keeps)(&parts, form, joined(&pieces)))
+    }
+}
+
+/// The bytes of an answer, copied where they came in several pieces.
+fn joined(pieces: &VecDeque<Piece>) -> Bytes {
+    let mut data = pieces.iter().filter_map(|piece| match piece {
+        Piece::Data(data) => Some(data),
+        Piece::Trailers(_) | Piece::Own(_) => None,
+    });
+    match (data.next(), data.clone().next()) {
+        (None, _) => Bytes::new(),
+        (Some(only), None) => only.clone(),
+        (Some(first), Some(_)) => {
+            let mut all = BytesMut::with_capacity(pieces.iter().map(Piece::len).sum());
+            all.extend_from_slice(first);
+            data.for_each(|data| all.extend_from_slice(data));
+            all.freeze()
+        }
+    }
+}
+
+/// Puts a driver back, and tells all who wait.
+struct PutBack<'f> {
+    flight: &'f Arc<Flight>,
+    driver: Driver,
+    end: Option<End>,
+    /// Whether there is anything new for those who wait.
+    changed: bool,
+}
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        let mut state = self.flight.state();
+        state.driver = mem::replace(&mut self.driver, Driver::Gone);
+        let ended = self.end.is_some();
+        if state.end.is_none() {
+            state.end = self.end.take();
+        }
+        let wakers = if self.changed { mem::take(&mut state.wakers) } else { Vec::new() };
+        drop(state);
+        if ended {
+            self.flight.unlist();
+        }
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+// ===== impl State =====
+
+impl State {
+    fn wait(&mut self, name: u64, waker: &Waker) {
+        match self.wakers.iter_mut().find(|(waiting, _)| *waiting == name) {
+            Some((_, known)) => known.clone_from(waker),
+            None => self.wakers.push((name, waker.clone())),
+        }
+    }
+}
+
+// ===== impl Driver =====
+
+enum Polled {
+    Pending(Driver),
+    Answered(Response<Body>),
+    Failed,
+    Frame(Body, Frame<Bytes>),
+    Broken(BoxError),
+    Over,
+}
+
+impl Driver {
+    fn poll(self, cx: &mut Context<'_>) -> Polled {
+        match self {
+            Self::Calling(mut calling) => match calling.as_mut().poll(cx) {
+                Poll::Pending => Polled::Pending(Self::Calling(calling)),
+                Poll::Ready(Some(response)) => Polled::Answered(response),
+                Poll::Ready(None) => Polled::Failed,
+            },
+            Self::Reading(mut body) => match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Pending => Polled::Pending(Self::Reading(body)),
+                Poll::Ready(Some(Ok(frame))) => Polled::Frame(body, frame),
+                Poll::Ready(Some(Err(error))) => Polled::Broken(error),
+                Poll::Ready(None) => Polled::Over,
+            },
+            Self::Busy | Self::Gone => Polled::Failed,
+        }
+    }
+}
+
+// ===== impl Piece =====
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(data) | Self::Own(data) => data.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    fn owned(self) -> Self {
+        match self {
+            Self::Data(data) => Self::Own(data),
+            other => other,
+        }
+    }
+}
+
+// ===== impl Present =====
+
+impl Present {
+    fn join(flight: &Arc<Flight>) -> Option<Self> {
+        let mut state = flight.state();
+        if state.present == 0 || state.end.is_some() || state.dropped > 0 {
+            return None;
+        }
+        state.present += 1;
+        let name = state.names;
+        state.names += 1;
+        drop(state);
+        Some(Self { flight: Arc::clone(flight), name, began: false, at: 0 })
+    }
+
+    /// Whether it began the call.
+    pub(crate) const fn began(&self) -> bool {
+        self.began
+    }
+
+    /// In which form the answer comes, once its head is known.
+    pub(crate) fn form(&self) -> Form {
+        self.flight.state().form
+    }
+
+    /// Waits for the head of the answer.
+    pub(crate) async fn head(self) -> Landed {
+        let mut present = Some(self);
+        std::future::poll_fn(move |cx| {
+            loop {
+                let Some(this) = &present else { return Poll::Ready(Landed::Alone) };
+                let state = this.flight.state();
+                let own = state.own || matches!(state.end, Some(End::Own));
+                if let Some(head) = state.head.as_ref().filter(|_| this.began || !own) {
+                    let head = head.clone();
+                    drop(state);
+                    return Poll::Ready(
+                        present.take().map_or(Landed::Alone, |this| Landed::Head(head, this)),
+                    );
+                }
+                if own || state.end.is_some() {
+                    return Poll::Ready(Landed::Alone);
+                }
+                drop(state);
+                if this.flight.poll(this.name, cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits for the whole answer, where it is kept.
+    pub(crate) async fn kept(self) -> Option<Arc<Entry>> {
+        std::future::poll_fn(|cx| {
+            loop {
+                match &self.flight.state().end {
+                    Some(End::Whole(kept)) => return Poll::Ready(kept.clone()),
+                    Some(End::Broken(_) | End::Own) => return Poll::Ready(None),
+                    None => {}
+                }
+                if self.flight.poll(self.name, cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// What comes next of the answer.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        loop {
+            {
+                let state = self.flight.state();
+                let Some(at) = self.at.checked_sub(state.dropped) else { return Poll::Ready(Next::Lagged) };
+                let piece = usize::try_from(at).ok().and_then(|at| state.pieces.get(at)).cloned();
+                let (own, end) = (state.own, state.end.clone());
+                drop(state);
+                match (piece, end) {
+                    (Some(Piece::Own(_)), _) if !self.began => return Poll::Ready(Next::Alone),
+                    (Some(piece), _) => {
+                        self.at += 1;
+                        return Poll::Ready(Next::Frame(match piece {
+                            Piece::Data(data) | Piece::Own(data) => Frame::data(data),
+                            Piece::Trailers(trailers) => Frame::trailers(trailers),
+                        }));
+                    }
+                    (None, Some(End::Own)) if !self.began => return Poll::Ready(Next::Alone),
+                    (None, None) if own && !self.began => return Poll::Ready(Next::Alone),
+                    (None, Some(End::Whole(_) | End::Own)) => return Poll::Ready(Next::End),
+                    (None, Some(End::Broken(error))) => return Poll::Ready(Next::Broken(error.into())),
+                    (None, None) => {}
+                }
+            }
+            if self.flight.poll(self.name, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether nothing comes behind what was read.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.flight.state();
+        matches!(state.end, Some(End::Whole(_))) && self.at == state.dropped + state.pieces.len() as u64
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        let mut state = self.flight.state();
+        state.wakers.retain(|(name, _)| *name != self.name);
+        state.present -= 1;
+        let gone = (state.present == 0).then(|| mem::replace(&mut state.driver, Driver::Gone));
+        // Whoever was to poll next may have been this one.
+        let wakers = mem::take(&mut state.wakers);
+        drop(state);
+        if gone.is_some() {
+            self.flight.unlist();
+        }
+        drop(gone);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+// ===== impl Awake =====
+
+impl Wake for Awake {
+    fn wake(self: Arc<Self>) {
+        let Some(flight) = self.0.upgrade() else { return };
+        let wakers = mem::take(&mut flight.state().wakers);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+// ===== impl Shared =====
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.0.as_ref().as_ref())
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! Where answers are kept.
+
+use std::sync::Arc;
+
+use ziggurat_core::Reply;
+
+use crate::{Entry, Key};
+
+/// Keeps answers by their keys.
+///
+/// A store that is away has nothing: what it cannot find is a miss, what it cannot keep is lost, and neither is an error of a call. It does not
+/// judge what it holds: whether an entry still counts is asked by whoever reads it.
+pub trait Store: Send + Sync + 'static {
+    /// The answer under a key.
+    fn get(&self, key: &Key) -> Reply<Option<Arc<Entry>>>;
+
+    /// Keeps an answer, in place of one that is there. Must not block: what goes elsewhere is handed to an owner of its own.
+    fn put(&self, key: Key, entry: Arc<Entry>);
+
+    /// Forgets an answer; whether there was one, where that is known.
+    fn remove(&self, key: &Key) -> Reply<bool>;
+
+    /// Forgets all answers.
+    fn clear(&self) -> Reply<()>;
+
+    /// Whether it can be reached.
+    fn ping(&self) -> Reply<bool> {
+        Reply::Ready(true)
+    }
+}
+
+impl<T: Store + ?Sized> Store for Arc<T> {
+    fn get(&self, key: &Key) -> Reply<Option<Arc<Entry>>> {
+        (**self).get(key)
+    }
+
+    fn put(&self, key: Key, entry: Arc<Entry>) {
+        (**self).put(key, entry);
+    }
+
+    fn remove(&self, key: &Key) -> Reply<bool> {
+        (**self).remove(key)
+    }
+
+    fn clear(&self) -> Reply<()> {
+        (**self).clear()
+    }
+
+    fn ping(&self) -> Reply<bool> {
+        (**self).ping()
+    }
+}

@@ -1,10 +1,13 @@
 //! JSON schemas, and the subset of OpenAPI's that Google's older models take.
 
-use std::borrow::Cow;
+mod all_of;
+
+use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Value, value::RawValue};
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, percent_decoded};
 
+use self::all_of::{NULLABLE, all_of};
 use super::request::camel;
 
 /// Whether a schema means the same to Google's `parameters` as it stands: members of the subset alone, one type each.
@@ -62,10 +65,35 @@ impl Default for Copies {
     }
 }
 
-/// The schema in Google's subset, its references put in place; `None` where it refers to itself, is too deep or too large then, or is none. What
-/// the subset has no word for is left out: the model is told less than the caller's schema says.
-pub(super) fn subset(schema: &RawValue, copies: &mut Copies) -> Option<Value> {
-    let root: Value = serde_json::from_str(schema.get()).ok()?;
+/// Why a schema has no form in Google's subset.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It refers to itself, is too deep or too large with its references in place, or is none.
+    TooLarge,
+    /// A reference points at nothing in it.
+    Unresolved(String),
+    /// Parts that hold together say of this member what does not.
+    Apart(&'static str),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("this model takes no schema that refers to itself, is nested this deep or is this large with all that it refers to in place"),
+            Self::Unresolved(reference) => {
+                write!(f, "the schema's `$ref` {reference:?} points at nothing in it, and this model has to have what it refers to in place")
+            }
+            Self::Apart(member) => {
+                write!(f, "the schema takes nothing: `{member}` of what has to hold together, as the parts of an `allOf`, has nothing in common")
+            }
+        }
+    }
+}
+
+/// The schema in Google's subset, its references put in place and parts that hold together made one. What the subset has no word for is left
+/// out: the model is told less than the caller's schema says.
+pub(super) fn subset(schema: &RawValue, copies: &mut Copies) -> Result<Value, Unfit> {
+    let root: Value = serde_json::from_str(schema.get()).map_err(|_| Unfit::TooLarge)?;
     copies.0 = copies.0.saturating_add(schema.get().len());
     let mut left = Left { schemas: MOST_SCHEMAS, bytes: &mut copies.0 };
     convert(&root, &root, 0, &mut left)
@@ -75,9 +103,6 @@ pub(super) fn subset(schema: &RawValue, copies: &mut Copies) -> Option<Value> {
 const DEEPEST: usize = 32;
 const MOST_SCHEMAS: usize = 4_096;
 const MOST_COPIED: usize = 1 << 20;
-
-/// What is said of a schema that has no such form.
-pub(super) const NO_SUBSET: &str = "this model takes no schema that refers to itself, is nested this deep or is this large with all that it refers to in place";
 
 /// Members that are copied where their value has a meaning here.
 const WORDS: &[&str] = &["type", "const", "enum", "format"];
@@ -91,9 +116,9 @@ struct Left<'c> {
 }
 
 impl Left<'_> {
-    fn take(&mut self, bytes: usize) -> Option<()> {
-        *self.bytes = self.bytes.checked_sub(bytes)?;
-        Some(())
+    fn take(&mut self, bytes: usize) -> Result<(), Unfit> {
+        *self.bytes = self.bytes.checked_sub(bytes).ok_or(Unfit::TooLarge)?;
+        Ok(())
     }
 }
 
@@ -109,41 +134,40 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-fn convert(schema: &Value, root: &Value, depth: usize, left: &mut Left<'_>) -> Option<Value> {
-    left.schemas = left.schemas.checked_sub(1)?;
+fn convert(schema: &Value, root: &Value, depth: usize, left: &mut Left<'_>) -> Result<Value, Unfit> {
+    left.schemas = left.schemas.checked_sub(1).ok_or(Unfit::TooLarge)?;
     if depth > DEEPEST {
-        return None;
+        return Err(Unfit::TooLarge);
     }
-    let Value::Object(members) = schema else { return Some(Value::Object(Map::new())) };
-    if let Some(Value::String(reference)) = members.get("$ref") {
-        left.take(REFERENCE)?;
-        let target = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))?;
-        return convert(target, root, depth + 1, left);
-    }
-    let mut out = Map::new();
+    let Value::Object(members) = schema else { return Ok(Value::Object(Map::new())) };
+    // What stands in the schema itself, and what has to hold beside it.
+    let (mut out, mut parts) = (Map::new(), Vec::new());
     for (name, value) in members {
         if WORDS.contains(&&**name) || COPIED.contains(&&**name) {
             left.take(name.len() + weight(value))?;
         }
         match (&**name, value) {
+            ("$ref", Value::String(reference)) => {
+                left.take(REFERENCE)?;
+                let target = resolve(reference, root).ok_or_else(|| Unfit::Unresolved(reference.clone()))?;
+                parts.push(convert(target, root, depth + 1, left)?);
+            }
             ("type", Value::Array(types)) => any_type(types, &mut out),
             ("type", kind) => drop(out.insert(name.clone(), kind.clone())),
             ("properties", Value::Object(properties)) if !properties.is_empty() => {
                 let converted = properties.iter().map(|(name, schema)| {
                     left.take(name.len())?;
-                    Some((name.clone(), convert(schema, root, depth + 1, left)?))
+                    Ok((name.clone(), convert(schema, root, depth + 1, left)?))
                 });
-                out.insert(name.clone(), Value::Object(converted.collect::<Option<_>>()?));
+                out.insert(name.clone(), Value::Object(converted.collect::<Result<_, _>>()?));
             }
             ("items", items) => drop(out.insert(name.clone(), convert(items, root, depth + 1, left)?)),
             ("anyOf" | "oneOf", Value::Array(options)) => {
-                any_of(options, root, depth, left, &mut out)?;
+                parts.push(any_of(options, root, depth, left)?);
             }
             ("allOf", Value::Array(all)) => {
                 for schema in all {
-                    if let Value::Object(part) = convert(schema, root, depth + 1, left)? {
-                        out.extend(part);
-                    }
+                    parts.push(convert(schema, root, depth + 1, left)?);
                 }
             }
             ("const", word @ Value::String(_)) => {
@@ -158,16 +182,27 @@ fn convert(schema: &Value, root: &Value, depth: usize, left: &mut Left<'_>) -> O
             _ => {}
         }
     }
-    Some(Value::Object(out))
+    let parts =
+        parts.into_iter().filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None });
+    all_of(std::iter::once(out).chain(parts).collect()).map(Value::Object)
+}
+
+/// What a reference points at: a JSON pointer in a URL's fragment, where its characters may be percent-encoded (RFC 6901, section 6).
+fn resolve<'s>(reference: &str, root: &'s Value) -> Option<&'s Value> {
+    let pointer = reference.strip_prefix('#')?;
+    root.pointer(&percent_decoded(pointer)).or_else(|| root.pointer(pointer))
 }
 
 /// Several types: `null` among them is `nullable`, of others the schema is any.
 fn any_type(types: &[Value], out: &mut Map<String, Value>) {
     let others: Vec<_> = types.iter().filter(|kind| *kind != "null").collect();
-    if others.len() < types.len() {
-        out.insert("nullable".into(), true.into());
+    let has_null = others.len() < types.len();
+    if has_null && !others.is_empty() {
+        out.insert(NULLABLE.into(), true.into());
     }
     match &others[..] {
+        [] if has_null => drop(out.insert("type".into(), "null".into())),
+        [] => {}
         [one] => drop(out.insert("type".into(), (*one).clone())),
         others => {
             let options = others.iter().map(|kind| serde_json::json!({ "type": kind }));
@@ -176,30 +211,33 @@ fn any_type(types: &[Value], out: &mut Map<String, Value>) {
     }
 }
 
-fn any_of(
-    options: &[Value],
-    root: &Value,
-    depth: usize,
-    left: &mut Left<'_>,
-    out: &mut Map<String, Value>,
-) -> Option<()> {
-    let is_null = |schema: &&Value| schema["type"] == "null";
+/// A schema that takes what any of some take: `null` among them is `nullable`.
+fn any_of(options: &[Value], root: &Value, depth: usize, left: &mut Left<'_>) -> Result<Value, Unfit> {
     let mut others = Vec::new();
     for schema in options.iter().filter(|schema| !is_null(schema)) {
         others.push(convert(schema, root, depth + 1, left)?);
     }
-    if others.len() < options.len() {
-        out.insert("nullable".into(), true.into());
-    }
-    match (others.pop(), others.is_empty()) {
-        (Some(Value::Object(one)), true) => out.extend(one),
+    let has_null = others.len() < options.len();
+    let mut out = match (others.pop(), others.is_empty()) {
+        (Some(Value::Object(one)), true) => one,
         (Some(last), _) => {
             others.push(last);
-            out.insert("anyOf".into(), others.into());
+            Map::from_iter([("anyOf".into(), others.into())])
         }
-        (None, _) => {}
+        (None, _) if has_null => return Ok(serde_json::json!({ "type": "null" })),
+        (None, _) => Map::new(),
+    };
+    if has_null {
+        out.insert(NULLABLE.into(), true.into());
     }
-    Some(())
+    Ok(Value::Object(out))
+}
+
+/// Whether a schema takes `null` alone.
+fn is_null(schema: &Value) -> bool {
+    let kind = &schema["type"];
+    kind == "null"
+        || kind.as_array().is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| kind == "null"))
 }
 
 /// A schema of a caller of `dialect` as the others know it: Google's callers write types in capitals, and have words of OpenAPI's among
@@ -281,89 +319,4 @@ const NUMBERS: &[&str] =
     &["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"];
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn raw(value: &Value) -> Box<RawValue> {
-        serde_json::value::to_raw_value(value).expect("is JSON")
-    }
-
-    #[test]
-    fn references_are_put_in_place_and_null_is_nullable() {
-        let schema = json!({
-            "type": "object", "additionalProperties": false, "$defs": { "B": { "type": ["integer", "null"] } },
-            "properties": {
-                "a": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
-                "b": { "$ref": "#/$defs/B" },
-                "c": { "const": "x" },
-                "d": { "type": "string", "format": "uri", "enum": ["p"] },
-            },
-        });
-        assert!(!fits(&raw(&schema)));
-        let expected = json!({
-            "type": "object",
-            "properties": {
-                "a": { "type": "string", "nullable": true },
-                "b": { "type": "integer", "nullable": true },
-                "c": { "type": "string", "enum": ["x"] },
-                "d": { "type": "string", "enum": ["p"] },
-            },
-        });
-        assert_eq!(subset(&raw(&schema), &mut Copies::default()), Some(expected.clone()));
-        assert!(fits(&raw(&expected)));
-    }
-
-    #[test]
-    fn a_schema_that_refers_to_itself_ends() {
-        let schema = json!({ "$defs": { "T": { "type": "array", "items": { "$ref": "#/$defs/T" } } }, "$ref": "#/$defs/T" });
-        assert_eq!(subset(&raw(&schema), &mut Copies::default()), None);
-        let bomb = json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }, { "$ref": "#" }] });
-        assert_eq!(subset(&raw(&bomb), &mut Copies::default()), None);
-    }
-
-    #[test]
-    fn types_in_capitals_become_small_and_names_stay() {
-        let schema =
-            json!({ "type": "OBJECT", "properties": { "type": { "type": "STRING", "enum": ["A"] } } });
-        let expected =
-            json!({ "type": "object", "properties": { "type": { "type": "string", "enum": ["A"] } } });
-        let raw = raw(&schema);
-        let plain: Value = serde_json::from_str(&plain_schema(Dialect::Gemini, &raw)).expect("is JSON");
-        assert_eq!(plain, expected);
-        assert_eq!(plain_schema(Dialect::OpenAi, &raw), raw.get());
-    }
-
-    #[test]
-    fn words_of_openapi_become_those_of_json_schemas() {
-        let schema = json!({
-            "type": "OBJECT", "propertyOrdering": ["min_items", "b"], "required": ["b"],
-            "properties": {
-                "min_items": { "type": "ARRAY", "min_items": "2", "items": { "type": "STRING" } },
-                "b": { "type": "STRING", "nullable": true, "enum": ["x"] },
-                "c": { "any_of": [{ "type": "STRING" }], "nullable": true },
-                "d": { "type": "STRING", "nullable": false },
-                "e": { "type": "OBJECT", "anyOf": [{ "type": "INTEGER" }, { "type": "STRING" }], "nullable": true },
-                "f": { "$ref": "#/$defs/X", "nullable": true },
-                "g": { "type": ["string", "number"], "nullable": true },
-            },
-            "nullable": true,
-        });
-        let expected = json!({
-            "type": "object", "required": ["b"],
-            "properties": {
-                "min_items": { "type": "array", "minItems": 2, "items": { "type": "string" } },
-                "b": { "type": ["string", "null"], "enum": ["x", null] },
-                "c": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
-                "d": { "type": "string" },
-                "e": { "anyOf": [{ "type": "integer" }, { "type": "string" }, { "type": "null" }] },
-                "f": { "anyOf": [{ "$ref": "#/$defs/X" }, { "type": "null" }] },
-                "g": { "type": ["string", "number", "null"] },
-            },
-        });
-        let plain: Value =
-            serde_json::from_str(&plain_schema(Dialect::Gemini, &raw(&schema))).expect("is JSON");
-        assert_eq!(plain, expected);
-    }
-}
+mod tests;

@@ -277,6 +277,38 @@ fn a_schema_is_in_the_subset_or_goes_where_it_may_be_any() {
 }
 
 #[test]
+fn a_schema_that_cannot_be_put_in_place_is_told_why() {
+    let told = |schema: Value| {
+        let tool = json!({ "type": "function", "function": { "name": "f", "parameters": schema } });
+        let format = json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": schema } });
+        let places = [
+            (json!({ "tools": [tool] }), "tools[0].function.parameters"),
+            (json!({ "response_format": format }), "response_format.json_schema.schema"),
+        ];
+        let [one, other] = places.map(|(asked, place)| {
+            let refused = request(Dialect::OpenAi, Dialect::Gemini, OLD, &dropping(), &with(&asked));
+            let Err(Refused::Invalid { message, param }) = refused else {
+                panic!("is not refused so: {refused:?}")
+            };
+            assert_eq!(param, place);
+            message
+        });
+        assert_eq!(one, other);
+        one
+    };
+    assert_eq!(
+        told(json!({ "type": "object", "properties": { "a": { "$ref": "#/$defs/a%20b" } } })),
+        "the schema's `$ref` \"#/$defs/a%20b\" points at nothing in it, and this model has to have what it refers to in place"
+    );
+    assert_eq!(
+        told(
+            json!({ "type": "object", "properties": { "a": { "allOf": [{ "type": "string" }, { "type": "array" }] } } })
+        ),
+        "the schema takes nothing: `type` of what has to hold together, as the parts of an `allOf`, has nothing in common"
+    );
+}
+
+#[test]
 fn a_form_has_its_media_type() {
     let of = |model: &str, format: &Value| {
         ask(model, &with(&json!({ "response_format": format })))["generationConfig"].clone()

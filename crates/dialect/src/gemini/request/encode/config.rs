@@ -89,8 +89,8 @@ fn write_format(
                 true => config.json("responseSchema", schema.get()),
                 false if own || facts.takes_json_schema() => config.json("responseJsonSchema", schema.get()),
                 false => match schema::subset(schema, copies) {
-                    Some(schema) => config.json("responseSchema", &schema.to_string()),
-                    None => verdicts.invalid(schema::NO_SUBSET, "response_format.json_schema.schema"),
+                    Ok(schema) => config.json("responseSchema", &schema.to_string()),
+                    Err(unfit) => verdicts.invalid(unfit.to_string(), "response_format.json_schema.schema"),
                 },
             }
         }

@@ -156,8 +156,8 @@ fn write_parameters(
         return out.json(JSON_SCHEMA, schema.get());
     }
     match schema::subset(schema, copies) {
-        Some(schema) => out.json("parameters", &schema.to_string()),
-        None => verdicts.invalid(schema::NO_SUBSET, format!("tools[{index}].function.parameters")),
+        Ok(schema) => out.json("parameters", &schema.to_string()),
+        Err(unfit) => verdicts.invalid(unfit.to_string(), format!("tools[{index}].function.parameters")),
     }
 }
 

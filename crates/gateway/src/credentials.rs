@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    env, fmt,
+    env, fmt, fs,
     hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -17,7 +17,7 @@ use hyper_util::{
 use tower::{ServiceExt, util::MapResponse};
 use ziggurat_aws::{Chain, KeySource, Metadata, NoKeys, SharedFile, SigV4};
 use ziggurat_core::{Away, Body, TargetError};
-use ziggurat_google::{MetadataServer, ServiceAccount};
+use ziggurat_google::{AccountFile, MetadataServer};
 use ziggurat_oauth::{AccessToken, ClientCredentials, Proof};
 
 use crate::{
@@ -45,8 +45,8 @@ impl Credentials {
         shared(&self.google, account, authority, |authority| {
             let client = self.client()?;
             Ok(match account {
-                Account::KeyFile(file) => {
-                    let account = ServiceAccount::from_json(file.expose(), client);
+                Account::File(file) => {
+                    let account = AccountFile::from_json(file.expose(), client, |path| fs::read(path));
                     AccessToken::new(authority, account.map_err(|_| TargetError::Key)?)
                 }
                 Account::Machine => AccessToken::new(authority, MetadataServer::new(client)),

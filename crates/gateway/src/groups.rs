@@ -309,6 +309,9 @@ fn target(
     if !deployment.converses(model) {
         target = target.without_conversations();
     }
+    if let Some(project) = deployment.vertex.as_ref().and_then(|vertex| vertex.quota_project.clone()) {
+        target = target.header(HeaderName::from_static("x-goog-user-project"), project);
+    }
     for (name, value) in &deployment.extra_headers {
         target = target.header(name.clone(), value.clone());
     }

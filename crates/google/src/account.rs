@@ -14,6 +14,8 @@ use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, Clock};
 use ziggurat_oauth::{Token, TokenSource, ask, post};
 
+use crate::file::{InvalidAccount, SCOPE, TOKEN_URI, invalid, secure};
+
 /// A service account, by the key file that Google gives for it.
 pub struct ServiceAccount<S> {
     email: String,
@@ -23,14 +25,6 @@ pub struct ServiceAccount<S> {
     project: Option<String>,
     client: S,
     clock: Clock,
-}
-
-/// A key file that cannot be used. Says nothing of what stands in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidAccount {
-    /// What is wrong.
-    pub why: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -54,9 +48,6 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// What a token may be used for: all of Google Cloud that the account may use.
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 const ASSERTION: Duration = Duration::from_secs(600);
 
 // ===== impl ServiceAccount =====
@@ -67,7 +58,6 @@ impl<S> ServiceAccount<S> {
     /// # Errors
     /// [`InvalidAccount`] when it is none, or its key cannot be read.
     pub fn from_json(json: &str, client: S) -> Result<Self, InvalidAccount> {
-        let invalid = |why| InvalidAccount { why };
         let file: KeyFile =
             serde_json::from_str(json).map_err(|_| invalid("it is no key file of a service account"))?;
         if file.kind.is_some_and(|kind| kind != "service_account") {
@@ -75,15 +65,8 @@ impl<S> ServiceAccount<S> {
         }
         let key = EncodingKey::from_rsa_pem(file.private_key.as_bytes())
             .map_err(|_| invalid("its `private_key` cannot be read"))?;
-        let token_uri: Uri = file
-            .token_uri
-            .as_deref()
-            .unwrap_or(TOKEN_URI)
-            .parse()
-            .map_err(|_| invalid("its `token_uri` is no URL"))?;
-        if token_uri.scheme_str() != Some("https") && token_uri.host() != Some("127.0.0.1") {
-            return Err(invalid("its `token_uri` does not begin with https://"));
-        }
+        let token_uri = secure(file.token_uri.as_deref().unwrap_or(TOKEN_URI))
+            .ok_or_else(|| invalid("its `token_uri` is no URL that begins with https://"))?;
         Ok(Self {
             email: file.client_email,
             key_id: file.private_key_id,
@@ -149,11 +132,3 @@ impl<S> fmt::Debug for ServiceAccount<S> {
         f.debug_struct("ServiceAccount").field("token_uri", &self.token_uri).finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for InvalidAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not the key file of a service account: {}", self.why)
-    }
-}
-
-impl std::error::Error for InvalidAccount {}

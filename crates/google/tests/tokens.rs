@@ -120,7 +120,7 @@ async fn the_metadata_server_is_asked_as_it_wants_and_its_refusal_is_told() {
 #[test]
 fn a_file_that_is_none_is_told_without_a_word_of_it() {
     let read = |json: &str| ServiceAccount::from_json(json, ()).map(drop).unwrap_err().to_string();
-    assert_eq!(read("{"), "not the key file of a service account: it is no key file of a service account");
+    assert_eq!(read("{"), "not a file of Google's credentials: it is no key file of a service account");
     let file = |kind: &str, key: &str, uri: &str| {
         serde_json::json!({"type": kind, "client_email": "e", "private_key": key, "token_uri": uri})
             .to_string()

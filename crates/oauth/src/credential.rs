@@ -163,11 +163,9 @@ impl Shared {
 
     fn keep(&self, fetched: Result<Token, Away>) {
         let now = Instant::now();
-        let made = fetched.map_err(|away| away.to_string()).and_then(|token| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.text))
-                .map_err(|_| "it is none that a header can hold".to_owned())?;
-            value.set_sensitive(true);
-            let until = now.checked_add(token.lasts).ok_or("it lasts for ever")?;
+        let made = fetched.and_then(|token| {
+            let value = token.bearer()?;
+            let until = now.checked_add(token.lasts).ok_or_else(|| Away::new("it lasts for ever"))?;
             Ok(Kept { value, fresh: until - AHEAD.min(token.lasts / 2), until })
         });
         let mut state = self.state();

@@ -3,7 +3,9 @@
 mod client;
 mod credential;
 mod source;
+mod workload;
 
 pub use client::{ClientCredentials, Proof};
 pub use credential::AccessToken;
-pub use source::{Token, TokenSource, ask, post};
+pub use source::{Token, TokenSource, answer, ask, post};
+pub use workload::{WorkloadToken, workload_token};

@@ -21,7 +21,7 @@ pub trait TokenSource: Send + Sync + 'static {
 /// An access token, and how long it is good for. Its text is shown nowhere.
 #[derive(Clone)]
 pub struct Token {
-    pub(crate) text: String,
+    text: String,
     pub(crate) lasts: Duration,
 }
 
@@ -42,6 +42,17 @@ impl Token {
     pub fn new(text: impl Into<String>, lasts: Duration) -> Self {
         Self { text: text.into(), lasts }
     }
+
+    /// What a request bears with it in `authorization`.
+    ///
+    /// # Errors
+    /// [`Away`], when no header can hold it.
+    pub fn bearer(&self) -> Result<HeaderValue, Away> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.text))
+            .map_err(|_| Away::new("it is none that a header can hold"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
 
 impl fmt::Debug for Token {
@@ -50,11 +61,26 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Asks `client` for a token, and reads its answer. What is told of a failure is its status alone: the words may hold what was sent.
+/// Asks `client` for a token, and reads its answer.
+///
+/// # Errors
+/// As [`answer`], and [`Away`] where that holds no token.
+pub async fn ask<S, ResBody>(client: S, request: Request<Body>) -> Result<Token, Away>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    let body = answer(client, request).await?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|_| Away::new("its answer holds no token"))?;
+    Ok(Token::new(answer.access_token, Duration::from_secs(answer.expires_in)))
+}
+
+/// Asks `client` for what only a success holds. What is told of a failure is its status alone: the words may hold what was sent.
 ///
 /// # Errors
 /// [`Away`], with that.
-pub async fn ask<S, ResBody>(mut client: S, request: Request<Body>) -> Result<Token, Away>
+pub async fn answer<S, ResBody>(mut client: S, request: Request<Body>) -> Result<Bytes, Away>
 where
     S: Service<Request<Body>, Response = Response<ResBody>>,
     ResBody: HttpBody<Data = Bytes> + Send + 'static,
@@ -70,9 +96,7 @@ where
         return Err(Away::new(format!("it answers with {}", status.as_u16())));
     }
     let body = Body::new(response.into_body()).collect_within(MOST_BYTES).await;
-    let body = body.map_err(|_| Away::new("its answer is too long, or broke off"))?;
-    let answer: Answer = serde_json::from_slice(&body).map_err(|_| Away::new("its answer holds no token"))?;
-    Ok(Token::new(answer.access_token, Duration::from_secs(answer.expires_in)))
+    body.map_err(|_| Away::new("its answer is too long, or broke off"))
 }
 
 /// A request that posts a form, as token endpoints want it.

@@ -1,9 +1,10 @@
 //! Where calls of Vertex AI go, and as whom.
 
-use std::fmt;
+use std::{fmt, fs, io};
 
+use http::HeaderValue;
 use ziggurat_core::Operation;
-use ziggurat_google::ServiceAccount;
+use ziggurat_google::AccountFile;
 
 use super::diagnostic::Report;
 use super::env::Environment;
@@ -16,6 +17,8 @@ use crate::secret::Secret;
 pub(crate) struct Vertex {
     /// As whom.
     pub(crate) account: Account,
+    /// The project that is charged, where the account's file names one.
+    pub(crate) quota_project: Option<HeaderValue>,
     /// Up to the publishers of models.
     root: String,
     /// Where documents are ranked.
@@ -25,10 +28,17 @@ pub(crate) struct Vertex {
 /// As whom calls are made.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Account {
-    /// As a service account, by its key file.
-    KeyFile(Secret),
+    /// As a file of Google's credentials says: a service account, a person, or a workload elsewhere.
+    File(Secret),
     /// As the machine is, by its metadata server.
     Machine,
+}
+
+/// As whom calls are made, and what else its file says.
+struct Found {
+    account: Account,
+    quota_project: Option<HeaderValue>,
+    project: Option<String>,
 }
 
 /// Who made a model.
@@ -53,11 +63,7 @@ impl Vertex {
             let given = text(key).map(str::to_owned);
             given.or_else(|| names.iter().find_map(|name| environment.get(name)))
         };
-        let account = read_account(params, environment, report)?;
-        let named = match &account {
-            Account::KeyFile(file) => project_of(file),
-            Account::Machine => None,
-        };
+        let Found { account, quota_project, project: named } = Found::read(params, environment, report)?;
         let project = of("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]).or(named);
         let Some(project) = project else {
             report.error(&params.at, &params.path, "missing key `vertex_project`");
@@ -78,7 +84,7 @@ impl Vertex {
             "{}/v1/projects/{project}/locations/{place}/rankingConfigs/default_ranking_config:rank",
             base(format!("https://{host}"))
         );
-        Some(Self { account, root, ranking })
+        Some(Self { account, quota_project, root, ranking })
     }
 
     /// The URL of a model for answers that come in one piece, or as streams.
@@ -150,44 +156,80 @@ fn address(location: &str) -> String {
     }
 }
 
-fn read_account(params: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Account> {
-    let given = params.get("vertex_credentials").or_else(|| params.get("vertex_ai_credentials"));
-    let (text, place) = match given {
-        Some(node) if matches!(node.value, Value::Map(_)) => {
-            return key_file(&node.to_json().to_string(), node, report);
+// ===== impl Found =====
+
+impl Found {
+    /// By what the parameters name, else the environment, else by what `gcloud` has left; else it is the machine.
+    fn read(params: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Self> {
+        let given = params.get("vertex_credentials").or_else(|| params.get("vertex_ai_credentials"));
+        let (text, place) = match given {
+            Some(node) if matches!(node.value, Value::Map(_)) => {
+                return Self::of_file(&node.to_json().to_string(), node, report);
+            }
+            Some(node) if node.text().is_some_and(|text| !text.is_empty()) => (node.text()?.to_owned(), node),
+            _ => match environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
+                Some(path) => (path, params),
+                None => return Self::at_home(params, environment, report),
+            },
+        };
+        if text.trim_start().starts_with('{') {
+            return Self::of_file(&text, place, report);
         }
-        Some(node) if node.text().is_some_and(|text| !text.is_empty()) => (node.text()?.to_owned(), node),
-        _ => match environment.get("GOOGLE_APPLICATION_CREDENTIALS") {
-            Some(path) => (path, params),
-            None => return Some(Account::Machine),
-        },
-    };
-    if text.trim_start().starts_with('{') {
-        return key_file(&text, place, report);
+        match fs::read_to_string(&text) {
+            Ok(json) => Self::of_file(&json, place, report),
+            Err(error) => {
+                unreadable("names a file of credentials", &error, place, report);
+                None
+            }
+        }
     }
-    match std::fs::read_to_string(&text) {
-        Ok(json) => key_file(&json, place, report),
-        Err(error) => {
-            let message = format!("names a file of credentials that cannot be read: {}", error.kind());
-            report.error(&place.at, &place.path, message);
-            None
+
+    fn at_home(params: &Node, environment: &Environment<'_>, report: &mut Report) -> Option<Self> {
+        let machine = Self { account: Account::Machine, quota_project: None, project: None };
+        let Some(folder) = gcloud(environment) else { return Some(machine) };
+        match fs::read_to_string(format!("{folder}/application_default_credentials.json")) {
+            Ok(json) => Self::of_file(&json, params, report),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Some(machine)
+            }
+            Err(error) => {
+                unreadable("`gcloud` has left a file of credentials", &error, params, report);
+                None
+            }
         }
+    }
+
+    fn of_file(json: &str, place: &Node, report: &mut Report) -> Option<Self> {
+        let file = match AccountFile::from_json(json, (), |path| fs::read(path)) {
+            Ok(file) => file,
+            Err(invalid) => {
+                report.error(&place.at, &place.path, invalid.to_string());
+                return None;
+            }
+        };
+        // It is read each time anew; that there is one is seen at once.
+        if let Some(Err(error)) = file.token_file().map(fs::read) {
+            unreadable("names a file of a token", &error, place, report);
+            return None;
+        }
+        Some(Self {
+            account: Account::File(Secret::new(json)),
+            quota_project: file.quota_project().cloned(),
+            project: file.project().map(str::to_owned),
+        })
     }
 }
 
-fn key_file(json: &str, place: &Node, report: &mut Report) -> Option<Account> {
-    match ServiceAccount::from_json(json, ()) {
-        Ok(_) => Some(Account::KeyFile(Secret::new(json))),
-        Err(invalid) => {
-            report.error(&place.at, &place.path, invalid.to_string());
-            None
-        }
-    }
+/// Where `gcloud` keeps what it knows.
+fn gcloud(environment: &Environment<'_>) -> Option<String> {
+    let in_home = || Some(format!("{}/.config/gcloud", environment.get("HOME")?));
+    let in_app_data = || Some(format!("{}/gcloud", environment.get("APPDATA")?));
+    environment.get("CLOUDSDK_CONFIG").or_else(|| if cfg!(windows) { in_app_data() } else { in_home() })
 }
 
-fn project_of(file: &Secret) -> Option<String> {
-    let file: serde_json::Value = serde_json::from_str(file.expose()).ok()?;
-    file.get("project_id")?.as_str().map(str::to_owned)
+fn unreadable(what: &str, error: &io::Error, place: &Node, report: &mut Report) {
+    let message = format!("{what} that cannot be read: {}", error.kind());
+    report.error(&place.at, &place.path, message);
 }
 
 // ===== impl Publisher =====
@@ -202,7 +244,7 @@ impl Publisher {
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::KeyFile(_) => "KeyFile(..)",
+            Self::File(_) => "File(..)",
             Self::Machine => "Machine",
         })
     }
@@ -218,6 +260,7 @@ mod tests {
     fn urls_name_the_publisher_and_the_version() {
         let vertex = Vertex {
             account: Account::Machine,
+            quota_project: None,
             root: "https://h/v1/projects/p/locations/l/publishers".into(),
             ranking: "https://r/v1/projects/p/locations/global/rankingConfigs/x:rank".into(),
         };

@@ -15,6 +15,7 @@ mod drain;
 mod embeddings;
 mod framing;
 mod google;
+mod google_accounts;
 mod harness;
 mod host;
 mod images;

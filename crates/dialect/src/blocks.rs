@@ -1,5 +1,7 @@
 //! The order of a stream's blocks.
 
+use std::collections::BTreeMap;
+
 use ziggurat_core::{Cause, Dialect, Problem};
 
 use crate::{Delta, Event};
@@ -13,11 +15,14 @@ pub struct OpenBlocks {
     choices: Vec<Choice>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Choice {
     index: u64,
-    /// In the order in which they began.
-    open: Vec<u64>,
+    /// The blocks that are open, each with its place among all that began.
+    open: BTreeMap<u64, u64>,
+    /// The same, in the order in which they began.
+    order: BTreeMap<u64, u64>,
+    begun: u64,
     /// What no block that has begun has for a number, nor any number behind it.
     next: u64,
     /// Bytes of content that wait.
@@ -40,20 +45,14 @@ impl OpenBlocks {
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), Problem> {
         match event {
             Event::Open { choice, block, .. } => {
-                let state = self.choice(*choice);
-                state.open.push(*block);
-                state.next = state.next.max(block.saturating_add(1));
+                self.choice(*choice).begin(*block);
             }
             Event::Delta { choice, block, delta } => {
                 let waits = self.waits;
                 return self.choice(*choice).delta(*block, delta, waits);
             }
             Event::Close { choice, block } => {
-                let state = self.choice(*choice);
-                state.open.retain(|open| open != block);
-                if state.open.len() < 2 {
-                    state.waiting = 0;
-                }
+                self.choice(*choice).end(*block);
             }
             _ => {}
         }
@@ -62,7 +61,7 @@ impl OpenBlocks {
 
     fn choice(&mut self, index: u64) -> &mut Choice {
         let place = self.choices.iter().position(|choice| choice.index == index).unwrap_or_else(|| {
-            self.choices.push(Choice { index, open: Vec::new(), next: 0, waiting: 0 });
+            self.choices.push(Choice { index, ..Choice::default() });
             self.choices.len() - 1
         });
         &mut self.choices[place]
@@ -72,11 +71,29 @@ impl OpenBlocks {
 // ===== impl Choice =====
 
 impl Choice {
+    fn begin(&mut self, block: u64) {
+        self.end(block);
+        self.open.insert(block, self.begun);
+        self.order.insert(self.begun, block);
+        self.begun += 1;
+        self.next = self.next.max(block.saturating_add(1));
+    }
+
+    fn end(&mut self, block: u64) {
+        if let Some(place) = self.open.remove(&block) {
+            self.order.remove(&place);
+        }
+        if self.open.len() < 2 {
+            self.waiting = 0;
+        }
+    }
+
     fn delta(&mut self, block: u64, delta: &Delta<'_>, waits: bool) -> Result<(), Problem> {
-        if self.open.first() == Some(&block) || delta.is_empty() {
+        let first = self.order.first_key_value().map(|(_, first)| *first);
+        if first == Some(block) || delta.is_empty() {
             return Ok(());
         }
-        match self.open.contains(&block) {
+        match self.open.contains_key(&block) {
             true if waits => self.waiting += delta.len(),
             true => {}
             // A block that nobody opened is its encoder's to judge.

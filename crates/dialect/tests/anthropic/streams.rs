@@ -67,6 +67,17 @@ fn calls_that_are_all_counted_as_the_first_are_told_apart_by_their_ids() {
     let expected = [("a", "f", "{}"), ("b", "g", r#"{"x":1}"#)];
     let expected = expected.map(|(id, name, arguments)| (json!(id), json!(name), arguments.to_owned()));
     assert_eq!(calls(&two), expected);
+    // Side by side.
+    let both = [
+        piece(Some("a"), Some("f"), r#"{"x":"#),
+        piece(Some("b"), Some("g"), r#"{"y":"#),
+        piece(Some("a"), None, "1}"),
+        piece(None, None, "2"),
+        piece(Some("b"), Some("g"), "}"),
+    ];
+    let expected = [("a", "f", r#"{"x":1}"#), ("b", "g", r#"{"y":2}"#)];
+    let expected = expected.map(|(id, name, arguments)| (json!(id), json!(name), arguments.to_owned()));
+    assert_eq!(calls(&both), expected);
     // An id that changes from piece to piece, beside no name, is one call.
     let one = [piece(Some("a"), Some("f"), r#"{"x":"#), piece(Some("b"), None, "1}")];
     assert_eq!(calls(&one), [(json!("a"), json!("f"), r#"{"x":1}"#.to_owned())]);

@@ -1,6 +1,6 @@
 //! Writing a stream of Messages events.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
@@ -23,8 +23,9 @@ pub struct StreamEncoder {
     usage: Option<Usage>,
     /// As the provider stated it last, where its form is Anthropic's.
     raw_usage: Option<String>,
-    /// The provider's block behind each index that was given out.
-    blocks: Vec<u64>,
+    /// The index that was given out last for each of the provider's blocks.
+    blocks: BTreeMap<u64, u64>,
+    next_index: u64,
     /// The index of the call that is open: blocks stand one after another, and what is behind it waits.
     call: Option<u64>,
     /// The blocks behind the open call, in their order.
@@ -65,8 +66,8 @@ impl StreamEncoder {
             Event::Open { choice: 0, block, opening } => self.open(*block, opening, out),
             Event::Delta { choice: 0, block, delta } => self.delta(*block, delta, out),
             Event::Close { choice: 0, block } => {
-                if let Some(index) = self.index(*block) {
-                    self.close(index, out);
+                if let Some(index) = self.blocks.get(block) {
+                    self.close(*index, out);
                 }
             }
             Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
@@ -109,8 +110,9 @@ impl StreamEncoder {
         }
         extra.retain(|(name, _)| is_anthropic_member(name));
         self.start(out);
-        self.blocks.push(block);
-        let index = self.blocks.len() as u64 - 1;
+        let index = self.next_index;
+        self.next_index += 1;
+        self.blocks.insert(block, index);
         let is_call = matches!(opening, Opening::ToolCall { .. });
         self.calls |= is_call;
         match self.call {
@@ -130,7 +132,7 @@ impl StreamEncoder {
     }
 
     fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        let Some(index) = self.index(block) else { return };
+        let Some(index) = self.blocks.get(&block).copied() else { return };
         let out = self.place(index, out);
         let (kind, member, text) = match delta {
             Delta::Text(text) | Delta::Refusal(text) => ("text_delta", "text", text),
@@ -231,10 +233,6 @@ impl StreamEncoder {
             None => self.usage = Some(spent.counts),
         }
         self.raw_usage = (spent.dialect == Dialect::Anthropic).then(|| spent.raw.get().to_owned());
-    }
-
-    fn index(&self, block: u64) -> Option<u64> {
-        self.blocks.iter().rposition(|b| *b == block).map(|index| index as u64)
     }
 }
 

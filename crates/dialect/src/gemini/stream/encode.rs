@@ -1,6 +1,6 @@
 //! Writing a stream of `streamGenerateContent` chunks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::value::RawValue;
 use ziggurat_core::{Convention, Dialect, Usage};
@@ -34,8 +34,7 @@ pub struct StreamEncoder {
 
 #[derive(Debug, Default)]
 struct ChoiceState {
-    /// Calls that are not whole yet, and those behind them.
-    calls: Vec<Call>,
+    calls: Calls,
     /// A thought's signature, for the part that follows.
     signature: String,
     /// The signature that the call which opens next has of its own.
@@ -43,9 +42,18 @@ struct ChoiceState {
     finish: Option<Finish<'static>>,
 }
 
+/// Calls that are not whole yet, and those behind them, in the order in which they began.
+#[derive(Debug, Default)]
+struct Calls {
+    list: VecDeque<Call>,
+    /// How many were taken from its front.
+    taken: usize,
+    /// The number of the call that each block is, counting those that were taken.
+    numbers: BTreeMap<u64, usize>,
+}
+
 #[derive(Debug)]
 struct Call {
-    block: u64,
     id: Text<'static>,
     name: Text<'static>,
     signature: Option<Text<'static>>,
@@ -60,6 +68,35 @@ impl ChoiceState {
     fn pending(&mut self) -> Option<Text<'static>> {
         let signature = std::mem::take(&mut self.signature);
         (!signature.is_empty()).then(|| for_google(signature.into()))
+    }
+}
+
+// ===== impl Calls =====
+
+impl Calls {
+    /// A call begins. One that the block has been is whole.
+    fn begin(&mut self, block: u64, call: Call) {
+        self.end(block);
+        self.numbers.insert(block, self.taken + self.list.len());
+        self.list.push_back(call);
+    }
+
+    fn get_mut(&mut self, block: u64) -> Option<&mut Call> {
+        self.list.get_mut(self.numbers.get(&block)?.checked_sub(self.taken)?)
+    }
+
+    fn end(&mut self, block: u64) {
+        if let Some(call) = self.get_mut(block) {
+            call.is_whole = true;
+        }
+        self.numbers.remove(&block);
+    }
+
+    /// Takes the first call, where nothing more of it comes.
+    fn next_whole(&mut self) -> Option<Call> {
+        self.list.front().filter(|call| call.is_whole)?;
+        self.taken += 1;
+        self.list.pop_front()
     }
 }
 
@@ -131,14 +168,14 @@ impl StreamEncoder {
             Opening::ToolCall { id, name } => {
                 let pending = state.pending();
                 let signature = state.own_signature.take().map(Text::from).or(pending);
-                state.calls.push(Call {
-                    block,
+                let call = Call {
                     id: id.clone().into_owned(),
                     name: name.clone().into_owned(),
                     signature,
                     arguments: String::new(),
                     is_whole: false,
-                });
+                };
+                state.calls.begin(block, call);
             }
             // A thought before this one has its signature on a part of its own.
             Opening::Thinking => {
@@ -173,7 +210,7 @@ impl StreamEncoder {
             }),
             Delta::Signature(signature) => state.signature.push_str(&signature.decode()),
             Delta::Arguments(text) => {
-                if let Some(call) = state.calls.iter_mut().find(|call| call.block == block) {
+                if let Some(call) = state.calls.get_mut(block) {
                     call.arguments.push_str(&text.decode());
                 }
             }
@@ -182,12 +219,11 @@ impl StreamEncoder {
     }
 
     fn close(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) {
-        let calls = &mut self.choices.entry(choice).or_default().calls;
-        calls.iter_mut().filter(|call| call.block == block).for_each(|call| call.is_whole = true);
+        self.choices.entry(choice).or_default().calls.end(block);
         // In their order.
-        let first = calls.iter().position(|call| !call.is_whole).unwrap_or(calls.len());
-        let whole: Vec<_> = calls.drain(..first).collect();
-        whole.into_iter().for_each(|call| self.call(choice, call, out));
+        while let Some(call) = self.choices.get_mut(&choice).and_then(|state| state.calls.next_whole()) {
+            self.call(choice, call, out);
+        }
     }
 
     fn call(&self, choice: u64, call: Call, out: &mut Vec<u8>) {
@@ -213,7 +249,7 @@ impl StreamEncoder {
     fn end(&mut self, out: &mut Vec<u8>) {
         let mut choices = std::mem::take(&mut self.choices);
         for (choice, state) in &mut choices {
-            for call in state.calls.drain(..) {
+            for call in state.calls.list.drain(..) {
                 self.call(*choice, call, out);
             }
         }

@@ -2,6 +2,8 @@
 
 mod thoughts;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
@@ -74,9 +76,14 @@ struct ChoiceState {
     open: Option<(u64, Kind)>,
     detail: OpenDetail,
     next_block: u64,
+    /// In the order of their blocks.
     calls: Vec<Call>,
+    /// The place of the call that began last at each index of the deltas.
+    latest: BTreeMap<u64, usize>,
+    /// The places of those that began ahead of it at the same index, by their ids.
+    earlier: BTreeMap<(u64, Box<str>), usize>,
     /// Calls that are no function's, by their index in the deltas.
-    others: Vec<u64>,
+    others: BTreeSet<u64>,
     legacy: Option<Call>,
     finished: bool,
 }
@@ -267,7 +274,9 @@ impl ChoiceState {
             detail: OpenDetail::default(),
             next_block: 0,
             calls: Vec::new(),
-            others: Vec::new(),
+            latest: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            others: BTreeSet::new(),
             legacy: None,
             finished: false,
         }
@@ -375,8 +384,7 @@ impl ChoiceState {
         // A call of another kind than a function's, from its beginning on: as it is.
         let other = wire.kind.is_some_and(|kind| !kind.is_empty() && kind != *"function");
         if other || stated_index.is_some_and(|index| self.others.contains(&index)) {
-            let new = stated_index.filter(|index| !self.others.contains(index));
-            self.others.extend(new);
+            self.others.extend(stated_index);
             let (choice, name) = (Some(self.index), OTHER_CALL.into());
             return sink(Event::Extra { choice, scope: Scope::Delta, name, raw });
         }
@@ -389,13 +397,8 @@ impl ChoiceState {
             (_, Some(last)) => last.index.saturating_add(1),
             (_, None) => position as u64,
         });
-        let known = self.calls.iter().rfind(|call| call.index == index);
-        // Some relatives count all calls as the first: a name beside an id of its own begins another.
-        let begins = |known: &&Call| {
-            name.is_some() && !known.id.is_empty() && id.as_ref().is_some_and(|id| *id != *known.id)
-        };
-        let block = match known.filter(|known| !begins(known)).map(|call| call.block) {
-            Some(block) => block,
+        let block = match self.known(index, id.as_ref(), name.is_some()) {
+            Some(call) => call.block,
             None => {
                 for (name, raw) in wire.extra {
                     let name = name.into_owned().into();
@@ -407,11 +410,28 @@ impl ChoiceState {
                     name: name.unwrap_or_else(|| "".into()),
                 };
                 let block = self.begin(Kind::Call, opening, sink);
+                if let Some(before) = self.latest.insert(index, self.calls.len()) {
+                    let id = std::mem::take(&mut self.calls[before].id);
+                    self.earlier.insert((index, id), before);
+                }
                 self.calls.push(Call::new(index, own, block));
                 block
             }
         };
         self.arguments(function.arguments, block, sink);
+    }
+
+    /// The call that a piece belongs to, `None` where it begins another. Some relatives count all calls as the first: those an id tells apart,
+    /// and a name beside an id that is new begins one. What has no such id belongs to the latest.
+    fn known(&self, index: u64, id: Option<&Text<'_>>, is_named: bool) -> Option<&Call> {
+        let latest = self.calls.get(*self.latest.get(&index)?)?;
+        let Some(id) = id.filter(|id| !latest.id.is_empty() && **id != *latest.id) else {
+            return Some(latest);
+        };
+        match self.earlier.get(&(index, id.decode().into())) {
+            Some(place) => self.calls.get(*place),
+            None => Some(latest).filter(|_| !is_named),
+        }
     }
 
     /// A piece of a legacy call.
@@ -459,7 +479,11 @@ impl ChoiceState {
     }
 
     fn call_of(&mut self, block: u64) -> Option<&mut Call> {
-        self.legacy.iter_mut().chain(self.calls.iter_mut().rev()).find(|call| call.block == block)
+        if self.legacy.as_ref().is_some_and(|call| call.block == block) {
+            return self.legacy.as_mut();
+        }
+        let place = self.calls.binary_search_by_key(&block, |call| call.block).ok()?;
+        self.calls.get_mut(place)
     }
 
     /// What is open has ended, as another block begins: but for a call that may go on.

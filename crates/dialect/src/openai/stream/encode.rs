@@ -1,5 +1,7 @@
 //! Writing a stream of Chat Completions chunks.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
@@ -32,10 +34,11 @@ pub struct StreamEncoder {
 #[derive(Debug)]
 struct ChoiceState {
     index: u64,
-    /// Blocks that are tool calls, in the order that numbers them, and whether arguments have come.
-    calls: Vec<(u64, bool)>,
-    /// Blocks that are reasoning, in the order that numbers them.
-    thoughts: Vec<u64>,
+    /// The blocks that are tool calls: their numbers, and whether arguments have come.
+    calls: BTreeMap<u64, (u64, bool)>,
+    next_call: u64,
+    /// The blocks that are reasoning, and their numbers.
+    thoughts: BTreeMap<u64, u64>,
     /// The block that is a legacy call.
     legacy: Option<u64>,
 }
@@ -131,8 +134,9 @@ impl StreamEncoder {
             }
             Opening::ToolCall { id, name } => {
                 let state = self.state(choice, out);
-                state.calls.push((block, false));
-                let index = state.calls.len() as u64 - 1;
+                let index = state.next_call;
+                state.next_call += 1;
+                state.calls.insert(block, (index, false));
                 self.choice(
                     choice,
                     out,
@@ -225,10 +229,11 @@ impl StreamEncoder {
     /// A call of a tool without arguments has none in its deltas, and its arguments are still an object.
     fn close(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) {
         let state = self.state(choice, out);
-        if let Some(call) = state.calls.iter().position(|(b, begun)| *b == block && !begun) {
-            state.calls[call].1 = true;
+        if let Some((call, begun @ false)) = state.calls.get_mut(&block) {
+            *begun = true;
+            let call = *call;
             let write = |delta: &mut Object<'_>| {
-                write_arguments(delta, call as u64, |function| function.str("arguments", "{}"));
+                write_arguments(delta, call, |function| function.str("arguments", "{}"));
             };
             self.choice(choice, out, write, |_| {});
         }
@@ -237,19 +242,16 @@ impl StreamEncoder {
     /// The number of the call that a block is; its arguments have begun.
     fn call(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) -> Option<u64> {
         let state = self.state(choice, out);
-        let call = state.calls.iter().position(|(b, _)| *b == block)?;
-        state.calls[call].1 = true;
-        Some(call as u64)
+        let (call, begun) = state.calls.get_mut(&block)?;
+        *begun = true;
+        Some(*call)
     }
 
     /// The number of the reasoning block that a block is.
     fn thought(&mut self, choice: u64, block: u64, out: &mut Vec<u8>) -> u64 {
         let thoughts = &mut self.state(choice, out).thoughts;
-        let known = thoughts.iter().position(|b| *b == block);
-        known.unwrap_or_else(|| {
-            thoughts.push(block);
-            thoughts.len() - 1
-        }) as u64
+        let next = thoughts.len() as u64;
+        *thoughts.entry(block).or_insert(next)
     }
 
     fn count(&mut self, spent: &Spent<'_>) {
@@ -283,8 +285,9 @@ impl StreamEncoder {
             None => {
                 self.choices.push(ChoiceState {
                     index,
-                    calls: Vec::new(),
-                    thoughts: Vec::new(),
+                    calls: BTreeMap::new(),
+                    next_call: 0,
+                    thoughts: BTreeMap::new(),
                     legacy: None,
                 });
                 self.write_choice(
@@ -350,13 +353,11 @@ impl StreamEncoder {
     }
 }
 
-/// Writes members of a call that the model does not know, each name once and none of ours.
+/// Writes members of a call that the model does not know, each name once, as it was said last, and none of ours.
 fn write_members(call: &mut Object<'_>, extra: &[(u64, String, String)]) {
-    for (position, (_, name, json)) in extra.iter().enumerate() {
-        let again = extra[position + 1..].iter().any(|(_, later, _)| later == name);
-        if !again && !matches!(&**name, "index" | "id" | "type" | "function") {
-            call.json(name, json);
-        }
+    let mut written = HashSet::from(["index", "id", "type", "function"]);
+    for (_, name, json) in extra.iter().rev().filter(|(_, name, _)| written.insert(name)) {
+        call.json(name, json);
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod item;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Dialect, Usage};
 
@@ -28,10 +30,15 @@ pub struct StreamEncoder {
     started: bool,
     over: bool,
     head: Head<'static>,
-    /// The items that are whole, each in its place.
-    output: Vec<Vec<u8>>,
-    /// The items that are not, in their order: the latest one, and calls beside it.
-    items: Vec<Item>,
+    /// The items that are whole, by their places.
+    output: BTreeMap<usize, Whole>,
+    next_place: usize,
+    /// The items that are not, by their places: the latest one, and calls beside it.
+    items: BTreeMap<usize, Item>,
+    /// Those of them of which nothing more comes once another begins.
+    over_next: BTreeSet<usize>,
+    /// The place of the item that each of the provider's blocks was last.
+    blocks: BTreeMap<u64, usize>,
     /// Annotations whose text is not open.
     annotations: Vec<Vec<u8>>,
     usage: Option<Usage>,
@@ -39,6 +46,15 @@ pub struct StreamEncoder {
     raw_usage: Option<String>,
     tier: Option<String>,
     finish: Option<Finish<'static>>,
+}
+
+/// An item that is whole, as the last event repeats it.
+#[derive(Debug)]
+enum Whole {
+    /// One of ours, with its status.
+    Item(Item, &'static str),
+    /// One of the provider's own, as JSON.
+    Native(String),
 }
 
 /// Writes events, numbered as they come.
@@ -78,8 +94,11 @@ impl StreamEncoder {
             started: false,
             over: false,
             head: Head::new(None, None, now),
-            output: Vec::new(),
-            items: Vec::new(),
+            output: BTreeMap::new(),
+            next_place: 0,
+            items: BTreeMap::new(),
+            over_next: BTreeSet::new(),
+            blocks: BTreeMap::new(),
             annotations: Vec::new(),
             usage: None,
             raw_usage: None,
@@ -105,8 +124,8 @@ impl StreamEncoder {
             Event::Finish { choice: 0, finish } => self.finish = Some(own(finish)),
             Event::Logprobs { choice: 0, raw } => {
                 let elements = logprobs(raw).and_then(|list| list.get().strip_prefix('[')?.strip_suffix(']'));
-                if let (Some(item), Some(elements)) = (self.items.last_mut(), elements) {
-                    item.logprobs(elements.trim_ascii());
+                if let (Some(mut item), Some(elements)) = (self.items.last_entry(), elements) {
+                    item.get_mut().logprobs(elements.trim_ascii());
                 }
             }
             Event::Usage(spent) => self.count(spent),
@@ -149,11 +168,13 @@ impl StreamEncoder {
         let kind = match opening {
             Opening::Text | Opening::Refusal => {
                 let is_refusal = matches!(opening, Opening::Refusal);
-                if !self.items.last().is_some_and(|item| matches!(item.kind, ItemKind::Message { .. })) {
+                let is_message = |item: &Item| matches!(item.kind, ItemKind::Message { .. });
+                if !self.items.last_key_value().is_some_and(|(_, item)| is_message(item)) {
                     self.next_item(ItemKind::message(), "msg", block, out);
                 }
-                if let Some(item) = self.items.last_mut() {
-                    item.open_part(block, is_refusal, &mut self.writer, out);
+                if let Some(mut item) = self.items.last_entry() {
+                    self.blocks.insert(block, *item.key());
+                    item.get_mut().open_part(block, is_refusal, &mut self.writer, out);
                 }
                 return;
             }
@@ -161,7 +182,7 @@ impl StreamEncoder {
             Opening::Native { .. } => return,
             Opening::Thinking => ItemKind::reasoning(),
             Opening::RedactedThinking { data } => ItemKind::redacted(data),
-            Opening::ToolCall { id, name } => ItemKind::call(id, name, self.output.len()),
+            Opening::ToolCall { id, name } => ItemKind::call(id, name, self.next_place),
         };
         let prefix = if matches!(kind, ItemKind::Call { .. }) { "fc" } else { "rs" };
         self.next_item(kind, prefix, block, out);
@@ -169,51 +190,64 @@ impl StreamEncoder {
 
     /// Begins an item; the one before it is whole, unless it is a call that goes on.
     fn next_item(&mut self, kind: ItemKind, prefix: &str, block: u64, out: &mut Vec<u8>) {
-        self.end_items("completed", Item::is_over, out);
-        let place = self.output.len();
-        self.output.push(Vec::new());
+        self.end_items("completed", out);
+        let place = self.place();
         let item = Item::new(place, self.head.item_id(prefix, place), block, kind);
         self.writer.event(out, "response.output_item.added", |event| {
             event.number("output_index", item.index());
             event.object("item", |out| item.write(out, "in_progress"));
         });
-        self.items.push(item);
+        if item.is_over() {
+            self.over_next.insert(place);
+        }
+        self.blocks.insert(block, place);
+        self.items.insert(place, item);
     }
 
     fn native(&mut self, raw: &RawValue, out: &mut Vec<u8>) {
-        self.end_items("completed", Item::is_over, out);
+        self.end_items("completed", out);
+        let place = self.place();
         for kind in ["response.output_item.added", "response.output_item.done"] {
             self.writer.event(out, kind, |event| {
-                event.number("output_index", self.output.len() as u64);
+                event.number("output_index", place as u64);
                 event.json("item", raw.get());
             });
         }
-        self.output.push(raw.get().as_bytes().to_vec());
+        self.output.insert(place, Whole::Native(raw.get().to_owned()));
+    }
+
+    /// The place of an item that begins.
+    const fn place(&mut self) -> usize {
+        self.next_place += 1;
+        self.next_place - 1
     }
 
     fn delta(&mut self, block: u64, delta: &Delta<'_>, out: &mut Vec<u8>) {
-        if let Some(item) = self.items.iter_mut().rfind(|item| item.block == block) {
+        let item = self.blocks.get(&block).and_then(|place| self.items.get_mut(place));
+        if let Some(item) = item.filter(|item| item.block == block) {
             item.delta(delta, &mut self.writer, out);
         }
     }
 
     fn close(&mut self, block: u64, out: &mut Vec<u8>) {
-        if let Some(item) = self.items.iter_mut().rfind(|item| item.block == block) {
+        let item = self.blocks.get(&block).and_then(|place| self.items.get_mut(place));
+        if let Some(item) = item.filter(|item| item.block == block) {
             item.close(&mut self.annotations, &mut self.writer, out);
+            self.over_next.insert(item.place);
         }
     }
 
-    /// Ends items that are open, when it is known what follows: the last ones may be incomplete. They are kept for the last event.
-    fn end_items(&mut self, status: &str, ends: impl Fn(&Item) -> bool, out: &mut Vec<u8>) {
-        for mut item in self.items.extract_if(.., |item| ends(item)) {
+    /// Ends the items of which nothing more comes, when it is known what follows: the last ones may be incomplete. They are kept for the last
+    /// event.
+    fn end_items(&mut self, status: &'static str, out: &mut Vec<u8>) {
+        for place in std::mem::take(&mut self.over_next) {
+            let Some(mut item) = self.items.remove(&place) else { continue };
             item.close(&mut self.annotations, &mut self.writer, out);
             self.writer.event(out, "response.output_item.done", |event| {
                 event.number("output_index", item.index());
                 event.object("item", |out| item.write(out, status));
             });
-            if let Some(kept) = self.output.get_mut(item.place) {
-                object(kept, |out| item.write(out, status));
-            }
+            self.output.insert(place, Whole::Item(item, status));
         }
     }
 
@@ -235,12 +269,18 @@ impl StreamEncoder {
             "failed" => "response.failed",
             _ => "response.completed",
         };
-        self.end_items(if word == *"incomplete" { "incomplete" } else { "completed" }, |_| true, out);
+        self.over_next.extend(self.items.keys());
+        self.end_items(if word == *"incomplete" { "incomplete" } else { "completed" }, out);
         self.writer.event(out, kind, |event| {
             event.object("response", |response| {
                 self.head.write(response, &word, incomplete.as_ref());
                 response.array("output", |list| {
-                    self.output.drain(..).for_each(|item| list.item().extend_from_slice(&item));
+                    while let Some((_, whole)) = self.output.pop_first() {
+                        match whole {
+                            Whole::Item(item, status) => list.object(|out| item.write(out, status)),
+                            Whole::Native(json) => list.json(&json),
+                        }
+                    }
                 });
                 match (&self.raw_usage, &self.usage) {
                     (Some(raw), _) => response.json("usage", raw),

@@ -1,5 +1,7 @@
 //! The output of a stream, item by item, as blocks that come one after another.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::value::RawValue;
 use ziggurat_core::Dialect;
 
@@ -31,24 +33,16 @@ pub(super) struct Output {
     /// The block that is open, of those that come one after another.
     open: Option<u64>,
     /// The calls that are open: they may come side by side.
-    open_calls: Vec<u64>,
-    /// In the order of their indices.
-    items: Vec<Item>,
-}
-
-/// An item of the output. Its id may change from event to event (GitHub Copilot's do): its index is what tells it.
-#[derive(Debug)]
-struct Item {
-    index: u64,
-    done: bool,
-    parts: Vec<Part>,
+    open_calls: BTreeSet<u64>,
+    /// Whether each item is whole. Its id may change from event to event (GitHub Copilot's do): its index is what tells it.
+    items: BTreeMap<u64, bool>,
+    /// By the indices of their items, and their places in those.
+    parts: BTreeMap<(u64, u64), Part>,
 }
 
 /// A block: a part of a message, or the one of an item that is no message.
 #[derive(Debug)]
 struct Part {
-    /// Its place in the message.
-    index: u64,
     block: u64,
     /// Whether some of it has been given out.
     said: bool,
@@ -69,19 +63,9 @@ impl Output {
         self.calls
     }
 
-    /// The place of an item that is met, or that is new.
-    fn item(&mut self, index: u64) -> usize {
-        let place = self.items.partition_point(|item| item.index < index);
-        if self.items.get(place).is_none_or(|item| item.index != index) {
-            self.items.insert(place, Item { index, done: false, parts: Vec::new() });
-        }
-        place
-    }
-
-    /// An item that was met.
-    fn known(&mut self, index: u64) -> Option<&mut Item> {
-        let place = self.items.binary_search_by_key(&index, |item| item.index).ok()?;
-        self.items.get_mut(place)
+    /// The parts of an item that were met.
+    fn parts_of(&self, index: u64) -> impl Iterator<Item = (u64, &Part)> {
+        self.parts.range((index, 0)..=(index, u64::MAX)).map(|((_, place), part)| (*place, part))
     }
 
     /// Opens a block. All but calls come one after another: what is still open of them has ended.
@@ -90,7 +74,7 @@ impl Output {
         let block = self.next_block;
         self.next_block += 1;
         match opening {
-            Opening::ToolCall { .. } => self.open_calls.push(block),
+            Opening::ToolCall { .. } => _ = self.open_calls.insert(block),
             _ => self.open = Some(block),
         }
         sink(Event::Open { choice: 0, block, opening });
@@ -100,19 +84,16 @@ impl Output {
     /// A part, which is opened when it is new.
     fn part<'a>(
         &mut self,
-        (index, part): (u64, u64),
+        at: (u64, u64),
         opening: Opening<'a>,
         sink: &mut impl FnMut(Event<'a>),
     ) -> &mut Part {
-        let item = self.item(index);
-        let known = self.items[item].parts.iter().rposition(|known| known.index == part);
-        let place = known.unwrap_or_else(|| {
-            let block = self.begin(opening, sink);
-            let parts = &mut self.items[item].parts;
-            parts.push(Part { index: part, block, said: false, source: None });
-            parts.len() - 1
-        });
-        &mut self.items[item].parts[place]
+        let block = match self.parts.get(&at) {
+            Some(known) => known.block,
+            None => self.begin(opening, sink),
+        };
+        self.items.entry(at.0).or_default();
+        self.parts.entry(at).or_insert(Part { block, said: false, source: None })
     }
 
     /// More of a part, in another block where its own has ended.
@@ -190,7 +171,7 @@ impl Output {
         whole: bool,
         sink: &mut impl FnMut(Event<'a>),
     ) {
-        let part = self.known(index).and_then(|item| item.parts.first_mut());
+        let part = self.parts.get_mut(&(index, 0));
         let (Some(part), Some(text)) = (part, text.filter(|text| !text.is_empty())) else { return };
         let block = part.block;
         if !(std::mem::replace(&mut part.said, true) && whole) {
@@ -207,7 +188,7 @@ impl Output {
         raw: Option<&'a RawValue>,
         sink: &mut impl FnMut(Event<'a>),
     ) {
-        self.item(index);
+        self.items.entry(index).or_default();
         let wire: WireItem<'a> = read(raw);
         if wire.kind.is_some_and(|kind| kind == *"function_call") {
             let (id, name) = (wire.call_id.or(wire.id), wire.name);
@@ -230,8 +211,7 @@ impl Output {
 
     /// An item that is whole: what no event has said of it is told now.
     pub(super) fn done<'a>(&mut self, index: u64, raw: &'a RawValue, sink: &mut impl FnMut(Event<'a>)) {
-        let item = self.item(index);
-        if std::mem::replace(&mut self.items[item].done, true) {
+        if self.items.insert(index, true) == Some(true) {
             return;
         }
         let wire: WireItem<'a> = read(Some(raw));
@@ -240,8 +220,7 @@ impl Output {
                 let parts: Vec<&'a RawValue> =
                     wire.content.and_then(|raw| document(raw.get()).ok()).unwrap_or_default();
                 // By number: a part's index in the events may be another than its place (Bedrock's are).
-                let mut known: Vec<u64> = self.items[item].parts.iter().map(|part| part.index).collect();
-                known.sort_unstable();
+                let known: Vec<u64> = self.parts_of(index).map(|(place, _)| place).collect();
                 let next = known.last().map_or(0, |last| last.saturating_add(1));
                 for (part, raw) in known.into_iter().chain(next..).zip(parts) {
                     self.complete_part((index, part), raw, sink);
@@ -252,7 +231,7 @@ impl Output {
                     wire.arguments.map(|raw| Text::from_json(raw.get()).unwrap_or(raw.get().into()));
                 self.call(index, wire.call_id.or(wire.id), wire.name, sink);
                 self.argue(index, arguments, true, sink);
-                if let Some(block) = self.items[item].parts.first().map(|part| part.block) {
+                if let Some(block) = self.parts.get(&(index, 0)).map(|part| part.block) {
                     self.close_call(block, sink);
                 }
             }
@@ -262,17 +241,16 @@ impl Output {
                 self.part((index, 0), opening, sink);
             }
         }
-        if self.items[item].parts.iter().any(|part| self.open == Some(part.block)) {
+        if self.parts_of(index).any(|(_, part)| self.open == Some(part.block)) {
             self.close(sink);
         }
     }
 
     fn reasoned<'a>(&mut self, index: u64, raw: &'a RawValue, sink: &mut impl FnMut(Event<'a>)) {
         let Ok(block) = items::reasoning(raw) else { return };
-        let item = self.item(index);
         match block.kind {
             BlockKind::Thinking { text, signature } => {
-                if self.items[item].parts.is_empty() {
+                if self.parts_of(index).next().is_none() {
                     self.think(index, (Source::Summary, 0), Some(text), false, sink);
                 }
                 if let Some(signature) = signature.filter(|signature| !signature.is_empty()) {
@@ -297,8 +275,7 @@ impl Output {
         raw: &'a RawValue,
         sink: &mut impl FnMut(Event<'a>),
     ) {
-        let part = self.known(at.0).and_then(|item| item.parts.iter().find(|part| part.index == at.1));
-        if part.is_some_and(|part| part.said) {
+        if self.parts.get(&at).is_some_and(|part| part.said) {
             return;
         }
         match items::part(raw).map(|block| block.kind) {
@@ -311,9 +288,8 @@ impl Output {
     /// A part of a message is whole, unless its text is still to come with its item. Reasoning is closed with its item, which brings what is
     /// encrypted.
     pub(super) fn close_part<'a>(&mut self, at: (u64, u64), sink: &mut impl FnMut(Event<'a>)) {
-        let open = self.open;
-        let part = self.known(at.0).and_then(|item| item.parts.iter().find(|part| part.index == at.1));
-        if part.is_some_and(|part| part.said && part.source.is_none() && open == Some(part.block)) {
+        let is_whole = |part: &Part| part.said && part.source.is_none() && self.open == Some(part.block);
+        if self.parts.get(&at).is_some_and(is_whole) {
             self.close(sink);
         }
     }
@@ -326,8 +302,7 @@ impl Output {
     }
 
     fn close_call<'a>(&mut self, block: u64, sink: &mut impl FnMut(Event<'a>)) {
-        if let Some(place) = self.open_calls.iter().position(|open| *open == block) {
-            self.open_calls.remove(place);
+        if self.open_calls.remove(&block) {
             sink(Event::Close { choice: 0, block });
         }
     }
@@ -335,7 +310,7 @@ impl Output {
     /// The answer is whole; `output` is its items, told again. Some backends send the answer in one piece, others leave this list empty, and
     /// in others the indices are not the places: there, so many items as were told of are known.
     pub(super) fn end<'a>(&mut self, output: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
-        let told: Vec<u64> = self.items.iter().map(|item| item.index).collect();
+        let told: Vec<u64> = self.items.keys().copied().collect();
         let next = told.last().map_or(0, |last| last.saturating_add(1));
         if told.last().is_none_or(|last| *last < output.len() as u64) {
             for (index, raw) in (0..).zip(output) {

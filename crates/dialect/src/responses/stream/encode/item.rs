@@ -236,6 +236,7 @@ impl Item {
                 if *parts > 0 {
                     content.push(b',');
                 }
+                content.reserve(whole.text.len() + whole.logprobs.len() + MEMBERS);
                 crate::write::object(content, |out| whole.write(out));
                 *parts += 1;
             }
@@ -309,6 +310,9 @@ impl Part {
         self.told = self.annotations.len();
     }
 }
+
+/// Bytes of a part beside what it says.
+const MEMBERS: usize = 64;
 
 fn place(event: &mut Object<'_>, id: &str, item: u64, part: u64) {
     event.str("item_id", id);

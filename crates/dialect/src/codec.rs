@@ -39,7 +39,7 @@ pub fn encode_request(
     if matches!(dialect, Dialect::Gemini | Dialect::Ollama) {
         check_names(request)?;
     }
-    let request = &*own_signatures(dialect, request);
+    let request = &*own_signatures(dialect, encoding.thoughts, request);
     if request.dialect == Dialect::Responses && dialect != Dialect::Responses {
         return responses::encode_elsewhere(dialect, request, encoding, |chat| {
             write_request(dialect, chat, encoding, out)

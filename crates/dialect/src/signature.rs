@@ -10,7 +10,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
-use ziggurat_core::Dialect;
+use ziggurat_core::{Dialect, Thoughts};
 
 use crate::{
     Block, BlockKind, Delta, Event, Opening, Request, Response, Role, Text, anthropic::cannot_think_on,
@@ -239,10 +239,19 @@ fn unsealed<'a>(event: &Event<'a>) -> Option<Event<'a>> {
 
 /// The request without marks, and without what other makers than that of `target` signed: the words of their thoughts are then as those of
 /// unsigned ones are, or gone where the target would take them for its own.
-pub(crate) fn own_signatures<'r, 'a>(target: Dialect, request: &'r Request<'a>) -> Cow<'r, Request<'a>> {
+pub(crate) fn own_signatures<'r, 'a>(
+    target: Dialect,
+    thoughts: Option<Thoughts>,
+    request: &'r Request<'a>,
+) -> Cow<'r, Request<'a>> {
     let same = request.dialect == target;
-    // The rest reads no signatures, and what a chat's provider gave goes back to it as it was.
-    if matches!(target, Dialect::Ollama | Dialect::Cohere) || (same && target == Dialect::OpenAi) {
+    let reads = match target {
+        Dialect::Anthropic | Dialect::Converse | Dialect::Gemini | Dialect::Responses => true,
+        // What a chat's provider gave goes back to it as it was.
+        Dialect::OpenAi => !same && thoughts == Some(Thoughts::ReasoningDetails),
+        _ => false,
+    };
+    if !reads {
         return Cow::Borrowed(request);
     }
     let (maker, home) = (Maker::taken_by(target), Maker::of(request.dialect));

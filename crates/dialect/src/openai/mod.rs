@@ -21,7 +21,7 @@ pub use self::{
 };
 
 pub(crate) use self::{
-    request::{is_told, media, write_url},
+    request::{is_thought_part, is_told, media, write_url},
     stream::{MAX_CHOICES, truncated},
 };
 

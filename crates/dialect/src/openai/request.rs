@@ -10,5 +10,5 @@ pub(super) use self::{
 pub use self::{decode::decode_request, encode::encode_request};
 pub(crate) use self::{
     decode::media,
-    encode::{is_told, write_url},
+    encode::{is_thought_part, is_told, write_url},
 };

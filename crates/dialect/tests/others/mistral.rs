@@ -181,6 +181,29 @@ fn what_mistral_thought_goes_back_to_it_in_its_own_words() {
 }
 
 #[test]
+fn what_mistral_thought_goes_back_from_items_too() {
+    let body = json!({ "model": "m", "input": [
+        { "role": "user", "content": "x" },
+        { "type": "reasoning", "summary": [{ "type": "summary_text", "text": "h" }] },
+        { "role": "assistant", "content": "a" },
+        { "type": "function_call", "call_id": "D681PevKs", "name": "f", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "D681PevKs", "output": "r" },
+    ] });
+    let sent = |model: &str| {
+        let body = asked(Dialect::Responses, model, &body, &ParamPolicy::default());
+        body.expect("is not refused")["messages"][1].clone()
+    };
+    let thought = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "h" }] });
+    let call =
+        json!({ "id": "D681PevKs", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let content = json!([thought, { "type": "text", "text": "a" }]);
+    let turn = json!({ "role": "assistant", "content": content, "tool_calls": [call] });
+    assert_eq!(sent("magistral-medium-latest"), turn);
+    let plain = json!({ "role": "assistant", "content": "a", "tool_calls": [call] });
+    assert_eq!(sent("ministral-8b-latest"), plain);
+}
+
+#[test]
 fn a_last_turn_of_the_assistants_is_marked_as_a_beginning() {
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }, { "role": "assistant", "content": "{" }] });
     assert_eq!(ask(&body)["messages"][1], json!({ "role": "assistant", "content": "{", "prefix": true }));

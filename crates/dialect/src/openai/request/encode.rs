@@ -9,7 +9,10 @@ mod tools;
 use ziggurat_core::{Dialect, Feature};
 
 pub(in crate::openai) use self::parts::{THOUGHT_PART, is_call, write_call, write_joined, write_part};
-pub(crate) use self::{parts::write_url, thoughts::is_told};
+pub(crate) use self::{
+    parts::{is_thought_part, write_url},
+    thoughts::is_told,
+};
 use super::decode::WireStreamOptions;
 use crate::{
     Encoding, Format, Reasoning, Refused, Request,

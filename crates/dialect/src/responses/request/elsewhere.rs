@@ -10,7 +10,7 @@ use super::decode::{REASONING, TEXT};
 use crate::{
     Block, BlockKind, Encoding, Format, Message, Refused, Request, Role, Source, Text, Tool, ToolChoice,
     encode::{Verdict, Verdicts},
-    openai::is_told,
+    openai::{is_thought_part, is_told},
     read::{document, wire_object},
     write::object,
 };
@@ -242,6 +242,8 @@ impl<'r> Chat<'r> {
     fn plain(&self, block: &'r Block<'_>) -> Option<Block<'r>> {
         let kind = match &block.kind {
             _ if self.target == Dialect::OpenAi && !is_told(block, self.thoughts) => return None,
+            // What says how the target has it is no member of an item's.
+            BlockKind::Thinking { .. } if is_thought_part(block) => return Some(block.clone()),
             BlockKind::Native { .. } => return None,
             BlockKind::ToolResult { id, content, plain, error } => BlockKind::ToolResult {
                 id: id.clone(),

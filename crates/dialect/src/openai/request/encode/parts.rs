@@ -53,7 +53,7 @@ pub(super) fn is_part(block: &Block<'_>) -> bool {
 pub(in crate::openai) const THOUGHT_PART: &str = "thinking";
 
 /// Whether a block is a thought that is a part of the content.
-pub(super) fn is_thought_part(block: &Block<'_>) -> bool {
+pub(crate) fn is_thought_part(block: &Block<'_>) -> bool {
     matches!(block.kind, BlockKind::Thinking { .. })
         && block.extra.iter().any(|(name, raw)| name == THOUGHT_PART && raw.get() == "null")
 }

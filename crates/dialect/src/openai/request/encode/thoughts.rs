@@ -12,6 +12,8 @@ use crate::{
 /// Whether a provider that takes thoughts in this form, or in none, is told of a block.
 pub(crate) fn is_told(block: &Block<'_>, form: Option<Thoughts>) -> bool {
     match &block.kind {
+        // Mistral's.
+        BlockKind::Thinking { .. } if is_thought_part(block) => true,
         BlockKind::Thinking { text, signature } => {
             let is_signed = signature.as_ref().is_some_and(|signature| !signature.is_empty());
             form.is_some() && (!text.is_empty() || (is_signed && form == Some(Thoughts::ReasoningDetails)))

@@ -12,7 +12,7 @@ use super::super::{
     is_failed_finish, legacy, read_usage, response,
 };
 use crate::{
-    BlockKind, Delta, Event, Malformed, Opening, Scope, Text, decode_error,
+    Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     progress::Progress,
     read::{Count, StringOr, TIER, document, served_tier, stated, wire_object},
     seen::SeenMembers,
@@ -333,24 +333,6 @@ impl ChoiceState {
         self.next_block += 1;
         sink(Event::Open { choice, block, opening });
         sink(Event::Close { choice, block });
-    }
-
-    /// Content in parts, as Mistral's reasoning models stream it.
-    fn parts<'a>(&mut self, parts: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
-        let mut blocks = Vec::new();
-        parts.into_iter().for_each(|raw| response::decode_part(raw, &mut blocks));
-        for block in blocks {
-            match block.kind {
-                BlockKind::Text { text, .. } if !text.is_empty() => {
-                    self.grow(Kind::Text, Delta::Text(text), sink)
-                }
-                BlockKind::Thinking { text, .. } if !text.is_empty() => {
-                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
-                }
-                BlockKind::Native { dialect, raw, .. } => self.whole(Opening::Native { dialect, raw }, sink),
-                _ => {}
-            }
-        }
     }
 
     fn grow<'a>(&mut self, kind: Kind, delta: Delta<'a>, sink: &mut impl FnMut(Event<'a>)) {

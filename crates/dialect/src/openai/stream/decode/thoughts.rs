@@ -1,9 +1,13 @@
-//! What is told of thoughts beside their words.
+//! What is told of thoughts beside their words, and content in which they stand.
 
 use serde_json::value::RawValue;
 
 use super::{ChoiceState, Kind};
-use crate::{BlockKind, Delta, Event, Opening, anthropic::decode_thinking_block, openai::details::Detail};
+use crate::{
+    BlockKind, Delta, Event, Opening,
+    anthropic::decode_thinking_block,
+    openai::{details::Detail, response},
+};
 
 impl ChoiceState {
     /// A piece of a signed thought, as LiteLLM and we hand them on; its text is `told` where it stands beside as reasoning too.
@@ -34,5 +38,23 @@ impl ChoiceState {
             self.begin(Kind::Thinking, Opening::Thinking, sink);
         }
         self.detail.take_up(detail);
+    }
+
+    /// Content in parts, as Mistral's reasoning models stream it.
+    pub(super) fn parts<'a>(&mut self, parts: Vec<&'a RawValue>, sink: &mut impl FnMut(Event<'a>)) {
+        let mut blocks = Vec::new();
+        parts.into_iter().for_each(|raw| response::decode_part(raw, &mut blocks));
+        for block in blocks {
+            match block.kind {
+                BlockKind::Text { text, .. } if !text.is_empty() => {
+                    self.grow(Kind::Text, Delta::Text(text), sink)
+                }
+                BlockKind::Thinking { text, .. } if !text.is_empty() => {
+                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+                }
+                BlockKind::Native { dialect, raw, .. } => self.whole(Opening::Native { dialect, raw }, sink),
+                _ => {}
+            }
+        }
     }
 }

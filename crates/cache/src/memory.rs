@@ -73,9 +73,9 @@ impl Store for MemoryStore {
         Reply::Ready(self.0.remove(key).is_some())
     }
 
-    fn clear(&self) -> Reply<()> {
+    fn clear(&self) -> Reply<bool> {
         self.0.clear();
-        Reply::Ready(())
+        Reply::Ready(true)
     }
 }
 

@@ -20,8 +20,8 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets an answer; whether there was one, where that is known.
     fn remove(&self, key: &Key) -> Reply<bool>;
 
-    /// Forgets all answers.
-    fn clear(&self) -> Reply<()>;
+    /// Forgets all answers that it has now; whether it has done so.
+    fn clear(&self) -> Reply<bool>;
 
     /// Whether it can be reached.
     fn ping(&self) -> Reply<bool> {
@@ -42,7 +42,7 @@ impl<T: Store + ?Sized> Store for Arc<T> {
         (**self).remove(key)
     }
 
-    fn clear(&self) -> Reply<()> {
+    fn clear(&self) -> Reply<bool> {
         (**self).clear()
     }
 

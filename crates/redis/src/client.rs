@@ -8,7 +8,9 @@ use std::{
 
 use ziggurat_core::Clock;
 
-use crate::{Budgets, Cooldowns, InvalidOptions, Limits, Options, link::Link, money::TOP, names::Names};
+use crate::{
+    Answers, Budgets, Cooldowns, InvalidOptions, Limits, Options, link::Link, money::TOP, names::Names,
+};
 
 /// A Redis server, or a Cluster, that several nodes share. Cheap to clone; clones share one connection, which is given up with the last.
 #[derive(Clone)]
@@ -57,6 +59,12 @@ impl Redis {
     #[must_use]
     pub fn cooldowns(&self) -> Cooldowns {
         Cooldowns::new(Arc::clone(&self.0))
+    }
+
+    /// The answers of a cache that are kept there. Made once by each node: its clones share what is on its way.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        Answers::new(Arc::clone(&self.0))
     }
 }
 

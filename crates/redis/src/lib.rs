@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 mod budgets;
 mod client;
 mod cooldowns;
@@ -10,6 +11,7 @@ mod names;
 mod options;
 mod script;
 
+pub use answers::{Answers, Counts};
 pub use budgets::{Budgets, Standing};
 pub use client::Redis;
 pub use cooldowns::Cooldowns;

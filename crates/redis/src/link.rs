@@ -13,6 +13,7 @@ use redis::{
     aio::MultiplexedConnection,
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo},
 };
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -54,6 +55,16 @@ enum Server {
     Cluster(Box<ClusterClient>),
 }
 
+/// Where a command goes on a Cluster; on one server, all is there.
+pub(crate) enum To {
+    /// To the nodes that have its keys.
+    Keys,
+    /// To all nodes that have any, whose answers are a map by their addresses.
+    All,
+    /// To one of them.
+    Node(String, u16),
+}
+
 /// What commands have found out of the connection.
 #[derive(Default)]
 struct Broken {
@@ -88,7 +99,20 @@ impl Link {
         cmd: &Cmd,
         take: impl FnOnce(RedisResult<Value>) -> Result<T, RedisError>,
     ) -> Result<T, Away> {
-        match timeout(self.response_timeout, self.ask(cmd, take)).await {
+        self.send_to(&To::Keys, cmd, take).await
+    }
+
+    /// As [`Link::send`], to other nodes of a Cluster.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub(crate) async fn send_to<T>(
+        &self,
+        to: &To,
+        cmd: &Cmd,
+        take: impl FnOnce(RedisResult<Value>) -> Result<T, RedisError>,
+    ) -> Result<T, Away> {
+        match timeout(self.response_timeout, self.ask(to, cmd, take)).await {
             Ok(answer) => answer,
             Err(_) => Err(Away::new("redis did not answer in time")),
         }
@@ -96,12 +120,13 @@ impl Link {
 
     async fn ask<T>(
         &self,
+        to: &To,
         cmd: &Cmd,
         take: impl FnOnce(RedisResult<Value>) -> Result<T, RedisError>,
     ) -> Result<T, Away> {
         let _place = self.places.acquire().await.map_err(|_| Away::new("redis is not used any more"))?;
         let (number, mut connection) = self.connection().await?;
-        let answer = connection.send(cmd).await;
+        let answer = connection.send(to, cmd).await;
         if answer.is_ok() {
             self.broken.answers.fetch_add(1, Ordering::Relaxed);
         } else if let Err(error) = &answer
@@ -185,11 +210,19 @@ impl Server {
 // ===== impl Connection =====
 
 impl Connection {
-    async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        match self {
-            Self::One(connection) => cmd.query_async(connection).await,
-            Self::Cluster(connection) => cmd.query_async(connection).await,
-        }
+    async fn send(&mut self, to: &To, cmd: &Cmd) -> RedisResult<Value> {
+        let connection = match self {
+            Self::One(connection) => return cmd.query_async(connection).await,
+            Self::Cluster(connection) => connection,
+        };
+        let to = match to {
+            To::Keys => return cmd.query_async(connection).await,
+            To::All => RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None)),
+            To::Node(host, port) => {
+                RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port })
+            }
+        };
+        connection.route_command(cmd.clone(), to).await
     }
 }
 
@@ -237,7 +270,7 @@ async fn serve(number: u64, mut connection: Connection, probe: &Cmd, silence: Du
             continue;
         }
         let answers = broken.answers.load(Ordering::Relaxed);
-        match timeout(silence, connection.send(probe)).await {
+        match timeout(silence, connection.send(&To::Keys, probe)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if !is_broken(&error) => {}
             // It is busy, and not away.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
+use ziggurat_cache::Key;
 use ziggurat_core::{Account, Limit, Measure};
 
 /// The prefix of all names.
@@ -21,6 +22,27 @@ impl Names {
     /// A key of which there is one.
     pub(crate) fn only(&self, kind: &str) -> String {
         format!("{}:{kind}", self.0)
+    }
+
+    /// An answer of a cache. It stands by itself, so it may be on any node of a Cluster: there are no braces that would say which.
+    pub(crate) fn answer(&self, key: &Key) -> String {
+        format!("{}:answer:{key}", self.without_braces())
+    }
+
+    /// What matches the names of all answers.
+    pub(crate) fn answers(&self) -> String {
+        let mut pattern = String::new();
+        for letter in self.without_braces().chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '^' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + ":answer:*"
+    }
+
+    fn without_braces(&self) -> String {
+        self.0.replace('{', "(").replace('}', ")")
     }
 
     /// The counter of a limit whose slices are of that length in microseconds.
@@ -89,6 +111,14 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn answers_are_on_all_nodes_and_matched_by_their_prefix_alone() {
+        let key: Key = "0f".repeat(32).parse().expect("is a key");
+        let names = Names("x{a*}[1]".to_owned());
+        assert_eq!(names.answer(&key), format!("x(a*)[1]:answer:{}", "0f".repeat(32)));
+        assert_eq!(names.answers(), r"x(a\*)\[1\]:answer:*");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn encode_request(
         check_names(request)?;
     }
     let request = &*own_signatures(dialect, encoding.thoughts, request);
+    let request = &*gemini::put_together(dialect, request);
     if request.dialect == Dialect::Responses && dialect != Dialect::Responses {
         return responses::encode_elsewhere(dialect, request, encoding, |chat| {
             write_request(dialect, chat, encoding, out)

@@ -10,6 +10,7 @@
 //! - **Signatures** reach other callers as thoughts, without words where the signed part is none, and on calls as `thoughtSignature` too; either
 //!   brings them back to the part that they sign. A caller that returns neither has its calls excused from generation 3 on. Those of
 //!   other makers do not come here, and without Gemini's mark they are taken for that, on calls aside.
+//! - **Turns of the model** that a caller has in the pieces of a stream are one turn to others, and each of its texts is one.
 //! - **Schemas** of arguments are `parameters` where they are in Google's subset, else `parametersJsonSchema`; before 2.5 they are put into it.
 //! - **Media** by URL stay URLs: Google's models read them. Images in answers are `images` beside OpenAI's message.
 //! - **Log probabilities** of answers stay in Google's form, under Google's name. Redacted thoughts and a file's name have no place here, nor has
@@ -22,6 +23,7 @@ mod request;
 mod response;
 mod schema;
 mod stream;
+mod turns;
 mod usage;
 mod write;
 
@@ -30,6 +32,7 @@ pub(crate) use self::{
     part::{SIGNATURE, image},
     request::{Standing, standing},
     schema::plain_schema,
+    turns::put_together,
 };
 pub use self::{
     request::{decode_request, encode_request},

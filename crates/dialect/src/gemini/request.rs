@@ -3,6 +3,6 @@
 mod decode;
 mod encode;
 
-pub(super) use self::decode::camel;
 pub(crate) use self::decode::{Standing, standing};
+pub(super) use self::decode::{camel, is_plain};
 pub use self::{decode::decode_request, encode::encode_request};

@@ -219,6 +219,36 @@ fn a_signature_is_not_lost_with_what_google_has_no_part_for() {
 }
 
 #[test]
+fn what_was_streamed_in_pieces_is_one_turn_and_one_text_to_others() {
+    let piece = |part: Value| json!({ "role": "model", "parts": [part] });
+    let call = json!({ "functionCall": { "id": "1", "name": "f", "args": {} } });
+    let asked = json!({ "contents": [
+        { "role": "user", "parts": [{ "text": "q" }, { "text": "r" }] },
+        piece(json!({ "text": "a" })),
+        piece(json!({ "text": "\n\n" })),
+        { "role": "model", "parts": [{ "text": "b" }, { "text": "" }, { "text": "c" }, call, { "text": "d" }] },
+        piece(json!({ "text": " e" })),
+        { "role": "user", "parts": [{ "functionResponse": { "id": "1", "name": "f", "response": {} } }] },
+        piece(json!({ "text": "g" })),
+        piece(json!({ "text": "h" })),
+        { "role": "user", "parts": [{ "text": "s" }] },
+    ] });
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let sent = ask(Dialect::Anthropic, &asked);
+    let used = json!({ "type": "tool_use", "id": "1", "name": "f", "input": {} });
+    assert_eq!(sent["messages"][0]["content"], json!([text("q"), text("r")]));
+    assert_eq!(sent["messages"][1]["content"], json!([text("a\n\nbc"), used, text("d e")]));
+    assert_eq!(sent["messages"][3]["content"], json!([text("gh")]));
+    let sent = ask(Dialect::OpenAi, &asked);
+    let roles: Vec<_> =
+        sent["messages"].as_array().expect("is a list").iter().map(|it| &it["role"]).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "assistant", "user"]);
+    assert_eq!(sent["messages"][3]["content"], "gh");
+    // Google has them as they came.
+    assert_eq!(ask(Dialect::Gemini, &asked)["contents"], asked["contents"]);
+}
+
+#[test]
 fn a_stream_of_openais_is_one_of_googles() {
     let chunk = |delta: Value, finish: Value| {
         json!({ "id": "c", "model": "m", "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] }).to_string()

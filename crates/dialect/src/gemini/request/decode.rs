@@ -159,7 +159,7 @@ fn content<'a>(raw: &'a RawValue, ids: &mut Ids<'_, 'a>) -> Result<Message<'a>, 
 }
 
 /// Whether content is one text, which others say as a string: some of OpenAI's relatives take nothing else.
-fn is_plain(content: &[Block<'_>]) -> bool {
+pub(in crate::gemini) fn is_plain(content: &[Block<'_>]) -> bool {
     matches!(content, [Block { kind: BlockKind::Text { citations: None, .. }, cache: None, extra }] if extra.is_empty())
 }
 

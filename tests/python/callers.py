@@ -28,7 +28,8 @@ def plain(result: Any) -> str:
 class Chat:
     """OpenAI's client, and its chats."""
 
-    def __init__(self, base: str, tools: list[str]) -> None:
+    def __init__(self, base: str, tools: list[str], *, streams: bool) -> None:
+        self.streams = streams
         self.client = openai.OpenAI(
             base_url=base + "/v1", api_key=harness.MASTER_KEY, max_retries=0, timeout=15.0
         )
@@ -55,7 +56,12 @@ class Chat:
 
     def ask(self, model: str) -> None:
         tools: Any = {"tools": self.tools} if self.tools else {}
-        answer = self.client.chat.completions.create(model=model, messages=self.history, **tools)
+        ask: Any = {"model": model, "messages": self.history, **tools}
+        if self.streams:
+            with self.client.chat.completions.stream(**ask) as stream:
+                answer: Any = stream.get_final_completion()
+        else:
+            answer = self.client.chat.completions.create(**ask)
         message = answer.choices[0].message
         self.history.append(message)
         self.calls = [call.id for call in message.tool_calls or []]
@@ -64,7 +70,8 @@ class Chat:
 class Responses:
     """OpenAI's client, and its Responses."""
 
-    def __init__(self, base: str, tools: list[str]) -> None:
+    def __init__(self, base: str, tools: list[str], *, streams: bool) -> None:
+        self.streams = streams
         self.client = openai.OpenAI(
             base_url=base + "/v1", api_key=harness.MASTER_KEY, max_retries=0, timeout=15.0
         )
@@ -87,9 +94,14 @@ class Responses:
 
     def ask(self, model: str) -> None:
         tools: Any = {"tools": self.tools} if self.tools else {}
-        answer = self.client.responses.create(
-            model=model, input=self.history, store=False, include=["reasoning.encrypted_content"], **tools
-        )
+        ask: Any = {"model": model, "input": self.history, "store": False, **tools}
+        ask["include"] = ["reasoning.encrypted_content"]
+        if self.streams:
+            stream: Any = self.client.responses.create(**ask, stream=True)
+            answer: Any = next(event.response for event in stream if event.type == "response.completed")
+            stream.close()
+        else:
+            answer = self.client.responses.create(**ask)
         self.history += answer.output
         self.calls = [item.call_id for item in answer.output if item.type == "function_call"]
 
@@ -97,7 +109,8 @@ class Responses:
 class Messages:
     """Anthropic's client."""
 
-    def __init__(self, base: str, tools: list[str]) -> None:
+    def __init__(self, base: str, tools: list[str], *, streams: bool) -> None:
+        self.streams = streams
         self.client = anthropic.Anthropic(
             base_url=base, api_key=harness.MASTER_KEY, max_retries=0, timeout=15.0
         )
@@ -125,7 +138,12 @@ class Messages:
 
     def ask(self, model: str) -> None:
         tools: Any = {"tools": self.tools} if self.tools else {}
-        answer = self.client.messages.create(model=model, max_tokens=512, messages=self.history, **tools)
+        ask: Any = {"model": model, "max_tokens": 512, "messages": self.history, **tools}
+        if self.streams:
+            with self.client.messages.stream(**ask) as stream:
+                answer: Any = stream.get_final_message()
+        else:
+            answer = self.client.messages.create(**ask)
         self.history.append({"role": "assistant", "content": answer.content})
         self.calls = [block.id for block in answer.content if block.type == "tool_use"]
 
@@ -133,7 +151,8 @@ class Messages:
 class Google:
     """Google's client."""
 
-    def __init__(self, base: str, tools: list[str]) -> None:
+    def __init__(self, base: str, tools: list[str], *, streams: bool) -> None:
+        self.streams = streams
         options = types.HttpOptions(base_url=base, timeout=15_000)
         self.client = genai.Client(vertexai=False, api_key=harness.MASTER_KEY, http_options=options)
         functions = [types.FunctionDeclaration(name=name) for name in tools]
@@ -161,10 +180,16 @@ class Google:
         self.history.append(types.Content(role="user", parts=parts))
 
     def ask(self, model: str) -> None:
-        answer = self.client.models.generate_content(model=model, contents=self.history, config=self.config)
-        assert answer.candidates
-        self.history.append(answer.candidates[0].content)
-        self.calls = answer.function_calls or []
+        ask: Any = {"model": model, "contents": self.history, "config": self.config}
+        if self.streams:
+            answers = list(self.client.models.generate_content_stream(**ask))
+        else:
+            answers = [self.client.models.generate_content(**ask)]
+        # As its own chats keep it: every chunk's content is one of its own.
+        contents = [one.content for answer in answers for one in answer.candidates or [] if one.content]
+        self.history += contents
+        parts = [part for content in contents for part in content.parts or []]
+        self.calls = [part.function_call for part in parts if part.function_call]
 
 
 CLIENTS: Any = {"chat": Chat, "responses": Responses, "messages": Messages, "gemini": Google}

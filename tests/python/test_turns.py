@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import providers
 import pytest
 from callers import CLIENTS, RESULT
 
@@ -43,6 +44,10 @@ PROVIDERS = {
 BASES = {"messages": "", "gemini": "/v1beta", "cohere": "/v2/chat", "chat": "/v1", "responses": "/v1"}
 """What stands behind the address in `api_base`."""
 
+HOW = ["whole", "stream"]
+STREAMS = {"messages", "gemini", "cohere", "chat"}
+"""Whose answers are told as streams, too: Responses pass to their callers as they are."""
+
 Said = tuple[Any, ...]
 
 
@@ -60,8 +65,8 @@ class Talk:
     def dialect(self) -> str:
         return DIALECTS[self.endpoint]
 
-    def alias(self, turn: int) -> str:
-        return f"{self.id}.{turn}"
+    def alias(self, turn: int, how: str) -> str:
+        return f"{self.id}.{turn}.{how}"
 
     @property
     def turns(self) -> list[tuple[str, Any]]:
@@ -202,40 +207,6 @@ def user_part(part: dict[str, Any]) -> tuple[str, ...]:
 # ---- the provider, which says what it said then ----
 
 
-def answer_of(talk: Talk, turn: dict[str, Any]) -> dict[str, Any]:
-    name = talk.model
-    if talk.dialect == "messages":
-        ends = "tool_use" if any(part["type"] == "tool_use" for part in turn["content"]) else "end_turn"
-        frame = {"id": "msg_1", "type": "message", "role": "assistant", "model": name, "stop_reason": ends}
-        return {**frame, "content": turn["content"], "usage": {"input_tokens": 1, "output_tokens": 1}}
-    if talk.dialect == "gemini":
-        candidate = {"index": 0, "content": turn, "finishReason": "STOP"}
-        return {"candidates": [candidate], "responseId": "r1", "modelVersion": name}
-    if talk.dialect == "responses":
-        items = [
-            {"id": f"item_{at}", "status": "completed", **item} for at, item in enumerate(turn["output"])
-        ]
-        output = [{"type": "message", **item} if "role" in item else item for item in items]
-        frame = {"id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": name}
-        return {
-            **frame,
-            "output": output,
-            "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
-        }
-    if talk.dialect == "cohere":
-        return {
-            "id": "c1",
-            "finish_reason": "TOOL_CALL" if turn.get("tool_calls") else "COMPLETE",
-            "message": turn,
-        }
-    choice = {
-        "index": 0,
-        "message": turn,
-        "finish_reason": "tool_calls" if turn.get("tool_calls") else "stop",
-    }
-    return {"id": "c1", "object": "chat.completion", "created": 1, "model": name, "choices": [choice]}
-
-
 LAST = {
     "messages": {"content": [{"type": "text", "text": "done"}]},
     "gemini": {"role": "model", "parts": [{"text": "done"}]},
@@ -256,24 +227,25 @@ def write_turns(path: Path) -> None:
     for talk in TALKS:
         said = [turn for who, turn in talk.turns if who == "model"]
         for at, turn in enumerate([*said, LAST[talk.dialect]]):
-            answer = {
-                "status": 200,
-                "headers": {"content-type": "application/json"},
-                "body": json.dumps(answer_of(talk, turn)),
-            }
-            rows.append({"id": talk.alias(at), "response": answer})
+            whole = json.dumps(providers.whole(talk.dialect, talk.model, turn))
+            answers = {"whole": ("application/json", whole)}
+            if talk.dialect in STREAMS:
+                answers["stream"] = ("text/event-stream", providers.stream(talk.dialect, talk.model, turn))
+            for how, (label, body) in answers.items():
+                answer = {"status": 200, "headers": {"content-type": label}, "body": body}
+                rows.append({"id": talk.alias(at, how), "response": answer})
     path.write_text(json.dumps(rows), encoding="utf-8")
 
 
 def config(upstream: str) -> str:
     lines = ["model_list:"]
     for talk in TALKS:
-        for at in range(talk.answers + 1):
+        for alias in [talk.alias(at, how) for how in HOW for at in range(talk.answers + 1)]:
             lines += [
-                f"  - model_name: {talk.alias(at)}",
+                f"  - model_name: {alias}",
                 "    litellm_params:",
                 f"      model: {talk.provider}/{talk.model}",
-                f"      api_base: {upstream}/r/{talk.alias(at)}{BASES[talk.dialect]}",
+                f"      api_base: {upstream}/r/{alias}{BASES[talk.dialect]}",
                 "      api_key: k",
                 # Callers of Responses are answered by what was recorded, which is chats but for one provider.
                 f"      use_chat_completions_api: {json.dumps(talk.dialect != 'responses')}",
@@ -341,8 +313,18 @@ def said(talk: Talk, body: dict[str, Any]) -> list[Said]:
                     id, *rest = rest
                     calls.append(id or rest[0])
                     rest = [id if talk.dialect != "gemini" else None, *rest]
-                found.append((kind, *rest))
+                if kind == "text" and talk.dialect == "gemini" and (before := unsigned(found, rest)):
+                    # What Google's caller has in the pieces of a stream goes back to Google as it is.
+                    found[-1] = ("text", before + rest[0], *rest[1:])
+                else:
+                    found.append((kind, *rest))
     return found
+
+
+def unsigned(found: list[Said], text: list[Any]) -> str:
+    """The text that another one of Google's goes on with: not signed, and a thought where that is one."""
+    last = found[-1]
+    return last[1] if last[0] == "text" and last[2:] == (text[1], "") else ""
 
 
 def parsed(value: Any) -> Any:
@@ -375,7 +357,7 @@ def pieces_of_gemini(turn: dict[str, Any]) -> Iterator[Said]:
         if "functionCall" in part:
             call = part["functionCall"]
             yield "call", call.get("id"), call["name"], call["args"], signature
-        else:
+        elif part["text"] or signature:
             yield "text", part["text"], part.get("thought", False), signature
 
 
@@ -412,13 +394,20 @@ PIECES: Any = {
 
 
 # Only callers of Responses reach a provider's Responses; all others are answered by its chats.
-HELD = [(t, c) for t in TALKS for c in CALLERS if t.dialect != "responses" or c == "responses"]
+HELD = [
+    (talk, caller, how)
+    for talk in TALKS
+    for caller in CALLERS
+    for how in HOW
+    if talk.dialect in STREAMS or (caller, how) == ("responses", "whole")
+]
+IDS = [f"{talk.id}-{caller}-{how}" for talk, caller, how in HELD]
 
 
-@pytest.mark.parametrize(("talk", "caller"), HELD, ids=[f"{talk.id}-{caller}" for talk, caller in HELD])
-def test_the_provider_is_asked_as_it_was(stage: Stage, talk: Talk, caller: str) -> None:
-    held = CLIENTS[caller](stage.gateway.base, names_of(talk.turns))
-    answers = (talk.alias(at) for at in range(talk.answers + 1))
+@pytest.mark.parametrize(("talk", "caller", "how"), HELD, ids=IDS)
+def test_the_provider_is_asked_as_it_was(stage: Stage, talk: Talk, caller: str, how: str) -> None:
+    held = CLIENTS[caller](stage.gateway.base, names_of(talk.turns), streams=how == "stream")
+    answers = (talk.alias(at, how) for at in range(talk.answers + 1))
     with held.client, stage.upstream.watch() as seen:
         for who, turn in talk.turns:
             if who == "user":

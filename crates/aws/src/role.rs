@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use tower_service::Service;
-use ziggurat_core::{Body, Clock, Credential, CredentialError, percent_encoded};
+use ziggurat_core::{Asked, Body, Clock, Credential, CredentialError, percent_encoded};
 
 use crate::{
     KeySource, Keys, NoKeys, SigV4,
@@ -36,7 +36,7 @@ struct Fetcher<S> {
 /// By what it is shown who assumes the role.
 enum By {
     Keys(Arc<dyn KeySource>),
-    Token(Box<dyn Fn() -> Result<String, NoKeys> + Send + Sync>),
+    Token(Box<dyn Fn() -> Asked<'static, String> + Send + Sync>),
 }
 
 /// What is said of the service.
@@ -130,7 +130,7 @@ impl AssumedRole {
     pub fn with_web_identity<S>(
         client: S,
         role: Role,
-        token: impl Fn() -> Result<String, NoKeys> + Send + Sync + 'static,
+        token: impl Fn() -> Asked<'static, String> + Send + Sync + 'static,
     ) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
@@ -196,7 +196,8 @@ impl<S> Fetcher<S> {
         let form = match &self.by {
             By::Keys(_) => self.role.form("AssumeRole"),
             By::Token(token) => {
-                let token = percent_encoded(&token()?);
+                let token = token().await.map_err(|away| NoKeys::new(away.to_string()))?;
+                let token = percent_encoded(&token);
                 format!("{}&WebIdentityToken={token}", self.role.form("AssumeRoleWithWebIdentity"))
             }
         };

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -10,10 +11,12 @@ use http::{Request, Response, StatusCode, request::Parts};
 use tokio::time::{Instant, sleep};
 use tower::{service_fn, util::BoxCloneSyncService};
 use ziggurat_aws::{AssumedRole, KeySource, Keys, NoKeys, Role};
-use ziggurat_core::{Body, Clock};
+use ziggurat_core::{Away, Body, Clock};
 
 /// What was asked: heads and forms.
 type Asked = Arc<Mutex<Vec<(Parts, String)>>>;
+/// A token that is read.
+type Reading = ziggurat_core::Asked<'static, String>;
 type Client = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// A client that answers with what `answer` says to the so many-th request.
@@ -104,10 +107,10 @@ async fn a_role_is_assumed_with_signed_keys_and_renewed_ahead_of_its_end() {
 async fn a_token_of_an_identity_provider_is_shown_as_it_is_then_and_nothing_is_signed() {
     let (client, asked) = client(|count| answer("AssumeRoleWithWebIdentity", count, 13 + count));
     let count = Mutex::new(0);
-    let token = move || {
+    let token = move || -> Reading {
         let mut count = count.lock().expect("is sound");
         *count += 1;
-        Ok(format!("web.{count}"))
+        Box::pin(ready(Ok(format!("web.{count}"))))
     };
     let role = role().endpoint("http://127.0.0.1:1/sts").expect("is one").external_id("x");
     let source = AssumedRole::with_web_identity(client, role, token).clock(clock());
@@ -164,7 +167,7 @@ async fn what_is_refused_or_no_answer_is_told_without_its_words() {
 #[tokio::test(start_paused = true)]
 async fn without_keys_or_a_token_the_service_is_not_asked() {
     let (client, asked) = client(|count| answer("AssumeRole", count, 13));
-    let lost = || Err(NoKeys::new("the token cannot be read"));
+    let lost = || -> Reading { Box::pin(ready(Err(Away::new("the token cannot be read")))) };
     let source = AssumedRole::with_web_identity(client.clone(), role(), lost).clock(clock());
     assert_eq!(source.keys().await.map(drop), Err(NoKeys::new("the token cannot be read")));
     let source = AssumedRole::with_keys(client, role(), ziggurat_aws::Chain::new()).clock(clock());

@@ -15,13 +15,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tower::{ServiceExt, util::MapResponse};
-use ziggurat_aws::{Chain, KeySource, Metadata, NoKeys, SharedFile, SigV4};
-use ziggurat_core::{Away, Body, TargetError};
+use ziggurat_aws::{Chain, KeySource, Metadata, SharedFile, SigV4};
+use ziggurat_core::{Asked, Away, Body, TargetError};
 use ziggurat_google::{AccountFile, MetadataServer};
-use ziggurat_oauth::{AccessToken, ClientCredentials, Proof};
+use ziggurat_oauth::{AccessToken, ClientCredentials, Proof, WorkloadToken};
 
 use crate::{
-    config::{Account, Assertion, AssumedBy, AssumedRole, Aws, Entra, EntraProof, Keys},
+    config::{Account, Assertion, AssumedBy, AssumedRole, Aws, Entra, EntraProof, Keys, token_in_file},
     upstream::connector,
 };
 
@@ -60,7 +60,9 @@ impl Credentials {
             let Entra { endpoint, client_id, scope, proof } = entra;
             let proof = match proof {
                 EntraProof::Secret(secret) => Proof::Secret(secret.expose().to_owned()),
-                EntraProof::Assertion(assertion) => Proof::Assertion(asserted(assertion.clone())),
+                EntraProof::Assertion(assertion) => {
+                    Proof::Assertion(asserted(assertion.clone(), self.client()?))
+                }
             };
             let client = ClientCredentials::new(endpoint.clone(), client_id, scope, proof, self.client()?);
             Ok(AccessToken::new(authority, client))
@@ -105,9 +107,8 @@ impl Credentials {
         Ok(match &assumed.by {
             AssumedBy::Keys(keys) => ziggurat_aws::AssumedRole::with_keys(client, role, self.keys(keys)?),
             AssumedBy::Token(token) => {
-                let read = asserted(token.clone());
-                let read = move || read().map_err(|away| NoKeys::new(away.to_string()));
-                ziggurat_aws::AssumedRole::with_web_identity(client, role, read)
+                let token = asserted(token.clone(), self.client()?);
+                ziggurat_aws::AssumedRole::with_web_identity(client, role, token)
             }
         })
     }
@@ -162,12 +163,25 @@ fn shared<K: Clone + Eq + Hash>(
     Ok(own)
 }
 
-/// What reads the token of a workload when it is asked for.
-fn asserted(assertion: Assertion) -> Box<dyn Fn() -> Result<String, Away> + Send + Sync> {
-    let away = |error: std::io::Error| {
-        Away::new(format!("the file of the workload's token cannot be read: {}", error.kind()))
-    };
-    Box::new(move || assertion.read().map_err(away))
+/// What reads the token of a workload, or asks for it, each time that it is to be shown.
+fn asserted(assertion: Assertion, client: Http) -> Box<dyn Fn() -> Asked<'static, String> + Send + Sync> {
+    let away = |why: &dyn fmt::Display| Away::new(format!("the workload's token: {why}"));
+    Box::new(move || {
+        let (assertion, client) = (assertion.clone(), client.clone());
+        Box::pin(async move {
+            match assertion {
+                Assertion::File(path) => {
+                    token_in_file(&path).map_err(|error| away(&format_args!("its file: {}", error.kind())))
+                }
+                Assertion::Text(token) => Ok(token),
+                Assertion::Google { audience } => MetadataServer::new(client).identity(&audience).await,
+                Assertion::Github { url, bearer, audience } => {
+                    let token = WorkloadToken::of_github_job(&url, bearer.expose(), &audience);
+                    token.ok_or_else(|| away(&"it cannot be asked for"))?.read(client).await
+                }
+            }
+        })
+    })
 }
 
 impl fmt::Debug for Credentials {

@@ -12,9 +12,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, Clock};
-use ziggurat_oauth::{Token, TokenSource, ask, post};
+use ziggurat_oauth::{Token, TokenSource, ask, post, secure_url};
 
-use crate::file::{InvalidAccount, SCOPE, TOKEN_URI, invalid, secure};
+use crate::file::{InvalidAccount, SCOPE, TOKEN_URI, invalid};
 
 /// A service account, by the key file that Google gives for it.
 pub struct ServiceAccount<S> {
@@ -65,7 +65,7 @@ impl<S> ServiceAccount<S> {
         }
         let key = EncodingKey::from_rsa_pem(file.private_key.as_bytes())
             .map_err(|_| invalid("its `private_key` cannot be read"))?;
-        let token_uri = secure(file.token_uri.as_deref().unwrap_or(TOKEN_URI))
+        let token_uri = secure_url(file.token_uri.as_deref().unwrap_or(TOKEN_URI))
             .ok_or_else(|| invalid("its `token_uri` is no URL that begins with https://"))?;
         Ok(Self {
             email: file.client_email,

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tower_service::Service;
 use ziggurat_core::{Asked, Away, Body, BoxError, Clock, percent_encoded};
-use ziggurat_oauth::{Token, TokenSource, WorkloadToken, answer, ask, post, workload_token};
+use ziggurat_oauth::{Token, TokenSource, WorkloadToken, answer, ask, post, secure_url, workload_token};
 
-use crate::file::{InvalidAccount, SCOPE, invalid, secure};
+use crate::file::{InvalidAccount, SCOPE, invalid};
 
 /// A workload outside of Google Cloud, by the token of its own platform, which is exchanged for one of Google's
 /// ([workload identity federation](https://google.aip.dev/auth/4117), [RFC 8693](https://www.rfc-editor.org/rfc/rfc8693)), and that, where the
@@ -110,12 +110,12 @@ impl<S> ExternalAccount<S> {
     ) -> Result<Self, InvalidAccount> {
         let file: ExternalFile =
             serde_json::from_str(json).map_err(|_| invalid("it is no file of an external account"))?;
-        let token_url = secure(&file.token_url)
+        let token_url = secure_url(&file.token_url)
             .ok_or_else(|| invalid("its `token_url` is no URL that begins with https://"))?;
         let impersonation = match &file.service_account_impersonation_url {
             None => None,
             Some(url) => {
-                let url = secure(url).ok_or_else(|| {
+                let url = secure_url(url).ok_or_else(|| {
                     invalid("its `service_account_impersonation_url` is no URL that begins with https://")
                 })?;
                 let lifetime = file.service_account_impersonation.as_ref();
@@ -271,12 +271,11 @@ impl Source {
     {
         match self {
             Self::File { path, member, read } => {
-                let bytes = read(path).map_err(|error| {
-                    Away::new(format!("the file of the workload's token cannot be read: {}", error.kind()))
-                })?;
-                workload_token(&bytes, member.as_deref())
+                let bytes = read(path).map_err(|error| Away::new(format!("its file: {}", error.kind())));
+                let token = bytes.and_then(|bytes| workload_token(&bytes, member.as_deref()));
+                token.map_err(|away| named("the workload's token", &away))
             }
-            Self::Url(token) => token.read(client).await.map_err(|away| named("the workload's token", &away)),
+            Self::Url(token) => token.read(client).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
 use serde::Deserialize;
 use tower_service::Service;
@@ -139,16 +139,4 @@ impl std::error::Error for InvalidAccount {}
 
 pub(crate) const fn invalid(why: &'static str) -> InvalidAccount {
     InvalidAccount { why }
-}
-
-/// A URL that secrets are sent to: over TLS, or on this machine.
-pub(crate) fn secure(url: &str) -> Option<Uri> {
-    let uri: Uri = url.parse().ok()?;
-    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    let is_secure = match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") => uri.host() == Some("127.0.0.1"),
-        _ => false,
-    };
-    (is_plain && is_secure).then_some(uri)
 }

@@ -8,9 +8,9 @@ use http_body::Body as HttpBody;
 use serde::Deserialize;
 use tower_service::Service;
 use ziggurat_core::{Asked, Body, BoxError, percent_encoded};
-use ziggurat_oauth::{Token, TokenSource, ask, post};
+use ziggurat_oauth::{Token, TokenSource, ask, post, secure_url};
 
-use crate::file::{InvalidAccount, TOKEN_URI, invalid, secure};
+use crate::file::{InvalidAccount, TOKEN_URI, invalid};
 
 /// A person who has logged in with `gcloud auth application-default login`, by the refresh token that this leaves
 /// ([RFC 6749, section 6](https://www.rfc-editor.org/rfc/rfc6749#section-6)).
@@ -38,7 +38,7 @@ impl<S> AuthorizedUser<S> {
     pub fn from_json(json: &str, client: S) -> Result<Self, InvalidAccount> {
         let file: UserFile =
             serde_json::from_str(json).map_err(|_| invalid("it is no file of an authorized user"))?;
-        let token_uri = secure(file.token_uri.as_deref().unwrap_or(TOKEN_URI))
+        let token_uri = secure_url(file.token_uri.as_deref().unwrap_or(TOKEN_URI))
             .ok_or_else(|| invalid("its `token_uri` is no URL that begins with https://"))?;
         Ok(Self { file, token_uri, client })
     }

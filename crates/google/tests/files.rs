@@ -189,11 +189,8 @@ async fn who_fails_is_told_and_no_word_of_what_was_said() {
     const STS: (&str, u16, &str) = ("sts.test", 200, GIVEN);
     let cases: [(Answers, &str); 7] = [
         (&[("own.test", 403, "canary")], "the workload's token: it answers with 403"),
-        (
-            &[("own.test", 200, r#"{"x":"canary"}"#)],
-            "the workload's token: there is no token of the workload",
-        ),
-        (&[("own.test", 200, "canary")], "the workload's token: there is no token of the workload"),
+        (&[("own.test", 200, r#"{"x":"canary"}"#)], "the workload's token: there is none"),
+        (&[("own.test", 200, "canary")], "the workload's token: there is none"),
         (&[OWN, ("sts.test", 400, "canary")], "the exchange of the workload's token: it answers with 400"),
         (&[OWN, ("sts.test", 200, "{}")], "the exchange of the workload's token: its answer holds no token"),
         (&[OWN, STS, ("iam.test", 403, "canary")], "the token of the service account: it answers with 403"),
@@ -211,8 +208,8 @@ async fn who_fails_is_told_and_no_word_of_what_was_said() {
         assert_eq!(account.expect("is one").fetch().await.map(drop), Err(Away::new(why)));
     }
     for (read, why) in [
-        (Err(io::ErrorKind::NotFound), "the file of the workload's token cannot be read: entity not found"),
-        (Ok(" \n"), "there is no token of the workload"),
+        (Err(io::ErrorKind::NotFound), "the workload's token: its file: entity not found"),
+        (Ok(" \n"), "the workload's token: there is none"),
     ] {
         let read = move |_: &str| read.map(|text| text.as_bytes().to_vec()).map_err(io::Error::from);
         let client = client(&Seen::default(), &[]);

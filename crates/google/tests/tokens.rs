@@ -105,6 +105,15 @@ async fn the_metadata_server_is_asked_as_it_wants_and_its_refusal_is_told() {
     assert_eq!(request.headers()["metadata-flavor"], "Google");
     assert_eq!(request.uri().host(), Some("metadata.google.internal"));
 
+    let client = answering(&seen, 200, "eyJ.a.b\n");
+    let identity = MetadataServer::new(client).identity("https://a.test/?x&y").await;
+    assert_eq!(identity.as_deref(), Ok("eyJ.a.b"));
+    let request = seen.lock().unwrap().pop().unwrap();
+    assert_eq!(request.headers()["metadata-flavor"], "Google");
+    let path = "/computeMetadata/v1/instance/service-accounts/default/identity";
+    let query = "audience=https%3A%2F%2Fa.test%2F%3Fx%26y";
+    assert_eq!((request.uri().path(), request.uri().query()), (path, Some(query)));
+
     for (status, answer, why) in [
         (404, "no account", "it answers with 404"),
         (200, "<html>", "its answer holds no token"),

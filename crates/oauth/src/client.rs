@@ -27,7 +27,7 @@ pub enum Proof {
     Secret(String),
     /// By a token of another's that the endpoint believes ([RFC 7523, section 2.2](https://www.rfc-editor.org/rfc/rfc7523#section-2.2)): asked
     /// for anew each time, as whoever gives it renews it.
-    Assertion(Box<dyn Fn() -> Result<String, Away> + Send + Sync>),
+    Assertion(Box<dyn Fn() -> Asked<'static, String> + Send + Sync>),
 }
 
 // ===== impl ClientCredentials =====
@@ -39,12 +39,12 @@ impl<S> ClientCredentials<S> {
         Self { endpoint, client_id: client_id.to_owned(), scope: scope.to_owned(), proof, client }
     }
 
-    fn request(&self) -> Result<Request<Body>, Away> {
+    async fn request(&self) -> Result<Request<Body>, Away> {
         let (id, scope) = (percent_encoded(&self.client_id), percent_encoded(&self.scope));
         let proof = match &self.proof {
             Proof::Secret(secret) => format!("client_secret={}", percent_encoded(secret)),
             Proof::Assertion(assertion) => {
-                format!("{ASSERTION}&client_assertion={}", percent_encoded(&assertion()?))
+                format!("{ASSERTION}&client_assertion={}", percent_encoded(&assertion().await?))
             }
         };
         let form = format!("grant_type=client_credentials&client_id={id}&scope={scope}&{proof}");
@@ -64,7 +64,7 @@ where
 {
     fn fetch(&self) -> Asked<'_, Token> {
         Box::pin(async {
-            let request = self.request()?;
+            let request = self.request().await?;
             ask(self.client.clone(), request).await
         })
     }

@@ -110,6 +110,19 @@ pub fn post(endpoint: Uri, form: String) -> Request<Body> {
     request
 }
 
+/// A URL that secrets may be sent to: over TLS, or on this machine (`127.0.0.1`), and without user info; `None` for what is none.
+#[must_use]
+pub fn secure_url(url: &str) -> Option<Uri> {
+    let uri: Uri = url.parse().ok()?;
+    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let is_secure = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => uri.host() == Some("127.0.0.1"),
+        _ => false,
+    };
+    (is_plain && is_secure).then_some(uri)
+}
+
 /// A whole number, in quotes or not.
 fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
 use serde_json::Value;
 use tower_service::Service;
-use ziggurat_core::{Away, Body, BoxError};
+use ziggurat_core::{Away, Body, BoxError, percent_encoded};
 
-use crate::source::answer;
+use crate::source::{answer, secure_url};
 
 /// Where a platform gives a workload the token by which that shows others who it is: at a URL, as a text or in a member of a JSON object.
 #[derive(Clone)]
@@ -26,6 +26,19 @@ impl WorkloadToken {
     #[must_use]
     pub fn at(uri: Uri) -> Self {
         Self { uri, headers: HeaderMap::new(), member: None }
+    }
+
+    /// The one that a job of GitHub Actions is given for an audience, by what stands in its `ACTIONS_ID_TOKEN_REQUEST_URL` and
+    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN` ([GitHub's documentation][docs]); `None` where the first is no URL that begins with `https://`, or no
+    /// header can hold the second.
+    ///
+    /// [docs]: https://docs.github.com/en/actions/reference/security/oidc
+    #[must_use]
+    pub fn of_github_job(url: &str, bearer: &str, audience: &str) -> Option<Self> {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let uri = secure_url(&format!("{url}{separator}audience={}", percent_encoded(audience)))?;
+        let bearer = HeaderValue::try_from(format!("Bearer {bearer}")).ok()?;
+        Some(Self::at(uri).header(header::AUTHORIZATION, bearer).member("value"))
     }
 
     /// Asks with this header, whose value is shown nowhere.
@@ -56,8 +69,9 @@ impl WorkloadToken {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let answered = answer(client, request).await?;
-        workload_token(&answered, self.member.as_deref())
+        let answered = answer(client, request).await;
+        let token = answered.and_then(|answered| workload_token(&answered, self.member.as_deref()));
+        token.map_err(|away| Away::new(format!("the workload's token: {away}")))
     }
 }
 
@@ -72,7 +86,7 @@ impl fmt::Debug for WorkloadToken {
 /// # Errors
 /// [`Away`], when there is none.
 pub fn workload_token(bytes: &[u8], member: Option<&str>) -> Result<String, Away> {
-    let none = || Away::new("there is no token of the workload");
+    let none = || Away::new("there is none");
     let text = match member {
         None => std::str::from_utf8(bytes).map_err(|_| none())?.trim().to_owned(),
         Some(name) => {

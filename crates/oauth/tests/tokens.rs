@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header, request::Parts, uri::Authority};
+use http::{Method, Request, Response, Uri, header, request::Parts, uri::Authority};
 use tokio::time::{Instant, advance, sleep};
 use tower::service_fn;
 use ziggurat_core::{Asked, Away, Body, Credential, CredentialError};
-use ziggurat_oauth::{AccessToken, ClientCredentials, Proof, Token, TokenSource};
+use ziggurat_oauth::{AccessToken, ClientCredentials, Proof, Token, TokenSource, WorkloadToken};
 
 /// Gives `token-1`, `token-2` and so on, each after a while, or fails where it is told to.
 #[derive(Clone, Default)]
@@ -207,7 +207,10 @@ async fn a_client_shows_its_secret_and_gets_a_token() {
 #[tokio::test(start_paused = true)]
 async fn an_assertion_is_asked_for_each_time() {
     let (seen, count) = (Arc::default(), AtomicU32::new(0));
-    let assertion = move || Ok(format!("workload.{}", count.fetch_add(1, Ordering::Relaxed)));
+    let assertion = move || -> Asked<'static, String> {
+        let count = count.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move { Ok(format!("workload.{count}")) })
+    };
     let answer = r#"{"expires_in":60,"access_token":"a"}"#;
     let token = client(&seen, 200, answer, Proof::Assertion(Box::new(assertion)));
     for at in 0..2 {
@@ -217,6 +220,38 @@ async fn an_assertion_is_asked_for_each_time() {
         );
         assert_eq!(form(&seen).await, expected);
         sleep(Duration::from_secs(61)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_githubs_is_given_its_token() {
+    let seen = Arc::default();
+    let job = |url| WorkloadToken::of_github_job(url, "canary", "a/b c");
+    for (url, asked) in [
+        ("https://acme.test/t?v=2", "https://acme.test/t?v=2&audience=a%2Fb%20c"),
+        ("http://127.0.0.1:9/t", "http://127.0.0.1:9/t?audience=a%2Fb%20c"),
+    ] {
+        let token = job(url).expect("is one");
+        assert!(!format!("{token:?}").contains("canary"));
+        let read = token.read(answering(&seen, 200, r#"{"value":"jwt"}"#)).await;
+        assert_eq!(read.as_deref(), Ok("jwt"));
+        let request = seen.lock().unwrap().pop().unwrap();
+        assert_eq!((request.method(), &*request.uri().to_string()), (&Method::GET, asked));
+        let bearer = &request.headers()[header::AUTHORIZATION];
+        assert!(bearer.is_sensitive() && bearer == "Bearer canary");
+    }
+    for url in ["http://acme.test/t", "ftp://127.0.0.1/", "acme.test", ""] {
+        assert!(job(url).is_none(), "{url}");
+    }
+    assert!(WorkloadToken::of_github_job("https://acme.test/", "a\nb", "c").is_none());
+    for (status, answer, why) in [
+        (500, "canary", "it answers with 500"),
+        (200, "canary", "there is none"),
+        (200, r#"{"value":7}"#, "there is none"),
+        (200, r#"{"value":""}"#, "there is none"),
+    ] {
+        let read = job("https://acme.test/").expect("is one").read(answering(&seen, status, answer)).await;
+        assert_eq!(read, Err(Away::new(format!("the workload's token: {why}"))));
     }
 }
 
@@ -235,7 +270,7 @@ async fn what_an_endpoint_says_of_a_refusal_is_not_told() {
         assert_eq!(applied(&token).await, Err(why));
     }
     seen.lock().unwrap().clear();
-    let lost = || Err(Away::new("its file cannot be read"));
+    let lost = || -> Asked<'static, String> { Box::pin(async { Err(Away::new("its file cannot be read")) }) };
     let token = client(&seen, 200, "{}", Proof::Assertion(Box::new(lost)));
     let why = "an access token cannot be fetched: its file cannot be read".to_owned();
     assert_eq!(applied(&token).await, Err(CredentialError::Unavailable(why)));

@@ -4,7 +4,10 @@ use std::fmt;
 use std::fs;
 use std::io;
 
+use ziggurat_oauth::WorkloadToken;
+
 use super::env::Environment;
+use crate::secret::Secret;
 
 /// Where a token of another's stands, by which a cloud is shown who calls.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -13,6 +16,10 @@ pub(crate) enum Assertion {
     File(String),
     /// In the environment, or in the config itself.
     Text(String),
+    /// With Google's metadata server, for an audience.
+    Google { audience: String },
+    /// With GitHub, for an audience, by what a job has in its environment.
+    Github { url: String, bearer: Secret, audience: String },
 }
 
 /// What LiteLLM's names for such tokens begin with.
@@ -35,14 +42,29 @@ impl Assertion {
             "azure" => Self::File(of(FEDERATED)?),
             "circleci" => Self::Text(of("CIRCLE_OIDC_TOKEN")?),
             "circleci_v2" => Self::Text(of("CIRCLE_OIDC_TOKEN_V2")?),
-            "github" | "google" => {
-                return Err(format!("tokens of `oidc/{kind}` are known to LiteLLM, not supported yet"));
+            "github" | "google" if rest.is_empty() => {
+                return Err(format!("`oidc/{kind}/` must be followed by an audience"));
             }
+            "google" => Self::Google { audience: rest.to_owned() },
+            "github" => return Self::of_github_job(rest, environment),
             _ => {
-                return Err("`oidc/` must be followed by `file/`, `env/`, `env_path/` or `azure/`".to_owned());
+                let known = "`file/`, `env/`, `env_path/`, `azure/`, `google/` or `github/`";
+                return Err(format!("`oidc/` must be followed by {known}"));
             }
         };
         assertion.checked()
+    }
+
+    fn of_github_job(audience: &str, environment: &Environment<'_>) -> Result<Self, String> {
+        let of = |name: &str| {
+            let value = environment.get(name);
+            value.ok_or_else(|| format!("no environment variable `{name}` is set, as in jobs of GitHub's"))
+        };
+        let (url, bearer) = (of(GITHUB_URL)?, of(GITHUB_TOKEN)?);
+        match WorkloadToken::of_github_job(&url, &bearer, audience) {
+            Some(_) => Ok(Self::Github { url, bearer: Secret::new(&bearer), audience: audience.to_owned() }),
+            None => Err(format!("environment variable `{GITHUB_URL}` or `{GITHUB_TOKEN}` cannot be used")),
+        }
     }
 
     /// The token in a file that another's tools name.
@@ -50,19 +72,14 @@ impl Assertion {
         Self::File(path.to_owned()).checked()
     }
 
+    /// A file that is not there is told at once; nobody is asked for anything yet.
     fn checked(self) -> Result<Self, String> {
-        match self.read() {
-            Ok(_) => Ok(self),
-            Err(error) => Err(format!("names a file of a token that cannot be read: {}", error.kind())),
+        if let Self::File(path) = &self
+            && let Err(error) = token_in_file(path)
+        {
+            return Err(format!("names a file of a token that cannot be read: {}", error.kind()));
         }
-    }
-
-    /// The token as it is now.
-    pub(crate) fn read(&self) -> io::Result<String> {
-        match self {
-            Self::File(path) => Ok(fs::read_to_string(path)?.trim().to_owned()),
-            Self::Text(token) => Ok(token.clone()),
-        }
+        Ok(self)
     }
 }
 
@@ -71,9 +88,19 @@ impl fmt::Debug for Assertion {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Text(_) => f.write_str("Text(..)"),
+            Self::Google { audience } => f.debug_tuple("Google").field(audience).finish(),
+            Self::Github { audience, .. } => f.debug_tuple("Github").field(audience).finish(),
         }
     }
 }
 
+/// The token in a file, as it is now.
+pub(crate) fn token_in_file(path: &str) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim().to_owned())
+}
+
+/// Where a job of GitHub's may ask for its token, and with what.
+const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 /// The variable in which Azure's workload identity names its file.
 pub(super) const FEDERATED: &str = "AZURE_FEDERATED_TOKEN_FILE";

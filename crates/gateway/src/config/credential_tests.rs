@@ -80,7 +80,7 @@ fn what_cannot_be_sent_is_said_with_its_place_and_without_its_value() {
         (
             "azure_ad_token: oidc/canary",
             format!(
-                "config.yaml:6:23: error: {at}.azure_ad_token: `oidc/` must be followed by `file/`, `env/`, `env_path/` or `azure/`\n"
+                "config.yaml:6:23: error: {at}.azure_ad_token: `oidc/` must be followed by `file/`, `env/`, `env_path/`, `azure/`, `google/` or `github/`\n"
             ),
         ),
         (
@@ -182,6 +182,16 @@ fn a_workload_shows_the_token_that_it_is_given() {
         assert!(matches!(&entra.proof, EntraProof::Assertion(Assertion::Text(it)) if it == "jwt"), "{name}");
         assert!(!format!("{entra:?}").contains("jwt"));
     }
+    let (entra, _) = application(&named("google/api://a/b"), &vars);
+    let expected = Assertion::Google { audience: "api://a/b".to_owned() };
+    assert!(matches!(&entra.proof, EntraProof::Assertion(it) if *it == expected));
+    let job =
+        [("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h/?v=1"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary")];
+    let (entra, _) = application(&named("github/api://a/b"), &[&vars[..2], &job].concat());
+    assert!(
+        matches!(&entra.proof, EntraProof::Assertion(Assertion::Github { audience, .. }) if audience == "api://a/b")
+    );
+    assert!(!format!("{entra:?}").contains("canary"));
     let token = [APP_VARS[0], APP_VARS[1], ("AZURE_AD_TOKEN", "oidc/env/MINE"), ("MINE", "jwt")];
     assert!(matches!(application("", &token).0.proof, EntraProof::Assertion(Assertion::Text(_))));
 }
@@ -212,7 +222,7 @@ fn what_is_missing_of_an_application_is_said_with_its_place() {
     };
     /// Lines, an environment, and what is said.
     type Case = (&'static str, &'static [(&'static str, &'static str)], String);
-    let cases: [Case; 7] = [
+    let cases: [Case; 10] = [
         ("client_secret: sk-canary", &[], missing("tenant_id", "AZURE_TENANT_ID")),
         ("tenant_id: t", &[], missing("client_id", "AZURE_CLIENT_ID")),
         ("tenant_id: t\n      client_id: c", &[], missing("client_secret", "AZURE_CLIENT_SECRET")),
@@ -238,10 +248,34 @@ fn what_is_missing_of_an_application_is_said_with_its_place() {
             ),
         ),
         (
-            "azure_ad_token: oidc/github/canary",
+            "azure_ad_token: oidc/google/",
             &APP_VARS,
             format!(
-                "config.yaml:6:23: error: {at}.azure_ad_token: tokens of `oidc/github` are known to LiteLLM, not supported yet\n"
+                "config.yaml:6:23: error: {at}.azure_ad_token: `oidc/google/` must be followed by an audience\n"
+            ),
+        ),
+        (
+            "azure_ad_token: oidc/github",
+            &APP_VARS,
+            format!(
+                "config.yaml:6:23: error: {at}.azure_ad_token: `oidc/github/` must be followed by an audience\n"
+            ),
+        ),
+        (
+            "azure_ad_token: oidc/github/canary",
+            &[("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h/")],
+            format!(
+                "config.yaml:6:23: error: {at}.azure_ad_token: no environment variable `ACTIONS_ID_TOKEN_REQUEST_TOKEN` is set, as in jobs of GitHub's\n"
+            ),
+        ),
+        (
+            "azure_ad_token: oidc/github/canary",
+            &[
+                ("ACTIONS_ID_TOKEN_REQUEST_URL", "http://canary/"),
+                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary"),
+            ],
+            format!(
+                "config.yaml:6:23: error: {at}.azure_ad_token: environment variable `ACTIONS_ID_TOKEN_REQUEST_URL` or `ACTIONS_ID_TOKEN_REQUEST_TOKEN` cannot be used\n"
             ),
         ),
     ];

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::Uri;
+use ziggurat_oauth::secure_url;
 
 use super::assertion::{Assertion, FEDERATED};
 use super::diagnostic::Report;
@@ -114,10 +115,7 @@ fn endpoint(tenant: &str, params: &Node, environment: &Environment<'_>, report: 
     let host = environment.get(AUTHORITY_VAR).unwrap_or_else(|| AUTHORITY.to_owned());
     let host = if host.contains("://") { host } else { format!("https://{host}") };
     let url = format!("{}/{}/oauth2/v2.0/token", host.trim_end_matches('/'), encode(tenant));
-    let uri = url.parse::<Uri>().ok().filter(|uri| {
-        let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        is_plain && (uri.scheme_str() == Some("https") || uri.host() == Some("127.0.0.1"))
-    });
+    let uri = secure_url(&url);
     if uri.is_none() {
         let message =
             format!("environment variable `{AUTHORITY_VAR}`: must be a URL that begins with https://");

@@ -53,7 +53,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::assertion::Assertion;
+pub(crate) use self::assertion::{Assertion, token_in_file};
 pub(crate) use self::aws::{AssumedBy, AssumedRole, Aws, Keys};
 pub(crate) use self::budgets::TagAllowance;
 pub(crate) use self::deployment::Deployment;

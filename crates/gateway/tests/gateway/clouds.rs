@@ -23,6 +23,7 @@ async fn scene() -> Scene {
         Recording::synthetic("refusing", 401, JSON, REFUSED),
         Recording::synthetic("titan", 200, JSON, r#"{"embedding":[0.5],"inputTextTokenCount":5}"#),
         Recording::synthetic("sts", 200, [("content-type", "text/xml")], STS),
+        Recording::synthetic("github", 200, JSON, r#"{"count":1,"value":"eyJ.job-canary"}"#),
         Recording::synthetic("denying", 403, [("content-type", "text/xml")], DENIED),
     ]);
     Scene::with(all).await
@@ -188,6 +189,56 @@ async fn a_pods_token_assumes_its_role_and_that_another() {
     for call in exchanges.iter().filter(|it| it.path != "/r/sts") {
         assert_eq!(signer(call), told(OF_ROLE.0, OF_ROLE.1));
     }
+}
+
+#[tokio::test]
+async fn a_job_of_githubs_is_who_it_is_on_aws_and_on_azure() {
+    let scene =
+        on_azure(scene().await, "azure", "tenant_id: t, client_id: app, azure_ad_token: oidc/github/api://a");
+    let scene = on_aws(
+        scene,
+        "aws",
+        "sts",
+        ", aws_role_name: 'arn:aws:iam::1:role/r', aws_web_identity_token: oidc/github/sts.amazonaws.com",
+    );
+    let env = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", &*format!("{}/token?api-version=2.0", scene.replay.url("github"))),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer-canary"),
+        ("AZURE_AUTHORITY_HOST", &scene.replay.url("entra")),
+    ];
+    let gateway = scene.start_with(&[], &env).await;
+    assert_eq!(scene.asked(), 0);
+    assert_eq!(embed(&gateway, "aws").await.status, 200);
+    assert_eq!(post(gateway.addr, CHAT, &[], &ask("azure", false)).await.status, 200);
+    let exchanges = scene.exchanges();
+    assert_eq!(exchanges[0].path, "/r/github/token?api-version=2.0&audience=sts.amazonaws.com");
+    assert_eq!(exchanges[0].headers["authorization"], "Bearer bearer-canary");
+    let form = |at: usize| String::from_utf8(exchanges[at].body.to_vec()).unwrap();
+    assert!(form(1).ends_with("&WebIdentityToken=eyJ.job-canary"), "{}", form(1));
+    assert_eq!(exchanges[3].path, "/r/github/token?api-version=2.0&audience=api%3A%2F%2Fa");
+    assert!(form(4).ends_with("&client_assertion=eyJ.job-canary"), "{}", form(4));
+    assert_eq!(exchanges.len(), 6);
+    let ended = gateway.stop().await;
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn what_keeps_a_job_from_its_token_is_the_operators_to_know() {
+    let scene = on_aws(
+        scene().await,
+        "aws",
+        "sts",
+        ", aws_role_name: 'arn:aws:iam::1:role/r', aws_web_identity_token: oidc/github/a",
+    );
+    let env = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", &*scene.replay.url("refusing")),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer-canary"),
+    ];
+    let gateway = scene.start_with(&[], &env).await;
+    assert_eq!(embed(&gateway, "aws").await.status, 500);
+    let ended = gateway.stop().await;
+    assert!(ended.stderr.contains("the workload's token: it answers with 401"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
 }
 
 #[tokio::test]

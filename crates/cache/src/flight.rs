@@ -123,6 +123,11 @@ struct Awake(Weak<Flight>);
 // ===== impl Flights =====
 
 impl Flights {
+    /// Whether a call for a key is under way.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// Joins the call under way for a key, or begins it with what `begin` makes; nobody, where that makes none: one has ended just now.
     pub(crate) fn join(
         &self,

@@ -214,7 +214,10 @@ impl Items {
         let (headers, age) = (response.headers_mut(), self.age);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::AGE, age.as_secs().into());
-        mark(&mut response, Lookup { key, status: CacheStatus::Hit, age: Some(age), saved: None });
+        mark(
+            &mut response,
+            Lookup { key, status: CacheStatus::Hit, age: Some(age), saved: None, score: None },
+        );
         Some(response)
     }
 }

@@ -76,6 +76,23 @@ impl Key {
         Some(parts.finish())
     }
 
+    /// The key of what questions have in common that are compared by their meaning: `rest`, the body without what they say, and whatever else
+    /// has to be equal.
+    pub(crate) fn of_partition(
+        realm: Realm<'_>,
+        call: &Call,
+        head: (&HeaderMap, &Uri),
+        vary: &[http::HeaderName],
+        (rest, common): (&str, &[String]),
+    ) -> Option<Self> {
+        let mut parts = Parts::begin(realm, call, head, vary);
+        parts.add(b"similar").add(&canonical::object(rest, decides_nothing)?);
+        for part in common {
+            parts.add(part.as_bytes());
+        }
+        Some(parts.finish())
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

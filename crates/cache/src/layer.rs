@@ -6,7 +6,7 @@ use http::{HeaderName, request::Parts};
 use tower_layer::Layer;
 use ziggurat_core::{Call, Clock, Limits, Operation, Usd};
 
-use crate::{Cached, MemoryStore, Share, Store, flight::Flights, tenant::tenant};
+use crate::{Cached, MemoryStore, Semantic, Share, Store, flight::Flights, tenant::tenant};
 
 /// Answers calls again that were answered before, and lets identical calls under way share one answer.
 ///
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) max_response: usize,
     pub(crate) request: Limits,
     pub(crate) price: Option<PriceOf>,
+    pub(crate) semantic: Option<Semantic>,
 }
 
 type TenantOf = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
@@ -67,6 +68,7 @@ impl CacheLayer {
                 max_response: 64 << 20,
                 request: Limits::default(),
                 price: None,
+                semantic: None,
             }),
         }
     }
@@ -175,6 +177,12 @@ impl CacheLayer {
         self.change(|config| config.price = Some(Arc::new(price)))
     }
 
+    /// Answers also what was asked in other words, in conversations, where the threshold is reached.
+    #[must_use]
+    pub fn semantic(self, semantic: Semantic) -> Self {
+        self.change(|config| config.semantic = Some(semantic))
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self
@@ -195,6 +203,7 @@ impl fmt::Debug for CacheLayer {
             .field("operations", &self.config.operations)
             .field("opt_in", &self.config.opt_in)
             .field("ttl", &self.config.ttl)
+            .field("semantic", &self.config.semantic)
             .finish_non_exhaustive()
     }
 }

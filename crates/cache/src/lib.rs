@@ -11,6 +11,7 @@ mod items;
 mod key;
 mod layer;
 mod memory;
+mod semantic;
 mod service;
 mod store;
 mod tenant;
@@ -19,6 +20,10 @@ pub use entry::{Entry, Form, Poisoned};
 pub use key::{Key, NoKey};
 pub use layer::CacheLayer;
 pub use memory::MemoryStore;
+pub use semantic::{
+    Embedder, EmbedderService, Embedding, FlatIndex, Index, InvalidThreshold, NoDirection, NoEmbedding,
+    Semantic, SemanticCounts, Similar, Trigrams, Vector, numbers,
+};
 pub use service::{Cached, Lookup};
 pub use store::Store;
 pub use tenant::Share;

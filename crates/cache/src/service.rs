@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,6 +28,7 @@ use crate::{
     items::Items,
     key::Realm,
     layer::Config,
+    semantic::Near,
 };
 
 /// The service of [`CacheLayer`](crate::CacheLayer).
@@ -51,6 +52,8 @@ pub struct Lookup {
     pub age: Option<Duration>,
     /// What the call would have cost, where that is known of an answer that was given before.
     pub saved: Option<Usd>,
+    /// The cosine of the question and that one whose answer it was given, where that was asked in other words.
+    pub score: Option<f32>,
 }
 
 /// A call that may be answered again.
@@ -62,6 +65,12 @@ pub(crate) struct Asking {
     n: u64,
     /// Inputs that are embedded one by one, with the key of what they have in common.
     items: Option<(Items, Key)>,
+    /// Whose it is.
+    pub(crate) tenant: Vec<u8>,
+    /// Set when an answer to another question was looked for.
+    pub(crate) was_looked_for: AtomicBool,
+    /// Where its question stands among those that are compared by their meaning, once that is known.
+    pub(crate) near: OnceLock<Near>,
 }
 
 // ===== impl Cached =====
@@ -198,6 +207,9 @@ where
         {
             return Ok(response);
         }
+        if let Some(response) = config.find_similar(asking, &request).await {
+            return Ok(response);
+        }
         if asking.controls.no_cache || asking.controls.no_store {
             break;
         }
@@ -308,7 +320,8 @@ impl Config {
             let bytes = call.edit().set(Field::StreamOptions, options_with_usage(&call)).finish();
             call = Call::replace(request, bytes)?;
         }
-        Ok(key.map(|key| Asking { key, asked, controls, n: call.n(), items }))
+        let (n, was_looked_for, near) = (call.n(), AtomicBool::new(false), OnceLock::new());
+        Ok(key.map(|key| Asking { key, asked, controls, n, items, tenant, was_looked_for, near }))
     }
 
     /// The answer that is kept, if there is one for this caller.
@@ -343,7 +356,7 @@ impl Config {
     }
 
     /// A response of what is kept, in the form that is asked for.
-    fn give(
+    pub(crate) fn give(
         &self,
         asking: &Asking,
         entry: &Entry,
@@ -358,7 +371,7 @@ impl Config {
         };
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response.headers_mut().insert(header::AGE, age.as_secs().into());
-        let lookup = Lookup { key: asking.key, status, age: Some(age), saved: entry.cost };
+        let lookup = Lookup { key: asking.key, status, age: Some(age), saved: entry.cost, score: None };
         mark(&mut response, lookup);
         Some(self.hide_usage(asking, response))
     }
@@ -412,21 +425,23 @@ impl Config {
         if let Some((items, _)) = &asking.items {
             return items.keep(self, ttl, no_store);
         }
+        let near = self.semantic.clone().zip(asking.near.get().cloned());
         Box::new(move |parts, form, body| {
             let kind = parts.headers.get(header::CONTENT_TYPE);
             let is_good = parts.status == StatusCode::OK
                 && !parts.headers.contains_key(header::CONTENT_ENCODING)
                 && body.len() <= max_entry
-                && asked.judge(form, &body).is_some();
-            if !is_good || no_store {
-                return None;
-            }
+                && !no_store;
+            let good = if is_good { asked.judge(form, &body)? } else { return None };
             let kind = kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json"));
             let mut entry = Entry::new(form, kind, body, clock.now(), ttl);
             entry.cost =
                 price.as_ref().zip(call.as_ref()).and_then(|(price, call)| price(call, &meter.attempts()));
             let entry = Arc::new(entry);
             store.put(key, Arc::clone(&entry));
+            if let Some((semantic, near)) = near.as_ref().filter(|_| !good.calls) {
+                semantic.index.put(near.partition, key, &near.vector, entry.stored..entry.expires);
+            }
             Some(entry)
         })
     }
@@ -451,7 +466,7 @@ impl Config {
         let own = own.filter(|_| !began && success);
         let body = Body::new(FlightBody::new(present, asking.asked.dialect, form, own));
         let mut response = Response::from_parts(parts, body);
-        mark(&mut response, Lookup { key: asking.key, status, age: None, saved: None });
+        mark(&mut response, Lookup { key: asking.key, status, age: None, saved: None, score: None });
         Some(if success { self.hide_usage(asking, response) } else { response })
     }
 

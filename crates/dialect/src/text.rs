@@ -42,6 +42,15 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The bytes between the quotes of the document that it was read from, if it was read from one.
+    #[must_use]
+    pub fn as_written(&self) -> Option<&'a str> {
+        match &self.0 {
+            Repr::Escaped(inner) => Some(inner),
+            Repr::Plain(_) => None,
+        }
+    }
+
     /// Whether it is the empty string.
     #[must_use]
     pub fn is_empty(&self) -> bool {

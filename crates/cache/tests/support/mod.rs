@@ -13,10 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Extensions;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use ziggurat_cache::{CacheLayer, Lookup};
+use ziggurat_cache::{CacheLayer, Cached, Embedder, Embedding, Lookup, Semantic, Trigrams};
 use ziggurat_core::{Body, CacheStatus, Clock, Principal};
 pub use ziggurat_testkit::{Scripted, Step, read_body, samples::*};
 
@@ -251,4 +252,62 @@ impl Drop for PipedBody {
     fn drop(&mut self) {
         self.0.0.lock().expect("is sound").dropped = true;
     }
+}
+
+pub const CAPITAL: &str = "What is the capital of France?";
+pub const CAPITAL_TOO: &str = "what's the capital of France, please";
+pub const EGG: &str = "How long do I boil an egg?";
+
+/// Embeds by three letters, and counts.
+#[derive(Clone, Default)]
+pub struct Counting(Arc<AtomicUsize>);
+
+impl Counting {
+    pub fn calls(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Embedder for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn embed(&self, text: &str, call: &Extensions) -> Embedding {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Trigrams::new(384).embed(text, call)
+    }
+}
+
+/// Says that all texts are equal: a partition is all that tells them apart.
+pub struct Same;
+
+impl Embedder for Same {
+    fn name(&self) -> &str {
+        "same"
+    }
+
+    fn embed(&self, _: &str, _: &Extensions) -> Embedding {
+        Box::pin(async { Ok(vec![1.0, 0.0]) })
+    }
+}
+
+pub fn semantic(embedder: impl Embedder) -> Semantic {
+    Semantic::new(embedder, 0.7).expect("is a threshold")
+}
+
+pub fn with(upstream: &Upstream, semantic: &Semantic) -> Cached<Boxed> {
+    layer(&Manual::default()).semantic(semantic.clone()).layer(upstream.service())
+}
+
+pub fn numbered() -> Upstream {
+    Upstream::new(|number| whole(&completion(&format!("no {number}"))))
+}
+
+pub fn user(text: &str) -> Value {
+    json!({"messages": [{"role": "user", "content": text}]})
+}
+
+pub fn said(answered: &Answered) -> String {
+    answered.json()["choices"][0]["message"]["content"].as_str().expect("is text").to_owned()
 }

@@ -291,11 +291,16 @@ impl Subscriber for Tab {
         })
     }
 
-    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+    fn spent(&self, attempt: &Attempt) -> Option<Usd> {
         let mut whole = attempt.clone();
         // Told at its end, when all that is to be stated is.
         whole.outcome.get_or_insert(Outcome::Complete);
-        self.config.tell_cost.then(|| self.charge(&whole).amount + self.state().earlier)
+        let charge = self.charge(&whole);
+        (!charge.flags.unpriced).then(|| charge.amount + self.state().earlier)
+    }
+
+    fn cost(&self, attempt: &Attempt) -> Option<Usd> {
+        self.config.tell_cost.then(|| self.spent(attempt)).flatten()
     }
 
     fn on_end(&self, attempts: &[Attempt]) {

@@ -12,20 +12,23 @@ use ziggurat_core::json::{Cursor, Fault, name_of};
 /// The canonical form of an object without the members of its top level that `skips` names; `None` for one that is nested too deep, or has
 /// too many members to be worth it.
 pub(crate) fn object(json: &str, skips: impl Fn(&str) -> bool) -> Option<Vec<u8>> {
-    let mut canon = Canon { out: Vec::with_capacity(json.len().min(LONG) + 256), members: 0 };
+    let mut canon =
+        Canon { out: Vec::with_capacity(json.len().min(LONG) + 256), sorted: Vec::new(), members: 0 };
     canon.object(&mut Cursor::new(json), skips).ok()?;
     Some(canon.out)
 }
 
 /// The canonical form of a value.
 pub(crate) fn value(json: &str) -> Option<Vec<u8>> {
-    let mut canon = Canon { out: Vec::new(), members: 0 };
+    let mut canon = Canon { out: Vec::new(), sorted: Vec::new(), members: 0 };
     canon.value(&mut Cursor::new(json)).ok()?;
     Some(canon.out)
 }
 
 struct Canon {
     out: Vec<u8>,
+    /// What is put in order.
+    sorted: Vec<u8>,
     /// Members of objects so far.
     members: usize,
 }
@@ -91,10 +94,10 @@ impl Canon {
         if !in_order {
             // Members of one name stay in their order: which of them counts is a provider's business.
             members.sort_by(|(one, _), (other, _)| one.cmp(other));
-            let sorted: Vec<u8> =
-                members.iter().flat_map(|(_, range)| &self.out[range.clone()]).copied().collect();
+            self.sorted.clear();
+            members.iter().for_each(|(_, range)| self.sorted.extend_from_slice(&self.out[range.clone()]));
             self.out.truncate(start);
-            self.out.extend_from_slice(&sorted);
+            self.out.extend_from_slice(&self.sorted);
         }
         self.out.push(b'}');
         Ok(())

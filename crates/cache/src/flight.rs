@@ -16,7 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::{Body as HttpBody, Frame};
-use ziggurat_core::{Body, BoxError, Meter, Rejection};
+use ziggurat_core::{Body, BoxError, CallEnd, Meter, Rejection};
 
 use crate::{Entry, Form, Key};
 
@@ -44,6 +44,8 @@ pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Response<Body>>> + 
 struct State {
     driver: Driver,
     meter: Meter,
+    /// Until it has ended, and what it came to is known: whoever began it may have left.
+    open: Option<CallEnd>,
     head: Option<Parts>,
     form: Form,
     pieces: VecDeque<Piece>,
@@ -155,6 +157,7 @@ impl Flight {
     ) -> Arc<Self> {
         let state = State {
             driver: Driver::Calling(calling),
+            open: Some(meter.keep()),
             meter,
             head: None,
             form: Form::Whole,
@@ -313,7 +316,9 @@ impl Drop for PutBack<'_> {
             state.end = self.end.take();
         }
         let wakers = if self.changed { mem::take(&mut state.wakers) } else { Vec::new() };
+        let open = if ended { state.open.take() } else { None };
         drop(state);
+        drop(open);
         if ended {
             self.flight.unlist();
         }
@@ -492,7 +497,8 @@ impl Drop for Present {
         let mut state = self.flight.state();
         state.wakers.retain(|(name, _)| *name != self.name);
         state.present -= 1;
-        let gone = (state.present == 0).then(|| mem::replace(&mut state.driver, Driver::Gone));
+        let last = state.present == 0;
+        let gone = last.then(|| (mem::replace(&mut state.driver, Driver::Gone), state.open.take()));
         // Whoever was to poll next may have been this one.
         let wakers = mem::take(&mut state.wakers);
         drop(state);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, request::Parts};
 use tower_layer::Layer;
-use ziggurat_core::{Call, Clock, Limits, Operation, Usd};
+use ziggurat_core::{Clock, Limits, Operation};
 
 use crate::{Cached, MemoryStore, Semantic, Share, Store, flight::Flights, tenant::tenant};
 
@@ -34,14 +34,10 @@ pub(crate) struct Config {
     pub(crate) max_request: usize,
     pub(crate) max_response: usize,
     pub(crate) request: Limits,
-    pub(crate) price: Option<PriceOf>,
     pub(crate) semantic: Option<Semantic>,
 }
 
 type TenantOf = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
-
-/// What a call cost, by its meter.
-pub(crate) type PriceOf = Arc<dyn Fn(&Call, &[ziggurat_core::Attempt]) -> Option<Usd> + Send + Sync>;
 
 // ===== impl CacheLayer =====
 
@@ -67,7 +63,6 @@ impl CacheLayer {
                 max_request: 4 << 20,
                 max_response: 64 << 20,
                 request: Limits::default(),
-                price: None,
                 semantic: None,
             }),
         }
@@ -91,6 +86,19 @@ impl CacheLayer {
     pub fn tenant(self, name: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
         self.change(|config| {
             config.tenant = Arc::new(move |parts| [b"host\0", name(parts).as_bytes()].concat());
+        })
+    }
+
+    /// Names, beside the tenant that was set before, what tells the answers to a request apart: those of other names are never given. Where several are set, all of
+    /// them do.
+    #[must_use]
+    pub fn apart_by(self, name: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
+        self.change(|config| {
+            let tenant = Arc::clone(&config.tenant);
+            config.tenant = Arc::new(move |parts| {
+                let (tenant, name) = (tenant(parts), name(parts));
+                [&(tenant.len() as u64).to_le_bytes(), &*tenant, name.as_bytes()].concat()
+            });
         })
     }
 
@@ -166,15 +174,6 @@ impl CacheLayer {
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         self.change(|config| config.request = limits)
-    }
-
-    /// Says what a call has cost, by the attempts on its meter: kept with the answer, and told as saved when that is given again.
-    #[must_use]
-    pub fn price(
-        self,
-        price: impl Fn(&Call, &[ziggurat_core::Attempt]) -> Option<Usd> + Send + Sync + 'static,
-    ) -> Self {
-        self.change(|config| config.price = Some(Arc::new(price)))
     }
 
     /// Answers also what was asked in other words, in conversations, where the threshold is reached.

@@ -392,10 +392,7 @@ impl Config {
         ResBody::Error: Into<BoxError>,
     {
         let (meter, end) = Meter::join(&mut request);
-        // It goes on when the one who began it has left, and so does what its meter counts.
-        let kept = end.is_none().then(|| meter.keep());
         let (joined, failed, max_response) = ((meter.clone(), end), failed.clone(), self.max_response);
-        let call = Call::of(&request).cloned();
         let calling = Box::pin(async move {
             let mut inner = inner;
             let answered = match inner.ready().await {
@@ -403,22 +400,19 @@ impl Config {
                 Err(error) => Err(error),
             };
             match answered {
-                Ok(response) => Some(response.map(|body| match kept {
-                    Some(kept) => body.guarded(kept),
-                    None => body,
-                })),
+                Ok(response) => Some(response),
                 Err(error) => {
                     failed.set(error);
                     None
                 }
             }
         });
-        (calling, meter.clone(), self.keep(asking, meter, call))
+        (calling, meter.clone(), self.keep(asking, meter))
     }
 
     /// Judges the answer, and keeps it where it is good.
-    fn keep(&self, asking: &Asking, meter: Meter, call: Option<Call>) -> Keep {
-        let (store, clock, price) = (Arc::clone(&self.store), self.clock.clone(), self.price.clone());
+    fn keep(&self, asking: &Asking, meter: Meter) -> Keep {
+        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
         let (key, asked, max_entry) = (asking.key, asking.asked, self.max_entry);
         let ttl = asking.controls.ttl.unwrap_or(self.ttl);
         let no_store = asking.controls.no_store;
@@ -435,8 +429,7 @@ impl Config {
             let good = if is_good { asked.judge(form, &body)? } else { return None };
             let kind = kind.cloned().unwrap_or_else(|| HeaderValue::from_static("application/json"));
             let mut entry = Entry::new(form, kind, body, clock.now(), ttl);
-            entry.cost =
-                price.as_ref().zip(call.as_ref()).and_then(|(price, call)| price(call, &meter.attempts()));
+            entry.cost = meter.spent();
             let entry = Arc::new(entry);
             store.put(key, Arc::clone(&entry));
             if let Some((semantic, near)) = near.as_ref().filter(|_| !good.calls) {

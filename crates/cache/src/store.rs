@@ -1,6 +1,6 @@
 //! Where answers are kept.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use ziggurat_core::Reply;
 
@@ -10,7 +10,7 @@ use crate::{Entry, Key};
 ///
 /// A store that is away has nothing: what it cannot find is a miss, what it cannot keep is lost, and neither is an error of a call. It does not
 /// judge what it holds: whether an entry still counts is asked by whoever reads it.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The answer under a key.
     fn get(&self, key: &Key) -> Reply<Option<Arc<Entry>>>;
 

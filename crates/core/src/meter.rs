@@ -126,8 +126,14 @@ pub trait Subscriber: Send + Sync + 'static {
         Decision::Go
     }
 
-    /// Asked what an attempt has come to, when its usage is told to the caller at the end of a stream of OpenAI's dialect: the amount
-    /// is then told with it, as `cost`. Most have nothing to say.
+    /// Asked what the call has come to with this as its last attempt, those before it included. Most have nothing to say.
+    fn spent(&self, attempt: &Attempt) -> Option<Usd> {
+        let _ = attempt;
+        None
+    }
+
+    /// Asked when the usage of an attempt is told to the caller at the end of a stream of OpenAI's dialect: the amount is then told with
+    /// it, as `cost`.
     fn cost(&self, attempt: &Attempt) -> Option<Usd> {
         let _ = attempt;
         None
@@ -183,6 +189,16 @@ impl Meter {
     pub fn keep(&self) -> CallEnd {
         self.state().keepers += 1;
         CallEnd(self.clone())
+    }
+
+    /// What the call has come to so far, if a subscriber knows ([`Subscriber::spent`]).
+    #[must_use]
+    pub fn spent(&self) -> Option<Usd> {
+        let (subscribers, attempt) = {
+            let state = self.state();
+            (state.subscribers.clone(), state.slots.last()?.attempt.clone())
+        };
+        subscribers.iter().find_map(|subscriber| subscriber.spent(&attempt))
     }
 
     /// Whether the latest attempt was stopped by a layer of ours.

@@ -18,6 +18,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use ziggurat_auth::{Auth, AuthLayer, Identity};
 use ziggurat_budget::Spending;
+use ziggurat_cache::Lookup;
 use ziggurat_core::{
     Body, Budget, Call, Cause, Clock, Dialect, Field, Limits, Operation, Principal, Problem, Profile,
     Rejection, RespondErrorLayer, Served, Target, json::find_member,
@@ -199,7 +200,8 @@ impl App {
 impl Door {
     const fn reaches(self, route: Route) -> bool {
         // Whatever the method: where the paths are not, nobody is told that they are elsewhere.
-        let is_admin = matches!(route, Route::Admin(_) | Route::WrongMethod { admin: true, .. });
+        let is_admin =
+            matches!(route, Route::Admin(_) | Route::Cache(_) | Route::WrongMethod { admin: true, .. });
         match (self, route) {
             (Self::All, _) | (_, Route::Liveness | Route::Readiness) => true,
             (Self::Calls, _) => !is_admin,
@@ -269,6 +271,15 @@ impl Inner {
                 answered.await.unwrap_or_else(|_| {
                     Problem::new(Cause::Internal, "the gateway failed").into_response(dialect)
                 })
+            }
+            Route::Cache(action) => {
+                // Without a master key, whoever reaches the gateway may use it.
+                let may = self.rights.is_none() || caller(request.extensions().get()).admin;
+                match may {
+                    true => action.run(self.stores.answers(), self.config.cache.as_ref(), request).await,
+                    false => Rejection::new(Cause::PermissionDenied, "only administrators manage the cache")
+                        .into_response(dialect),
+                }
             }
             Route::WrongMethod { allow, admin } => {
                 // A key may stand in the path of the admin API.
@@ -376,6 +387,9 @@ impl Inner {
         }
         if let Some(spending) = response.extensions().get::<Spending>() {
             headers::of_spending(&mut said, spending);
+        }
+        if let Some(lookup) = response.extensions().get::<Lookup>() {
+            headers::of_lookup(&mut said, lookup);
         }
         response.headers_mut().extend(said);
         response
@@ -500,7 +514,7 @@ fn caller(identity: Option<&Identity>) -> Caller {
     }
 }
 
-fn json(status: StatusCode, body: String) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

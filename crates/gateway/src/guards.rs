@@ -13,9 +13,10 @@ use std::{
 
 use http::{Request, Response};
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, util::Either};
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
+use ziggurat_cache::{CacheLayer, Cached};
 use ziggurat_catalog::{Catalog, tokens::count_input};
 use ziggurat_core::{Body, Budget, Call, Limit, Limits, Measure, Principal, Scope, ScopeKind, Window};
 use ziggurat_limit::{LimitLayer, Limited};
@@ -33,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Guards {
     calls: LimitLayer,
+    cache: Option<CacheLayer>,
     budget: BudgetLayer,
     attempts: LimitLayer,
     counter: Counter,
@@ -61,7 +63,10 @@ struct Outliving<F: Future + Send + 'static> {
 struct Leaves(Left);
 
 /// A service within its guards.
-pub(crate) type Guarded<S> = Limited<Budgeted<Route<Limited<S>>>>;
+pub(crate) type Guarded<S> = Limited<Either<Cached<Spent<S>>, Spent<S>>>;
+
+/// A service of which all costs are within budgets.
+type Spent<S> = Budgeted<Route<Limited<S>>>;
 
 // ===== impl Guards =====
 
@@ -97,6 +102,7 @@ impl Guards {
         let drained = Drained { places: Arc::new(Semaphore::new(MAX_DRAINED)), bound };
         Self {
             calls,
+            cache: stores.cache(config),
             budget: budget(config, catalog, stores.ledger(), &drained).counter(counter.clone()),
             attempts: attempts.counter(counter.clone()),
             counter,
@@ -172,9 +178,15 @@ impl Guards {
     /// Puts what goes to a provider within the guards: those of a call around the route, those of a deployment within. A refusal by these
     /// is an attempt's, and never reaches the provider.
     pub(crate) fn layer<S>(&self, route: &RouteLayer, inner: Limited<S>, request: Limits) -> Guarded<S> {
-        let Self { calls, budget, counter, .. } = self;
+        let Self { calls, cache, budget, counter, .. } = self;
         let routed = route.clone().limits(request).counter(counter.clone()).layer(inner);
-        calls.clone().request_limits(request).layer(budget.clone().limits(request).layer(routed))
+        let spent = budget.clone().limits(request).layer(routed);
+        // What is answered again is counted as a call, and costs nothing.
+        let answered = match cache {
+            Some(cache) => Either::Left(cache.clone().limits(request).layer(spent)),
+            None => Either::Right(spent),
+        };
+        calls.clone().request_limits(request).layer(answered)
     }
 
     /// As [`Guards::layer`], for shadows: what callers may do at once and in a minute is theirs alone.
@@ -187,7 +199,7 @@ impl Guards {
         let Self { budget, counter, .. } = self;
         let routed = route.clone().limits(request).counter(counter.clone()).layer(inner);
         let limits = LimitLayer::new().counter(counter.clone()).request_limits(request);
-        limits.layer(budget.clone().limits(request).layer(routed))
+        limits.layer(Either::Right(budget.clone().limits(request).layer(routed)))
     }
 
     /// Puts what goes to a provider within the limits of its deployment.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ziggurat_budget::Spending;
+use ziggurat_cache::Lookup;
 use ziggurat_core::{ScopeKind, Served};
 
 /// Names the model as the caller did.
@@ -18,6 +19,19 @@ pub(crate) fn of_served(headers: &mut HeaderMap, served: &Served) {
     }
     put(headers, "x-litellm-attempted-retries", served.retries);
     put(headers, "x-litellm-attempted-fallbacks", served.fallbacks);
+}
+
+/// Says what the cache did.
+pub(crate) fn of_lookup(headers: &mut HeaderMap, lookup: &Lookup) {
+    put(headers, "x-litellm-cache-key", lookup.key);
+    let again = lookup.status.is_given_again();
+    put(headers, "x-litellm-cache-hit", if again { "True" } else { "False" });
+    if again {
+        put(headers, "x-litellm-response-cost", 0);
+        if let Some(saved) = lookup.saved {
+            put(headers, "x-ziggurat-saved-cost", saved);
+        }
+    }
 }
 
 /// Says what an answer cost, where that is known before its first byte, and where the caller's budget stands.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod cache;
 mod catalog;
 mod caught;
 mod check;

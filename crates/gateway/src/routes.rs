@@ -3,7 +3,7 @@
 use http::Method;
 use ziggurat_core::{Dialect, Operation};
 
-use crate::admin::Action;
+use crate::{admin::Action, cache};
 
 /// What answers at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Route {
     Call,
     /// What manages keys, teams and users.
     Admin(Action),
+    /// What manages answers that are kept.
+    Cache(cache::Action),
     /// Something, but not to this method.
     WrongMethod {
         /// The methods that it answers to.
@@ -48,6 +50,10 @@ impl Route {
                 action.map_or_else(|allow| Self::WrongMethod { allow, admin: true }, Self::Admin),
                 Dialect::OpenAi,
             );
+        }
+        if let Some(action) = cache::Action::of(method, path) {
+            let wrong = |allow| Self::WrongMethod { allow, admin: true };
+            return (action.map_or_else(wrong, Self::Cache), Dialect::OpenAi);
         }
         if let Some(route) = route {
             return (
@@ -95,7 +101,7 @@ impl Route {
 
     /// Whether only those with a key may come here: not probers, nor those who are lost.
     pub(crate) const fn needs_key(self) -> bool {
-        matches!(self, Self::Health | Self::Models | Self::Call | Self::Admin(_))
+        matches!(self, Self::Health | Self::Models | Self::Call | Self::Admin(_) | Self::Cache(_))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The stores that a config names: opened before the first call, worked for as long as the process lives.
 
-use std::{convert::Infallible, fmt, future::pending, time::Duration};
+use std::{convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::{interval, timeout};
 use ziggurat_auth::{CachePolicy, VirtualKeys};
 use ziggurat_budget::Ledger;
+use ziggurat_cache::{CacheLayer, MemoryStore};
 use ziggurat_core::{Clock, OnAway};
 use ziggurat_limit::remote::Remote;
 use ziggurat_redis::{Cooldowns, Limits, Redis};
@@ -15,7 +16,8 @@ use ziggurat_sql::{
 };
 
 use crate::{
-    config::{Config, Database, LedgerAt},
+    cache,
+    config::{CachePlace, Config, Database, LedgerAt},
     ledger::{Keeper, LAST_WRITES},
     secret::Secret,
 };
@@ -29,6 +31,8 @@ pub(crate) struct Stores {
     keys: Option<VirtualKeys<Directory>>,
     /// Cooldowns of deployments that gateways tell each other, where there is a Redis.
     cooldowns: Option<Cooldowns>,
+    /// Answers that are given again, where some are.
+    answers: Option<Arc<dyn ziggurat_cache::Store>>,
     policies: [OnAway; 2],
 }
 
@@ -71,6 +75,12 @@ impl Stores {
             Some(database) => Some(open_keys(database, pool.as_ref(), config).await?),
             None => None,
         };
+        let answers = config.cache.as_ref().map(|cache| -> Arc<dyn ziggurat_cache::Store> {
+            match (cache.place, &redis) {
+                (CachePlace::Redis, Some(_)) => Arc::new(MemoryStore::new(1)),
+                _ => Arc::new(MemoryStore::new(cache.max_bytes)),
+            }
+        });
         let cooldowns = redis.as_ref().map(Redis::cooldowns);
         let keeper = Keeper::open(config, redis.as_ref(), pool.as_ref())?;
         let limits = redis.map(|redis| {
@@ -81,7 +91,7 @@ impl Stores {
             }
         });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
-        let stores = Self { keeper, limits, keys, cooldowns, policies };
+        let stores = Self { keeper, limits, keys, cooldowns, answers, policies };
         // The first callers would else wait for connections longer than for an answer, and find the stores away.
         let connected = async {
             tokio::join!(stores.keys_connected(), stores.keeper.connected());
@@ -108,6 +118,17 @@ impl Stores {
     /// The counters that gateways share, where they do.
     pub(crate) fn limits(&self) -> Option<Remote<Limits>> {
         self.limits.clone()
+    }
+
+    /// Where answers are kept that are given again, if they are.
+    pub(crate) const fn answers(&self) -> Option<&Arc<dyn ziggurat_cache::Store>> {
+        self.answers.as_ref()
+    }
+
+    /// The layer that gives answers again, where the config has one.
+    pub(crate) fn cache(&self, config: &Config) -> Option<CacheLayer> {
+        let (settings, store) = config.cache.as_ref().zip(self.answers.clone())?;
+        Some(cache::layer(config, settings, store))
     }
 
     /// The keys that are kept in a database, where there is one.

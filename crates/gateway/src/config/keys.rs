@@ -398,6 +398,8 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
         group(Read, Text, "budget_duration timezone max_end_user_budget_id"),
         group(Read, Map, "cost_discount_config cost_margin_config tag_budget_config"),
         group(Callbacks, Any, "callbacks"),
+        group(Read, Flag, "cache"),
+        group(Read, Map, "cache_params"),
         group(Ignore, Number, "num_retries_per_request"),
         group(
             Ignore,
@@ -411,7 +413,7 @@ pub(super) const LITELLM_SETTINGS: Section = Section {
              max_tokens modify_params use_chat_completions_url_for_anthropic_messages strip_anthropic_total_tokens
              route_all_chat_openai_to_responses gemini_live_defer_setup use_legacy_interactions_schema retry
              model_fallbacks
-             cache cache_params caching caching_with_models default_in_memory_ttl default_redis_ttl
+             caching caching_with_models default_in_memory_ttl default_redis_ttl
              default_redis_batch_cache_expiry enable_caching_on_provider_specific_optional_params
              enable_redis_auth_cache api_key openai_key groq_key gigachat_key xai_key databricks_key
              openai_like_key azure_key anthropic_key replicate_key bytez_key cohere_key infinity_key clarifai_key
@@ -482,7 +484,7 @@ pub(super) const ZIGGURAT_SETTINGS: Section = Section {
         ),
         group(Read, Flag, "continue_streams"),
         group(Read, List, "shadow alert_percents"),
-        group(Read, Map, "retry_budget probes media"),
+        group(Read, Map, "retry_budget probes media cache"),
         group(Read, Any, "hedge_after"),
     ],
 };

@@ -6,6 +6,7 @@
 mod assertion;
 mod aws;
 mod budgets;
+mod cache;
 mod check;
 mod credential;
 mod deployment;
@@ -56,6 +57,7 @@ use std::time::Duration;
 pub(crate) use self::assertion::{Assertion, token_in_file};
 pub(crate) use self::aws::{AssumedBy, AssumedRole, Aws, Keys};
 pub(crate) use self::budgets::TagAllowance;
+pub(crate) use self::cache::{CachePlace, CacheSettings};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::diagnostic::{Diagnostic, Severity};
 pub(crate) use self::entra::{Entra, Proof as EntraProof};
@@ -106,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) key_rates: Rates,
     /// `ziggurat_settings.media`: what is fetched from URLs of callers'; `None` where nothing is.
     pub(crate) media: Option<MediaSettings>,
+    /// `litellm_settings.cache` and `cache_params`: answers that are given again; `None` where none are.
+    pub(crate) cache: Option<CacheSettings>,
     /// The deployments of each alias without `*`.
     groups: HashMap<String, Vec<usize>>,
     /// The aliases with `*`, those to try first at the front.
@@ -216,12 +220,14 @@ impl Config {
             request_timeout,
             routing: Routing::default(),
             media: MediaSettings::read(root, report),
+            cache: None,
             groups: HashMap::new(),
             patterns: Vec::new(),
             deployments,
         };
         config.index(report);
         config.routing = Routing::read(root, &config, report);
+        config.cache = CacheSettings::read(root, config.stores.redis.is_some(), report);
         config.check_stores(root, report);
         config
     }

@@ -177,7 +177,6 @@ fn keys_that_are_ignored_get_a_warning_unless_they_change_nothing() {
         "9:7: warning: model_list[0].litellm_params.my_param: not a parameter of LiteLLM's: sent to the provider as it is".into(),
         format!("10:30: warning: model_list[0].model_info.discoverable: {ignored}"),
         "10:47: warning: model_list[0].model_info.my_note: unknown key: ignored".into(),
-        format!("13:3: warning: litellm_settings.cache: {ignored}"),
         format!("15:15: warning: litellm_settings.callbacks[0]: {ignored}"),
     ];
     assert_eq!(findings(&text), expected.map(|line| format!("config.yaml:{line}\n")).concat());

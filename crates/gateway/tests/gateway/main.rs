@@ -5,6 +5,7 @@
 mod admin;
 mod bad_input;
 mod bad_upstream;
+mod cache;
 mod client;
 mod clouds;
 mod config_errors;

@@ -8,7 +8,7 @@ use ziggurat_budget::Ledger;
 use ziggurat_cache::{CacheLayer, MemoryStore};
 use ziggurat_core::{Clock, OnAway};
 use ziggurat_limit::remote::Remote;
-use ziggurat_redis::{Cooldowns, Limits, Redis};
+use ziggurat_redis::{Answers, Cooldowns, Limits, Redis};
 use ziggurat_route::Routes;
 use ziggurat_sql::{
     directory::{Directory, Options},
@@ -31,8 +31,9 @@ pub(crate) struct Stores {
     keys: Option<VirtualKeys<Directory>>,
     /// Cooldowns of deployments that gateways tell each other, where there is a Redis.
     cooldowns: Option<Cooldowns>,
-    /// Answers that are given again, where some are.
+    /// Where answers are kept that are given again, and those on Redis, for which somebody has to work.
     answers: Option<Arc<dyn ziggurat_cache::Store>>,
+    shared_answers: Option<Answers>,
     policies: [OnAway; 2],
 }
 
@@ -75,10 +76,16 @@ impl Stores {
             Some(database) => Some(open_keys(database, pool.as_ref(), config).await?),
             None => None,
         };
-        let answers = config.cache.as_ref().map(|cache| -> Arc<dyn ziggurat_cache::Store> {
-            match (cache.place, &redis) {
-                (CachePlace::Redis, Some(_)) => Arc::new(MemoryStore::new(1)),
-                _ => Arc::new(MemoryStore::new(cache.max_bytes)),
+        let cache = config.cache.as_ref();
+        let shared_answers = redis.as_ref().filter(|_| cache.is_some_and(|it| it.place == CachePlace::Redis));
+        let shared_answers = shared_answers.map(|redis| match settings.deadline {
+            Some(deadline) => redis.answers().deadline(deadline),
+            None => redis.answers(),
+        });
+        let answers = cache.map(|cache| -> Arc<dyn ziggurat_cache::Store> {
+            match &shared_answers {
+                Some(answers) => Arc::new(answers.clone()),
+                None => Arc::new(MemoryStore::new(cache.max_bytes)),
             }
         });
         let cooldowns = redis.as_ref().map(Redis::cooldowns);
@@ -91,7 +98,7 @@ impl Stores {
             }
         });
         let policies = [settings.on_limits_away, settings.on_budgets_away];
-        let stores = Self { keeper, limits, keys, cooldowns, answers, policies };
+        let stores = Self { keeper, limits, keys, cooldowns, answers, shared_answers, policies };
         // The first callers would else wait for connections longer than for an answer, and find the stores away.
         let connected = async {
             tokio::join!(stores.keys_connected(), stores.keeper.connected());
@@ -157,9 +164,16 @@ impl Stores {
                 None => pending().await,
             }
         };
+        let answers = async {
+            match &self.shared_answers {
+                Some(answers) => answers.run().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             never = self.keeper.run() => never,
             () = limits => pending().await,
+            () = answers => pending().await,
         }
     }
 
@@ -168,6 +182,10 @@ impl Stores {
         if let Some(limits) = &self.limits {
             // What is not corrected counts a minute longer.
             let _ = timeout(LAST_WRITES, limits.flush()).await;
+        }
+        if let Some(answers) = &self.shared_answers {
+            // What is not kept is asked for again.
+            let _ = timeout(LAST_WRITES, answers.flush()).await;
         }
         self.keeper.close().await;
     }

@@ -1,5 +1,6 @@
 //! Several gateways that share limits and budgets, and stores that go away.
 
+mod answers;
 mod away;
 mod budgets;
 mod cooldowns;

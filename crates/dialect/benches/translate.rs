@@ -5,18 +5,22 @@
 //! cargo bench -p ziggurat-dialect --bench translate
 //! ```
 //!
-//! Streams: an answer of 2000 text deltas of the size that providers send, read by the one codec and written by the other, framing apart.
+//! Streams: an answer of 2000 deltas of the size that providers send, read by the one codec and written by the other, framing apart: of text,
+//! of thoughts, and of calls, each in ten events where the provider streams calls, else whole.
 //! Requests: conversations of 300 KB, read and written; of 2 and 30 KB in two directions. Mistral stands for its form of OpenAI's dialect.
 //! Bytes allocated stand beside, without the output's, which is used again; at each event, in excess of what a stream half as long takes, they
 //! are what grows with the conversation.
 //!
 //! Times on a shared machine vary; instruction counts do not. To count those of one case, run once, take the binary that cargo names and
-//! run it under callgrind (cases: `anthropic-to-openai-events`, `openai-to-anthropic-request-300`, ...; any other name lists them):
+//! run it under callgrind (cases: `anthropic-to-openai-text`, `openai-to-anthropic-request-300`, ...; any other name lists them):
 //!
 //! ```text
 //! cargo bench -p ziggurat-dialect --bench translate --no-run
-//! valgrind --tool=callgrind --toggle-collect='*translate_all*' target/release/deps/translate-HASH --instructions anthropic-to-openai-events
+//! valgrind --tool=callgrind --toggle-collect='*translate_all*' target/release/deps/translate-HASH --instructions anthropic-to-openai-text
 //! ```
+
+#[path = "translate/streams.rs"]
+mod streams;
 
 use std::{
     env,
@@ -25,12 +29,12 @@ use std::{
 };
 
 use serde_json::json;
+use streams::{Says, events};
 use ziggurat_core::{Dialect, ParamPolicy};
 use ziggurat_dialect::{
     Encoding, StreamDecoder, StreamEncoder, decode_request, encode_request, openai::to_mistral,
 };
 
-const DELTAS: usize = 2000;
 const TIME: Duration = Duration::from_millis(300);
 
 /// Who speaks. Mistral's form of OpenAI's dialect is asked in other words.
@@ -57,6 +61,7 @@ const SIDES: [Side; 8] = [
     side(MISTRAL, Dialect::OpenAi, "mistral-large"),
 ];
 const MISTRAL: &str = "mistral";
+const WORDS: [&str; 9] = [" the", " tower", " of", " layers", "\\n\\n", " \\\"so\\\"", " Größe", ",", "."];
 
 /// Something to translate, from the side it is written by to the other one.
 struct Case {
@@ -154,8 +159,11 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for provider in SIDES {
         for caller in callers.into_iter().filter(|caller| *caller != provider) {
-            let name = format!("{}-to-{}-events", provider.name, caller.name);
-            cases.push(Case { name, from: provider, to: caller, input: Input::Events(events(provider)) });
+            for says in Says::ALL {
+                let name = format!("{}-to-{}-{}", provider.name, caller.name, says.name());
+                let input = Input::Events(events(provider, says));
+                cases.push(Case { name, from: provider, to: caller, input });
+            }
         }
     }
     let request = |from: Side, to: Side, kilobytes: usize| {
@@ -169,97 +177,6 @@ fn cases() -> Vec<Case> {
         cases.extend(SIDES.into_iter().filter(|to| *to != caller).map(|to| request(caller, to, 300)));
     }
     cases
-}
-
-const WORDS: [&str; 9] = [" the", " tower", " of", " layers", "\\n\\n", " \\\"so\\\"", " Größe", ",", "."];
-
-/// An answer of text: what comes ahead of it, its deltas, and what comes behind.
-fn events(provider: Side) -> Vec<String> {
-    let (ahead, delta, behind) = answer(provider);
-    let deltas = (0..DELTAS).map(|number| delta.replace("WORD", WORDS[number % WORDS.len()]));
-    let [ahead, behind] = [ahead, behind].map(|events| events.into_iter().map(str::to_owned));
-    ahead.chain(deltas).chain(behind).collect()
-}
-
-fn answer(provider: Side) -> (Vec<&'static str>, &'static str, Vec<&'static str>) {
-    match provider.dialect {
-        Dialect::OpenAi if provider.name == MISTRAL => (
-            vec![
-                r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
-            ],
-            r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"content":"WORD"},"finish_reason":null}],"p":"abcdefghijk"}"#,
-            vec![
-                r#"{"id":"cmpl-e5cc70bb28c444948073e77776eb30ef","object":"chat.completion.chunk","created":1750000000,"model":"mistral-large-2411","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"total_tokens":2010,"completion_tokens":2000}}"#,
-                "[DONE]",
-            ],
-        ),
-        Dialect::Responses => (
-            vec![
-                r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_0123456789abcdef","object":"response","created_at":1750000000,"status":"in_progress","model":"gpt-4o-2024-08-06","output":[]}}"#,
-                r#"{"type":"response.output_item.added","sequence_number":1,"output_index":0,"item":{"id":"msg_0123456789abcdef","type":"message","status":"in_progress","role":"assistant","content":[]}}"#,
-                r#"{"type":"response.content_part.added","sequence_number":2,"item_id":"msg_0123456789abcdef","output_index":0,"content_index":0,"part":{"type":"output_text","annotations":[],"text":""}}"#,
-            ],
-            r#"{"type":"response.output_text.delta","sequence_number":3,"item_id":"msg_0123456789abcdef","output_index":0,"content_index":0,"delta":"WORD","logprobs":[],"obfuscation":"abcdefg"}"#,
-            vec![
-                r#"{"type":"response.output_item.done","sequence_number":4,"output_index":0,"item":{"id":"msg_0123456789abcdef","type":"message","status":"completed","role":"assistant","content":[]}}"#,
-                r#"{"type":"response.completed","sequence_number":5,"response":{"id":"resp_0123456789abcdef","status":"completed","model":"gpt-4o-2024-08-06","output":[],"usage":{"input_tokens":10,"output_tokens":2000,"total_tokens":2010}}}"#,
-            ],
-        ),
-        Dialect::Anthropic => (
-            vec![
-                r#"{"type":"message_start","message":{"id":"msg_01ABCDEFGHIJKLMNOPQRSTUV","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":1}}}"#,
-                r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
-            ],
-            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"WORD"}      }"#,
-            vec![
-                r#"{"type":"content_block_stop","index":0}"#,
-                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":2000}}"#,
-                r#"{"type":"message_stop"}"#,
-            ],
-        ),
-        Dialect::Gemini => (
-            vec![],
-            r#"{"candidates": [{"content": {"parts": [{"text": "WORD"}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 10,"candidatesTokenCount": 20,"totalTokenCount": 30,"promptTokensDetails": [{"modality": "TEXT","tokenCount": 10}]},"modelVersion": "gemini-2.5-pro","responseId": "abcdefghijklmnopqrstuv"}"#,
-            vec![
-                r#"{"candidates": [{"content": {"parts": [{"text": ""}],"role": "model"},"finishReason": "STOP","index": 0}],"usageMetadata": {"promptTokenCount": 10,"candidatesTokenCount": 2000,"totalTokenCount": 2010},"modelVersion": "gemini-2.5-pro","responseId": "abcdefghijklmnopqrstuv"}"#,
-            ],
-        ),
-        Dialect::Converse => (
-            vec![r#"{"messageStart":{"p":"abcdefghij","role":"assistant"}}"#],
-            r#"{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"WORD"},"p":"abcdefghijklmnop"}}"#,
-            vec![
-                r#"{"contentBlockStop":{"contentBlockIndex":0,"p":"abcdefgh"}}"#,
-                r#"{"messageStop":{"p":"abc","stopReason":"end_turn"}}"#,
-                r#"{"metadata":{"metrics":{"latencyMs":1500},"p":"abc","usage":{"inputTokens":10,"outputTokens":2000,"totalTokens":2010}}}"#,
-            ],
-        ),
-        Dialect::Ollama => (
-            vec![],
-            r#"{"model":"llama3","created_at":"2026-08-07T06:08:11.017589Z","message":{"role":"assistant","content":"WORD"},"done":false}"#,
-            vec![
-                r#"{"model":"llama3","created_at":"2026-08-07T06:08:12.017589Z","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"total_duration":5191566416,"prompt_eval_count":10,"eval_count":2000}"#,
-            ],
-        ),
-        Dialect::Cohere => (
-            vec![
-                r#"{"id":"29f14a5a-11de-4cae-9800-25e4747408ea","type":"message-start","delta":{"message":{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}"#,
-                r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#,
-            ],
-            r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"WORD"}}}}"#,
-            vec![
-                r#"{"type":"content-end","index":0}"#,
-                r#"{"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":{"input_tokens":10,"output_tokens":2000},"tokens":{"input_tokens":10,"output_tokens":2000}}}}"#,
-            ],
-        ),
-        _ => (
-            vec![],
-            r#"{"id":"chatcmpl-BXa1b2c3d4e5f6g7h8i9j0k1l2m3n","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":"WORD"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"abcdefg"}"#,
-            vec![
-                r#"{"id":"chatcmpl-BXa1b2c3d4e5f6g7h8i9j0k1l2m3n","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null,"obfuscation":"abcdefg"}"#,
-                "[DONE]",
-            ],
-        ),
-    }
 }
 
 /// A conversation of about so many bytes: a long system prompt, turns with calls and results, and a tool.

@@ -178,9 +178,15 @@ pub(crate) fn short_hash(name: &str) -> String {
     short(Sha256::new_with_prefix(name.as_bytes()))
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |byte: u8| char::from(b"0123456789abcdef"[usize::from(byte)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// The first eight digits of a hash.
 pub(crate) fn short(hash: Sha256) -> String {
-    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..4])
 }
 
 /// An answer's id or model as it stands in every chunk of a stream: one that is longer than any that was seen is told by its hash, so that no

@@ -136,6 +136,10 @@ impl<'s, 'a> Ids<'s, 'a> {
             None => format!("call_g{}", self.made),
         };
         let id = id.unwrap_or_else(|| made().into());
+        if self.answer.is_some() {
+            // Results are in requests alone.
+            return id;
+        }
         self.by_id.insert(id.decode().into_owned(), self.made);
         self.by_name.entry(name.decode().into_owned()).or_default().push_back((self.made, id.clone()));
         id

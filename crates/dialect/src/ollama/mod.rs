@@ -16,7 +16,7 @@ pub use self::{
 use sha2::{Digest, Sha256};
 use ziggurat_core::Dialect;
 
-use crate::{Finish, FinishReason, Text};
+use crate::{Finish, FinishReason, Text, names::hex};
 
 /// A `done_reason` of Ollama's, which says `stop` when tools are called, too.
 fn finish(native: Option<Text<'_>>, calls: bool) -> Finish<'_> {
@@ -34,8 +34,7 @@ fn finish(native: Option<Text<'_>>, calls: bool) -> Finish<'_> {
 /// An id of what Ollama gives none: the same whenever the answer is read, and another in the next, as the time in it has nanoseconds.
 fn made_id(prefix: &str, seed: &str) -> Text<'static> {
     let digest = Sha256::digest(seed.as_bytes());
-    let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{hex}").into()
+    format!("{prefix}{}", hex(&digest[..12])).into()
 }
 
 /// The id of an answer, or of its beginning.

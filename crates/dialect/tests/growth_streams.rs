@@ -36,7 +36,7 @@ fn pieces(provider: Dialect, texts: u64, calls: u64) -> Vec<Piece> {
     let text = (0..texts).map(|_| Piece::Text);
     let at_once = |call| [Piece::Open(call), Piece::Arguments(call, r#"{"a":1}"#), Piece::Close(call)];
     let beside = match provider {
-        Dialect::OpenAi | Dialect::Anthropic | Dialect::Responses => {
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Responses | Dialect::Cohere => {
             let begin = (0..calls).flat_map(|call| [Piece::Open(call), Piece::Arguments(call, r#"{"a":"#)]);
             let end = (0..calls).rev().flat_map(|call| [Piece::Arguments(call, "1}"), Piece::Close(call)]);
             begin.chain(end).collect()
@@ -244,7 +244,7 @@ fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
 #[test]
 fn many_open_calls_are_not_searched_by_a_decoder() {
     // The others have one at a time, or none in their state.
-    for from in [Dialect::OpenAi, Dialect::Responses] {
+    for from in [Dialect::OpenAi, Dialect::Responses, Dialect::Cohere] {
         let (mut decoder, mut opened, mut told_of) = (StreamDecoder::new(from), 0, 0);
         let mut count = |event: Event<'_>| match event {
             Event::Open { opening: Opening::ToolCall { .. }, .. } => opened += 1,

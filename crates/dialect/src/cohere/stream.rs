@@ -1,5 +1,7 @@
 //! Streams of `/v2/chat`.
 
+use std::collections::BTreeMap;
+
 use serde_json::value::RawValue;
 use ziggurat_core::{Cause, Problem};
 
@@ -7,13 +9,14 @@ use super::{finish, is_failure, read_usage, response::WireCall};
 use crate::{
     Delta, Event, Malformed, Opening, Scope, Text, decode_error,
     openai::truncated,
-    read::{document, wire_object},
+    read::{Count, document, stated, wire_object},
 };
 
 wire_object! {
     struct WireEvent {
         kind: Text<'a> = "type",
         id: Text<'a> = "id",
+        index: Count = "index",
         delta: &'a RawValue = "delta",
     }
     struct WireDelta { message: WireMessage<'a> = "message", }
@@ -35,18 +38,35 @@ wire_object! {
 #[derive(Debug, Default)]
 pub struct StreamDecoder {
     started: bool,
-    open: Option<(u64, Kind)>,
-    /// Whether the open call has any of its arguments.
-    argued: bool,
+    /// The block of words that is open.
+    open: Option<Open>,
+    /// The calls that are open, by their indices.
+    calls: BTreeMap<u64, Call>,
+    /// The index of the call that began last.
+    last_call: Option<u64>,
     next_block: u64,
     over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Its index among the content; the plan of calls has none.
+    index: Option<u64>,
+    block: u64,
+    kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
     Thinking,
-    Call,
+}
+
+#[derive(Debug)]
+struct Call {
+    block: u64,
+    /// Whether any of its arguments have come.
+    argued: bool,
 }
 
 // ===== impl StreamDecoder =====
@@ -68,9 +88,15 @@ impl StreamDecoder {
             | "citation-start" => {
                 let raw = event.delta.ok_or_else(|| Malformed::new("missing field", "delta"))?;
                 let delta: WireDelta<'a> = document(raw.get()).map_err(|error| error.within("delta"))?;
-                self.message(&kind, delta.message.unwrap_or_default(), sink);
+                self.message(&kind, stated(event.index), delta.message.unwrap_or_default(), sink)?;
             }
-            "content-end" | "tool-call-end" => self.close(sink),
+            "content-end" => self.close(sink),
+            "tool-call-end" => {
+                let call = stated(event.index).or(self.last_call).and_then(|index| self.calls.remove(&index));
+                if let Some(Call { block, .. }) = call {
+                    sink(Event::Close { choice: 0, block });
+                }
+            }
             "message-start" => self.start(event.id, sink),
             "message-end" => self.end(event.delta, sink)?,
             // An error in the shape that it has outside of streams, too.
@@ -96,10 +122,16 @@ impl StreamDecoder {
         }
     }
 
-    fn message<'a>(&mut self, kind: &str, wire: WireMessage<'a>, sink: &mut impl FnMut(Event<'a>)) {
+    fn message<'a>(
+        &mut self,
+        kind: &str,
+        index: Option<u64>,
+        wire: WireMessage<'a>,
+        sink: &mut impl FnMut(Event<'a>),
+    ) -> Result<(), Malformed> {
         self.start(None, sink);
         if let Some(text) = wire.tool_plan.filter(|text| !text.is_empty()) {
-            self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+            self.grow(None, Kind::Thinking, Delta::Thinking(text), sink);
         }
         match (kind, wire.content, wire.tool_calls) {
             ("content-start" | "content-delta", Some(raw), _) => {
@@ -108,17 +140,21 @@ impl StreamDecoder {
                     self.close(sink);
                 }
                 if let Some(text) = part.thinking.filter(|text| !text.is_empty()) {
-                    self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+                    self.grow(index, Kind::Thinking, Delta::Thinking(text), sink);
                 }
                 if let Some(text) = part.text.filter(|text| !text.is_empty()) {
-                    self.grow(Kind::Text, Delta::Text(text), sink);
+                    self.grow(index, Kind::Text, Delta::Text(text), sink);
                 }
             }
             ("tool-call-start", _, Some(raw)) => {
-                self.call(document(raw.get()).unwrap_or_default(), true, sink)
+                let wire: WireCall<'a> = document(raw.get()).unwrap_or_default();
+                let index = index.unwrap_or(self.last_call.map_or(0, |last| last.saturating_add(1)));
+                return self.call(index, wire, true, sink);
             }
             ("tool-call-delta", _, Some(raw)) => {
-                self.call(document(raw.get()).unwrap_or_default(), false, sink)
+                let wire: WireCall<'a> = document(raw.get()).unwrap_or_default();
+                let index = index.or(self.last_call).unwrap_or(0);
+                return self.call(index, wire, false, sink);
             }
             ("citation-start", ..) => {
                 // An element of the list that a whole answer has.
@@ -130,9 +166,17 @@ impl StreamDecoder {
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn call<'a>(&mut self, wire: WireCall<'a>, is_new: bool, sink: &mut impl FnMut(Event<'a>)) {
+    /// A call that begins, or a piece of one: several may come side by side.
+    fn call<'a>(
+        &mut self,
+        index: u64,
+        wire: WireCall<'a>,
+        is_new: bool,
+        sink: &mut impl FnMut(Event<'a>),
+    ) -> Result<(), Malformed> {
         let function = wire.function.unwrap_or_default();
         if is_new {
             for (name, raw) in wire.extra {
@@ -141,18 +185,28 @@ impl StreamDecoder {
             }
             let id = wire.id.unwrap_or_else(|| "".into());
             let name = function.name.unwrap_or_else(|| "".into());
-            self.begin(Kind::Call, Opening::ToolCall { id, name }, sink);
+            let block = self.begin(Opening::ToolCall { id, name }, sink);
+            // One of the same index has ended without a word.
+            if let Some(Call { block, .. }) = self.calls.insert(index, Call { block, argued: false }) {
+                sink(Event::Close { choice: 0, block });
+            }
+            self.last_call = Some(index);
         }
-        let Some(raw) = function.arguments.filter(|raw| raw.get() != "null") else { return };
+        let Some(raw) = function.arguments.filter(|raw| raw.get() != "null") else { return Ok(()) };
         let text = Text::from_json(raw.get()).unwrap_or_else(|| raw.get().into());
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(call) = self.calls.get_mut(&index) else {
+            return Err(Malformed::new("a piece of a call that is not open", "delta.message.tool_calls"));
+        };
         // A tool without parameters is called with `null`, which is also a value within the arguments of others.
-        if text.is_empty() || (!self.argued && text == *"null") {
-            return;
+        if !call.argued && text == *"null" {
+            return Ok(());
         }
-        if let Some((block, Kind::Call)) = self.open {
-            self.argued = true;
-            sink(Event::Delta { choice: 0, block, delta: Delta::Arguments(text) });
-        }
+        call.argued = true;
+        sink(Event::Delta { choice: 0, block: call.block, delta: Delta::Arguments(text) });
+        Ok(())
     }
 
     fn end<'a>(
@@ -165,6 +219,9 @@ impl StreamDecoder {
         self.over = true;
         self.start(None, sink);
         self.close(sink);
+        for Call { block, .. } in std::mem::take(&mut self.calls).into_values() {
+            sink(Event::Close { choice: 0, block });
+        }
         let spent = end.usage.and_then(read_usage);
         match end.finish_reason {
             Some(native) if !is_failure(&native) && end.error.is_none() => {
@@ -180,27 +237,36 @@ impl StreamDecoder {
         Ok(())
     }
 
-    fn grow<'a>(&mut self, kind: Kind, delta: Delta<'a>, sink: &mut impl FnMut(Event<'a>)) {
+    fn grow<'a>(
+        &mut self,
+        index: Option<u64>,
+        kind: Kind,
+        delta: Delta<'a>,
+        sink: &mut impl FnMut(Event<'a>),
+    ) {
         let block = match self.open {
-            Some((block, open)) if open == kind => block,
+            Some(open) if open.kind == kind && open.index == index => open.block,
             _ => {
-                self.begin(kind, if kind == Kind::Thinking { Opening::Thinking } else { Opening::Text }, sink)
+                let opening = if kind == Kind::Thinking { Opening::Thinking } else { Opening::Text };
+                let block = self.begin(opening, sink);
+                self.open = Some(Open { index, block, kind });
+                block
             }
         };
         sink(Event::Delta { choice: 0, block, delta });
     }
 
-    fn begin<'a>(&mut self, kind: Kind, opening: Opening<'a>, sink: &mut impl FnMut(Event<'a>)) -> u64 {
+    /// Begins a block; words have ended where another one begins.
+    fn begin<'a>(&mut self, opening: Opening<'a>, sink: &mut impl FnMut(Event<'a>)) -> u64 {
         self.close(sink);
         let block = self.next_block;
         self.next_block += 1;
-        (self.open, self.argued) = (Some((block, kind)), false);
         sink(Event::Open { choice: 0, block, opening });
         block
     }
 
     fn close<'a>(&mut self, sink: &mut impl FnMut(Event<'a>)) {
-        if let Some((block, _)) = self.open.take() {
+        if let Some(Open { block, .. }) = self.open.take() {
             sink(Event::Close { choice: 0, block });
         }
     }

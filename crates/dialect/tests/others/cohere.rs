@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use ziggurat_core::{Dialect, ParamPolicy};
-use ziggurat_dialect::{Refused, decode_answer_error, decode_response};
+use ziggurat_dialect::{Refused, StreamDecoder, decode_answer_error, decode_response};
 
 use crate::common::{answer, data, dropping, events, request, stream};
 
@@ -250,6 +250,52 @@ fn said(dialect: Dialect, lines: &[String]) -> Vec<String> {
 }
 
 #[test]
+fn calls_side_by_side_are_told_apart_by_their_index() {
+    let at = |kind: &str, index: u64, call: Value| {
+        json!({ "type": kind, "index": index, "delta": { "message": { "tool_calls": call } } }).to_string()
+    };
+    let begin = |index: u64, id: &str| {
+        at(
+            "tool-call-start",
+            index,
+            json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "" } }),
+        )
+    };
+    let piece = |index: u64, arguments: &str| {
+        at("tool-call-delta", index, json!({ "function": { "arguments": arguments } }))
+    };
+    let close = |index: u64| json!({ "type": "tool-call-end", "index": index }).to_string();
+    let end = end(&json!({ "finish_reason": "TOOL_CALL" }));
+    let lines = [
+        begin(0, "a"),
+        begin(1, "b"),
+        piece(0, "{\"x\":"),
+        piece(1, "{}"),
+        piece(0, "1}"),
+        close(1),
+        close(0),
+        end,
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut calls = vec![Value::Null; 2];
+    for chunk in data(&stream(Dialect::Cohere, Dialect::OpenAi, &lines)) {
+        let Ok(chunk) = serde_json::from_str::<Value>(&chunk) else { continue };
+        let call = &chunk["choices"][0]["delta"]["tool_calls"][0];
+        let Some(index) = call["index"].as_u64() else { continue };
+        let told = &mut calls[index as usize];
+        if call.get("id").is_some() {
+            *told = json!([call["id"], ""]);
+        }
+        let said = told[1].as_str().unwrap_or_default().to_owned();
+        told[1] = (said + call["function"]["arguments"].as_str().unwrap_or_default()).into();
+    }
+    assert_eq!(calls, [json!(["a", "{\"x\":1}"]), json!(["b", "{}"])]);
+    let mut decoder = StreamDecoder::new(Dialect::Cohere);
+    let error = decoder.decode(&piece(7, "{}"), &mut |_| {}).expect_err("is nobody's");
+    assert_eq!(error.path, "delta.message.tool_calls");
+}
+
+#[test]
 fn a_stream_is_plan_calls_text_and_citations() {
     let call = |arguments: Value| json!({ "tool_calls": { "id": "c", "type": "function", "function": { "name": "f", "arguments": arguments } } });
     let lines = [
@@ -258,7 +304,7 @@ fn a_stream_is_plan_calls_text_and_citations() {
         delta("tool-call-start", &call(json!(""))),
         delta("tool-call-delta", &json!({ "tool_calls": { "function": { "arguments": "{\"x\":1}" } } })),
         json!({ "type": "tool-call-end", "index": 0 }).to_string(),
-        delta("tool-call-start", &call(Value::Null)),
+        delta("tool-call-start", &call(Value::Null)).replace("\"index\":0", "\"index\":1"),
         json!({ "type": "tool-call-end", "index": 1 }).to_string(),
         delta("content-start", &json!({ "content": { "type": "text", "text": "" } })),
         delta("content-delta", &json!({ "content": { "text": "a" } })),

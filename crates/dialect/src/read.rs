@@ -239,6 +239,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for StringOr<'de, T> {
     }
 }
 
+/// A value that is an object, kept as it stands: a schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unread<'a>(pub(crate) &'a RawValue);
+
+impl<'de> Deserialize<'de> for Unread<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        match raw.get().starts_with('{') {
+            true => Ok(Self(raw)),
+            false => Err(expected("an object", raw.get())),
+        }
+    }
+}
+
 /// A whole number in a caller's document, also one that is written as a float: `7`, `7.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Whole(pub(crate) u64);

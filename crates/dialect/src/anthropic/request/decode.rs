@@ -6,7 +6,7 @@ use ziggurat_core::Dialect;
 use super::super::response::{WireBlock, decode_block};
 use crate::{
     Block, BlockKind, Format, Malformed, Message, Reasoning, Request, Role, Source, Text, Tool, ToolChoice,
-    read::{StringOr, Whole, document, is_http_url, wire_object},
+    read::{StringOr, Unread, Whole, document, is_http_url, wire_object},
 };
 
 wire_object! {
@@ -35,7 +35,7 @@ wire_object! {
         kind: Text<'a> = "type",
         name: Text<'a> = "name",
         description: Text<'a> = "description",
-        input_schema: &'a RawValue = "input_schema",
+        input_schema: Unread<'a> = "input_schema",
         strict: bool = "strict",
         cache_control: &'a RawValue = "cache_control",
     }
@@ -225,7 +225,7 @@ fn tool(raw: &RawValue, index: usize) -> Result<Tool<'_>, Malformed> {
         _ => Ok(Tool::Function {
             name: wire.name.ok_or_else(|| Malformed::new("missing required field", format!("{at}.name")))?,
             description: wire.description,
-            schema: wire.input_schema,
+            schema: wire.input_schema.map(|schema| schema.0),
             strict: wire.strict,
             cache: wire.cache_control,
             extra: wire.extra,

@@ -8,7 +8,7 @@ use ziggurat_core::Dialect;
 use super::super::part::{Ids, OneOrMany, WireContent, decode_parts};
 use crate::{
     Block, BlockKind, Format, Malformed, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
-    read::{Extra, Whole, document, wire_object},
+    read::{Extra, Unread, Whole, document, wire_object},
 };
 
 wire_object! {
@@ -16,9 +16,9 @@ wire_object! {
     struct WireDeclaration {
         name: Text<'a> = "name",
         description: Text<'a> = "description",
-        parameters: &'a RawValue = "parameters",
-        json_schema: &'a RawValue = "parametersJsonSchema",
-        json_schema_: &'a RawValue = "parameters_json_schema",
+        parameters: Unread<'a> = "parameters",
+        json_schema: Unread<'a> = "parametersJsonSchema",
+        json_schema_: Unread<'a> = "parameters_json_schema",
     }
     struct WireCalling {
         mode: Text<'a> = "mode",
@@ -284,7 +284,7 @@ fn declaration(raw: &RawValue) -> Result<Tool<'_>, Malformed> {
     Ok(Tool::Function {
         name: wire.name.ok_or_else(|| Malformed::new("missing required field", "name"))?,
         description: wire.description,
-        schema: wire.parameters.or(json_schema),
+        schema: wire.parameters.or(json_schema).map(|schema| schema.0),
         strict: None,
         cache: None,
         extra,

@@ -8,7 +8,7 @@ use crate::{
     ToolCall, ToolChoice,
     anthropic::decode_thinking_block,
     model::CALL,
-    read::{Extra, StringOr, Whole, document, is_http_url, wire_object},
+    read::{Extra, StringOr, Unread, Whole, document, is_http_url, wire_object},
 };
 
 wire_object! {
@@ -74,7 +74,7 @@ wire_object! {
     struct WireToolFunction {
         name: Text<'a> = "name",
         description: Text<'a> = "description",
-        parameters: &'a RawValue = "parameters",
+        parameters: Unread<'a> = "parameters",
         strict: bool = "strict",
     }
     struct WireChoice { kind: Text<'a> = "type", function: WireName<'a> = "function", }
@@ -326,7 +326,7 @@ fn tool(raw: &RawValue, index: usize) -> Result<Tool<'_>, Malformed> {
     Ok(Tool::Function {
         name: function.name.ok_or_else(|| missing("function.name"))?,
         description: function.description,
-        schema: function.parameters,
+        schema: function.parameters.map(|schema| schema.0),
         strict: function.strict,
         cache: wire.cache_control,
         extra,

@@ -6,7 +6,7 @@ use ziggurat_core::Dialect;
 use super::super::items::{self, WireHead, WireMessage, part};
 use crate::{
     Block, BlockKind, Format, Malformed, Message, Reasoning, Request, Role, Text, Tool, ToolChoice,
-    read::{Extra, StringOr, Whole, document, wire_object},
+    read::{Extra, StringOr, Unread, Whole, document, wire_object},
 };
 
 wire_object! {
@@ -36,7 +36,7 @@ wire_object! {
         kind: Text<'a> = "type",
         name: Text<'a> = "name",
         description: Text<'a> = "description",
-        parameters: &'a RawValue = "parameters",
+        parameters: Unread<'a> = "parameters",
         strict: bool = "strict",
     }
     struct WireKind { kind: Text<'a> = "type", }
@@ -193,7 +193,7 @@ fn tool(raw: &RawValue) -> Result<Tool<'_>, Malformed> {
     Ok(Tool::Function {
         name: wire.name.ok_or_else(|| Malformed::new("missing required field", "name"))?,
         description: wire.description,
-        schema: wire.parameters,
+        schema: wire.parameters.map(|schema| schema.0),
         strict: wire.strict,
         cache: None,
         extra: wire.extra,

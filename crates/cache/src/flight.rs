@@ -18,7 +18,7 @@ use http::{HeaderMap, Response, header, response::Parts};
 use http_body::{Body as HttpBody, Frame};
 use ziggurat_core::{Body, BoxError, CallEnd, Meter, Rejection};
 
-use crate::{Entry, Form, Key};
+use crate::{Entry, Form, Held, Key};
 
 /// The calls under way, by what they ask.
 #[derive(Clone, Default)]
@@ -39,7 +39,10 @@ pub(crate) struct Flight {
 pub(crate) type Keep = Box<dyn Fn(&Parts, Form, Bytes) -> Option<Arc<Entry>> + Send + Sync>;
 
 /// The call itself: `None` where it failed, and whoever began it has the error.
-pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send>>;
+pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Called>> + Send>>;
+
+/// The beginning of an answer, and what keeps other nodes from making the same call until it has ended.
+pub(crate) type Called = (Response<Body>, Option<Held>);
 
 struct State {
     driver: Driver,
@@ -62,10 +65,16 @@ struct State {
 
 enum Driver {
     Calling(Calling),
-    Reading(Body),
+    Reading(Reading),
     /// Somebody polls it now.
     Busy,
     Gone,
+}
+
+struct Reading {
+    body: Body,
+    /// Let go when what can be kept is kept.
+    held: Option<Held>,
 }
 
 #[derive(Clone)]
@@ -211,16 +220,17 @@ impl Flight {
                 put.changed = false;
                 (driver, None)
             }
-            Polled::Answered(response) => (self.answered(response), None),
+            Polled::Answered(called) => (self.answered(called), None),
             Polled::Failed => (Driver::Gone, Some(End::Own)),
-            Polled::Frame(body, frame) => self.grew(body, frame),
+            Polled::Frame(reading, frame) => self.grew(reading, frame),
             Polled::Broken(error) => (Driver::Gone, Some(End::Broken(Shared(Arc::new(error))))),
-            Polled::Over => (Driver::Gone, Some(self.whole())),
+            // What is held is let go behind that.
+            Polled::Over(_reading) => (Driver::Gone, Some(self.whole())),
         };
         if put.changed { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn answered(&self, response: Response<Body>) -> Driver {
+    fn answered(&self, (response, held): Called) -> Driver {
         let (parts, body) = response.into_parts();
         let mut state = self.state();
         let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -229,16 +239,16 @@ impl Flight {
         }
         state.own = parts.extensions.get::<Rejection>().is_some();
         state.head = Some(parts);
-        Driver::Reading(body)
+        Driver::Reading(Reading { body, held })
     }
 
-    fn grew(&self, body: Body, frame: Frame<Bytes>) -> (Driver, Option<End>) {
+    fn grew(&self, mut reading: Reading, frame: Frame<Bytes>) -> (Driver, Option<End>) {
         let piece = match frame.into_data() {
             Ok(data) => Piece::Data(data),
             Err(frame) => match frame.into_trailers() {
                 Ok(trailers) => Piece::Trailers(trailers),
                 // Frames of other kinds are known to nobody here.
-                Err(_) => return (Driver::Reading(body), None),
+                Err(_) => return (Driver::Reading(reading), None),
             },
         };
         let mut state = self.state();
@@ -254,12 +264,13 @@ impl Flight {
         let lost = was_all && state.dropped > 0;
         drop(state);
         if lost || own {
-            // Who comes now cannot have it from its beginning: another is begun.
+            // Who comes now cannot have it from its beginning: another is begun, here or on another node.
             self.unlist();
+            reading.held = None;
         }
-        match body.is_end_stream() {
+        match reading.body.is_end_stream() {
             true => (Driver::Gone, Some(self.whole())),
-            false => (Driver::Reading(body), None),
+            false => (Driver::Reading(reading), None),
         }
     }
 
@@ -341,11 +352,11 @@ impl State {
 
 enum Polled {
     Pending(Driver),
-    Answered(Response<Body>),
+    Answered(Called),
     Failed,
-    Frame(Body, Frame<Bytes>),
+    Frame(Reading, Frame<Bytes>),
     Broken(BoxError),
-    Over,
+    Over(Reading),
 }
 
 impl Driver {
@@ -353,14 +364,14 @@ impl Driver {
         match self {
             Self::Calling(mut calling) => match calling.as_mut().poll(cx) {
                 Poll::Pending => Polled::Pending(Self::Calling(calling)),
-                Poll::Ready(Some(response)) => Polled::Answered(response),
+                Poll::Ready(Some(called)) => Polled::Answered(called),
                 Poll::Ready(None) => Polled::Failed,
             },
-            Self::Reading(mut body) => match Pin::new(&mut body).poll_frame(cx) {
-                Poll::Pending => Polled::Pending(Self::Reading(body)),
-                Poll::Ready(Some(Ok(frame))) => Polled::Frame(body, frame),
+            Self::Reading(mut reading) => match Pin::new(&mut reading.body).poll_frame(cx) {
+                Poll::Pending => Polled::Pending(Self::Reading(reading)),
+                Poll::Ready(Some(Ok(frame))) => Polled::Frame(reading, frame),
                 Poll::Ready(Some(Err(error))) => Polled::Broken(error),
-                Poll::Ready(None) => Polled::Over,
+                Poll::Ready(None) => Polled::Over(reading),
             },
             Self::Busy | Self::Gone => Polled::Failed,
         }

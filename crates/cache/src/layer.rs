@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) opt_in: bool,
     pub(crate) ttl: Duration,
     pub(crate) patience: Duration,
+    /// How long another node's call is waited for, where nodes share them.
+    pub(crate) in_flight: Option<Duration>,
     pub(crate) ask_usage: bool,
     pub(crate) max_entry: usize,
     pub(crate) max_request: usize,
@@ -58,6 +60,7 @@ impl CacheLayer {
                 opt_in: false,
                 ttl: Duration::from_secs(600),
                 patience: Duration::from_millis(50),
+                in_flight: None,
                 ask_usage: true,
                 max_entry: 1 << 20,
                 max_request: 4 << 20,
@@ -149,6 +152,13 @@ impl CacheLayer {
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         self.change(|config| config.patience = patience)
+    }
+
+    /// Shares calls under way with other nodes too, where the store can tell who makes them ([`Store::claim`]): who finds that another node does
+    /// waits for its answer, so long at most. Off unless set.
+    #[must_use]
+    pub fn share_in_flight(self, longest: Duration) -> Self {
+        self.change(|config| config.in_flight = Some(longest))
     }
 
     /// Sets whether OpenAI's streams are asked for their usage where their callers do not (and do not see it), so that it is there for callers

@@ -3,6 +3,7 @@
 mod asked;
 mod body;
 mod canonical;
+mod claims;
 mod controls;
 mod entry;
 mod flight;
@@ -25,5 +26,5 @@ pub use semantic::{
     Semantic, SemanticCounts, Similar, Trigrams, Vector, numbers,
 };
 pub use service::{Cached, Lookup};
-pub use store::Store;
+pub use store::{Claim, Held, Store};
 pub use tenant::Share;

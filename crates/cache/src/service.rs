@@ -22,6 +22,7 @@ use crate::{
     Entry, Form, Key,
     asked::Asked,
     body::{FlightBody, OwnCall},
+    claims::claimed,
     controls::Controls,
     flight::{Calling, Flight, Keep, Landed, Present},
     forms::in_form,
@@ -64,7 +65,7 @@ pub(crate) struct Asking {
     /// How many answers are asked for.
     n: u64,
     /// Inputs that are embedded one by one, with the key of what they have in common.
-    items: Option<(Items, Key)>,
+    pub(crate) items: Option<(Items, Key)>,
     /// Whose it is.
     pub(crate) tenant: Vec<u8>,
     /// Set when an answer to another question was looked for.
@@ -218,7 +219,7 @@ where
         let begin = || {
             // Between the look and this, the call of another may have ended.
             let ended = config.has(asking);
-            (!ended).then(|| config.call(asking, inner.clone(), request, &failed))
+            (!ended).then(|| claimed(config, asking, config.call(asking, inner.clone(), request, &failed)))
         };
         let Some(present) = config.flights.join(asking.key, begin, config.max_entry) else { continue };
         if let Some(answered) = config.land(asking, present, Some(own)).await {
@@ -326,11 +327,7 @@ impl Config {
 
     /// The answer that is kept, if there is one for this caller.
     async fn find(&self, asking: &Asking) -> Option<Response<Body>> {
-        let found = match self.store.get(&asking.key) {
-            Reply::Ready(found) => found,
-            later => tokio::time::timeout(self.patience, later.wait()).await.ok().flatten(),
-        };
-        let (entry, now) = (found?, self.clock.now());
+        let (entry, now) = (self.fetch(&asking.key).await?, self.clock.now());
         if !entry.is_fresh(now) {
             // Whether it was there matters to nobody.
             drop(self.store.remove(&asking.key));
@@ -343,16 +340,27 @@ impl Config {
         self.give(asking, &entry, CacheStatus::Hit, age)
     }
 
+    /// What the store has under a key, if it says so in time.
+    pub(crate) async fn fetch(&self, key: &Key) -> Option<Arc<Entry>> {
+        match self.store.get(key) {
+            Reply::Ready(found) => found,
+            later => tokio::time::timeout(self.patience, later.wait()).await.ok().flatten(),
+        }
+    }
+
     /// Whether there is an answer now, in a store that need not be waited for.
     fn has(&self, asking: &Asking) -> bool {
-        let most = asking.controls.max_age.unwrap_or(Duration::MAX);
-        let now = self.clock.now();
         match self.store.get(&asking.key) {
-            Reply::Ready(Some(entry)) => {
-                entry.is_fresh(now) && entry.age(now) <= most && in_form(&entry, &asking.asked).is_some()
-            }
+            Reply::Ready(Some(entry)) => self.serves(&entry, &asking.asked, asking.controls.max_age),
             Reply::Ready(None) | Reply::Later(_) => false,
         }
+    }
+
+    /// Whether an entry answers a call.
+    pub(crate) fn serves(&self, entry: &Entry, asked: &Asked, max_age: Option<Duration>) -> bool {
+        let now = self.clock.now();
+        let is_young = max_age.is_none_or(|most| entry.age(now) <= most);
+        entry.is_fresh(now) && is_young && in_form(entry, asked).is_some()
     }
 
     /// A response of what is kept, in the form that is asked for.
@@ -400,7 +408,7 @@ impl Config {
                 Err(error) => Err(error),
             };
             match answered {
-                Ok(response) => Some(response),
+                Ok(response) => Some((response, None)),
                 Err(error) => {
                     failed.set(error);
                     None

@@ -27,7 +27,48 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn ping(&self) -> Reply<bool> {
         Reply::Ready(true)
     }
+
+    /// Asks who makes a call of which no answer is kept. A store of one process need not know: there, calls under way are shared anyhow.
+    fn claim(&self, key: &Key) -> Reply<Claim> {
+        let _ = key;
+        Reply::Ready(Claim::NotAsked)
+    }
 }
+
+/// Who makes a call that several nodes are asked for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Claim {
+    /// This node, and others wait while this is held.
+    Ours(Held),
+    /// Another, which this number tells from all others. Its answer is kept when it is there; when there is none, it may be claimed again.
+    Theirs(u128),
+    /// Nobody knows: each makes its own.
+    NotAsked,
+}
+
+/// A claim that is given back when this is dropped.
+pub struct Held {
+    _guard: Box<dyn Send + Sync>,
+}
+
+// ===== impl Held =====
+
+impl Held {
+    /// Holds what gives it back when it is dropped.
+    #[must_use]
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+// ===== impl Store =====
 
 impl<T: Store + ?Sized> Store for Arc<T> {
     fn get(&self, key: &Key) -> Reply<Option<Arc<Entry>>> {
@@ -48,5 +89,9 @@ impl<T: Store + ?Sized> Store for Arc<T> {
 
     fn ping(&self) -> Reply<bool> {
         (**self).ping()
+    }
+
+    fn claim(&self, key: &Key) -> Reply<Claim> {
+        (**self).claim(key)
     }
 }

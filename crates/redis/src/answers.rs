@@ -1,9 +1,11 @@
 //! Answers of a cache that several nodes share.
 
+mod mark;
+
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -11,9 +13,10 @@ use std::{
 
 use futures_util::future::try_join_all;
 use redis::{RedisError, RedisResult, Value, from_redis_value};
-use ziggurat_cache::{Entry, Key, Store};
+use ziggurat_cache::{Claim, Entry, Key, Store};
 use ziggurat_core::{Asked, Away, Link, OnAway, Reply, Work};
 
+use self::mark::{Mark, Open};
 use crate::{client::Inner, link::To, script::unexpected};
 
 /// The answers of a cache that nodes share on a Redis server, for [`CacheLayer::new`](ziggurat_cache::CacheLayer::new). The host spawns
@@ -41,6 +44,10 @@ pub struct Counts {
 struct Shared {
     redis: Arc<Inner>,
     link: Arc<Link<Item>>,
+    /// How long a call is marked as made here, unless that is renewed.
+    lease: Duration,
+    /// The calls that are.
+    open: Mutex<Open>,
     /// Bytes of answers that are on their way.
     bytes: Arc<AtomicUsize>,
     /// How often all were forgotten.
@@ -55,6 +62,7 @@ struct Shared {
 enum Item {
     Keep(Arc<Keeping>),
     Forget(Key),
+    Release(Mark),
 }
 
 /// An answer on its way.
@@ -71,10 +79,10 @@ struct Keeping {
 
 impl Answers {
     pub(crate) fn new(redis: Arc<Inner>) -> Self {
-        Self::with(redis, DEADLINE)
+        Self::with(redis, DEADLINE, LEASE)
     }
 
-    fn with(redis: Arc<Inner>, deadline: Duration) -> Self {
+    fn with(redis: Arc<Inner>, deadline: Duration, lease: Duration) -> Self {
         let mut link = Link::new("answers on redis");
         // Without an answer that is kept, calls are made.
         link.set_on_away(OnAway::Allow);
@@ -83,6 +91,8 @@ impl Answers {
         Self(Arc::new(Shared {
             redis,
             link: Arc::new(link),
+            lease,
+            open: Mutex::default(),
             bytes: Arc::default(),
             cleared: AtomicU64::new(0),
             away: AtomicU64::new(0),
@@ -96,13 +106,20 @@ impl Answers {
     /// as it begins anew.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
-        Self::with(Arc::clone(&self.0.redis), deadline)
+        Self::with(Arc::clone(&self.0.redis), deadline, self.0.lease)
     }
 
-    /// Sends what is to be kept, and looks for the server while it is away. Never ends: the host spawns it, and drops it when it stops. Where it
+    /// Sets how long other nodes wait for a call of this one when it has died; 5 s unless set. While it lives, it says so three times in that time.
+    /// Said before anything else, as [`Answers::deadline`].
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self::with(Arc::clone(&self.0.redis), self.0.link.deadline(), lease)
+    }
+
+    /// Sends what is to be kept, renews what is claimed, and looks for the server while it is away. Never ends: the host spawns it, and drops it when it stops. Where it
     /// runs twice, one waits for the other.
     pub async fn run(&self) {
-        self.0.link.run(&*self.0, RENEW_EVERY).await;
+        self.0.link.run(&*self.0, self.0.lease / 3).await;
     }
 
     /// Waits until nothing is on its way, for a clean stop. As long as the server is away this takes for ever: the host gives it its own time.
@@ -175,6 +192,12 @@ impl Store for Answers {
             shared.heard(there).is_some()
         })
     }
+
+    /// By a mark with a lease.
+    fn claim(&self, key: &Key) -> Reply<Claim> {
+        let key = *key;
+        self.reply(Claim::NotAsked, |shared| mark::claim(shared, key))
+    }
 }
 
 impl fmt::Debug for Answers {
@@ -232,6 +255,7 @@ impl Shared {
         match item {
             Item::Forget(key) => self.forget(key).await.map(drop),
             Item::Keep(keeping) => self.try_keep(keeping).await,
+            Item::Release(mark) => self.release(mark).await,
         }
     }
 
@@ -294,7 +318,7 @@ impl Shared {
 
 impl Work for Shared {
     type Item = Item;
-    type Open = ();
+    type Open = Mark;
 
     fn settle<'a>(&'a self, batch: &'a [Item]) -> Asked<'a, ()> {
         Box::pin(async { try_join_all(batch.iter().map(|item| self.send(item))).await.map(drop) })
@@ -302,12 +326,12 @@ impl Work for Shared {
 
     fn settled(&self, _: &[Item]) {}
 
-    fn open(&self) -> Vec<()> {
-        Vec::new()
+    fn open(&self) -> Vec<Mark> {
+        self.marks().iter().map(|(token, key)| Mark { key: *key, token: *token }).collect()
     }
 
-    fn renew<'a>(&'a self, _: &'a [()]) -> Asked<'a, ()> {
-        Box::pin(async { Ok(()) })
+    fn renew<'a>(&'a self, batch: &'a [Mark]) -> Asked<'a, ()> {
+        Box::pin(async { try_join_all(batch.iter().map(|mark| self.renew_mark(mark))).await.map(drop) })
     }
 
     fn probe(&self) -> Asked<'_, ()> {
@@ -354,7 +378,7 @@ const DEADLINE: Duration = Duration::from_millis(40);
 /// Bytes of answers on their way: some seconds of a slow server, and no more than it takes at once.
 const MOST_BYTES: usize = 32 << 20;
 
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(5);
 
 /// Keys that a server looks at in one go: less than a millisecond.
 const SCANNED_AT_ONCE: usize = 1000;

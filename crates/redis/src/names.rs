@@ -29,6 +29,11 @@ impl Names {
         format!("{}:answer:{key}", self.without_braces())
     }
 
+    /// The mark of who makes a call, on the node of its answer or another.
+    pub(crate) fn mark(&self, key: &Key) -> String {
+        format!("{}:mark:{key}", self.without_braces())
+    }
+
     /// What matches the names of all answers.
     pub(crate) fn answers(&self) -> String {
         let mut pattern = String::new();

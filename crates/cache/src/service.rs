@@ -381,7 +381,7 @@ impl Config {
         response.headers_mut().insert(header::AGE, age.as_secs().into());
         let lookup = Lookup { key: asking.key, status, age: Some(age), saved: entry.cost, score: None };
         mark(&mut response, lookup);
-        Some(self.hide_usage(asking, response))
+        Some(self.hide_usage(asking, asking.asked.form, response))
     }
 
     /// Makes the call that is to be shared.
@@ -468,12 +468,12 @@ impl Config {
         let body = Body::new(FlightBody::new(present, asking.asked.dialect, form, own));
         let mut response = Response::from_parts(parts, body);
         mark(&mut response, Lookup { key: asking.key, status, age: None, saved: None, score: None });
-        Some(if success { self.hide_usage(asking, response) } else { response })
+        Some(if success { self.hide_usage(asking, form, response) } else { response })
     }
 
     /// Takes out of a stream of OpenAI's the usage that was asked for by us.
-    fn hide_usage(&self, asking: &Asking, response: Response<Body>) -> Response<Body> {
-        let Asked { operation, dialect, form, usage, .. } = asking.asked;
+    fn hide_usage(&self, asking: &Asking, form: Form, response: Response<Body>) -> Response<Body> {
+        let Asked { operation, dialect, usage, .. } = asking.asked;
         if operation != Operation::Chat || form != Form::Events || usage {
             return response;
         }

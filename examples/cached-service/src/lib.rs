@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use ziggurat_cache::CacheLayer;
 
 /// An application that answers as OpenAI's API does, and does not think twice.
-#[must_use]
 pub fn app() -> Router {
     let cache = CacheLayer::in_memory(64 << 20)
         .tenant(|parts: &Parts| {

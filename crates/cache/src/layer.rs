@@ -47,6 +47,7 @@ impl CacheLayer {
     /// A layer that keeps answers in this store, for ten minutes unless said otherwise, each team's apart.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
+        let patience = store.patience();
         Self {
             config: Arc::new(Config {
                 store: Arc::new(store),
@@ -59,7 +60,7 @@ impl CacheLayer {
                 salt: "".into(),
                 opt_in: false,
                 ttl: Duration::from_secs(600),
-                patience: Duration::from_millis(50),
+                patience,
                 in_flight: None,
                 ask_usage: true,
                 max_entry: 1 << 20,
@@ -148,7 +149,7 @@ impl CacheLayer {
         self.change(|config| config.ttl = ttl)
     }
 
-    /// Sets how long a store is waited for, before its answer is a miss; 50 ms unless set.
+    /// Sets how long a store is waited for, before its answer is a miss; as [`Store::patience`] says unless set.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         self.change(|config| config.patience = patience)

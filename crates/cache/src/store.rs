@@ -1,6 +1,6 @@
 //! Where answers are kept.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ziggurat_core::Reply;
 
@@ -26,6 +26,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Whether it can be reached.
     fn ping(&self) -> Reply<bool> {
         Reply::Ready(true)
+    }
+
+    /// How long a layer waits for it, unless that is told. A store that bounds this itself says more than its own bound: who is not waited for
+    /// to the end does not find out that it is away.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(50)
     }
 
     /// Asks who makes a call of which no answer is kept. A store of one process need not know: there, calls under way are shared anyhow.
@@ -89,6 +95,10 @@ impl<T: Store + ?Sized> Store for Arc<T> {
 
     fn ping(&self) -> Reply<bool> {
         (**self).ping()
+    }
+
+    fn patience(&self) -> Duration {
+        (**self).patience()
     }
 
     fn claim(&self, key: &Key) -> Reply<Claim> {

@@ -101,9 +101,8 @@ impl Answers {
         }))
     }
 
-    /// Sets how long the server is waited for; 40 ms unless set. It is to be shorter than the layer's own
-    /// [`patience`](ziggurat_cache::CacheLayer::patience): who is not waited for to the end is never found to be away. Said before anything else,
-    /// as it begins anew.
+    /// Sets how long the server is waited for; 50 ms unless set. A layer's own [`patience`](ziggurat_cache::CacheLayer::patience), where it is set, is to
+    /// be longer. Said before anything else, as it begins anew.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self::with(Arc::clone(&self.0.redis), deadline, self.0.lease)
@@ -191,6 +190,11 @@ impl Store for Answers {
             let there = shared.link.ask(shared.is_there()).await;
             shared.heard(there).is_some()
         })
+    }
+
+    /// Twice the deadline, which ends it before.
+    fn patience(&self) -> Duration {
+        self.0.link.deadline() * 2
     }
 
     /// By a mark with a lease.
@@ -372,8 +376,7 @@ fn of_node((address, answer): (Value, Value)) -> Option<(To, Value)> {
     Some((To::Node(host.to_owned(), port.parse().ok()?), answer))
 }
 
-/// Shorter than a layer's patience is unless set.
-const DEADLINE: Duration = Duration::from_millis(40);
+const DEADLINE: Duration = Duration::from_millis(50);
 
 /// Bytes of answers on their way: some seconds of a slow server, and no more than it takes at once.
 const MOST_BYTES: usize = 32 << 20;

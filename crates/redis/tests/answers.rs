@@ -55,7 +55,7 @@ impl Node {
             calls.fetch_add(1, Ordering::SeqCst);
             async { Ok::<_, Infallible>(Response::new(Body::from(ANSWER))) }
         });
-        let layer = CacheLayer::new(self.answers.clone()).patience(DEADLINE * 2);
+        let layer = CacheLayer::new(self.answers.clone());
         let request = Request::post("/v1/chat/completions").body(Body::from(body)).expect("is a request");
         let Ok(response) = layer.layer(model).oneshot(request).await;
         let kind = response.headers().get("cache-status").cloned();
@@ -239,6 +239,22 @@ async fn a_server_that_is_killed_or_frozen_is_a_miss_and_found_again() {
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     assert_eq!(node.answers.counts().lost, 0);
+}
+
+/// A layer waits as long as the store says, so that what is not answered counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_alone_find_out_that_a_frozen_server_is_away() {
+    let Some(server) = RedisServer::start() else { return };
+    let (node, calls) = (Node::new(options(&server)), Arc::default());
+    until("it is there", async || node.answers.ping().wait().await).await;
+    server.stop();
+    // The third at the latest: what it sends of its own does not arrive either.
+    for _ in 0..3 {
+        node.ask(&calls, WHOLE).await;
+    }
+    assert!(!node.answers.is_here());
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+    assert!(node.answers.counts().away >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

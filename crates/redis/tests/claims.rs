@@ -75,7 +75,6 @@ impl Node {
             }
         });
         let layer = CacheLayer::new(answers.clone())
-            .patience(DEADLINE * 2)
             .share_in_flight(Duration::from_secs(60))
             .layer(BoxCloneSyncService::new(model));
         Self { answers, service: layer, worker }

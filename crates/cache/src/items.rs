@@ -3,6 +3,7 @@
 use std::{io::Write as _, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use ziggurat_core::{
     Body, CacheStatus, Call, Field, Operation, Rejection, Reply,
@@ -72,20 +73,17 @@ impl Items {
     /// Looks for all of them.
     pub(crate) async fn find(&mut self, config: &Config, max_age: Option<Duration>) {
         let now = config.clock.now();
-        let look = async {
-            for (key, known) in self.keys.iter().zip(&mut self.known) {
-                let found = match config.store.get(key) {
-                    Reply::Ready(found) => found,
-                    later => later.wait().await,
-                };
-                let fits = |entry: &Arc<Entry>| {
-                    entry.is_fresh(now) && max_age.is_none_or(|most| entry.age(now) <= most)
-                };
-                *known = found.filter(fits);
+        let fits =
+            |entry: &Arc<Entry>| entry.is_fresh(now) && max_age.is_none_or(|most| entry.age(now) <= most);
+        let mut later = Vec::new();
+        for (key, known) in self.keys.iter().zip(&mut self.known) {
+            match config.store.get(key) {
+                Reply::Ready(found) => *known = found.filter(fits),
+                Reply::Later(found) => later.push(async move { *known = found.await.filter(fits) }),
             }
-        };
-        // What was found in that time is known.
-        let _late = tokio::time::timeout(config.patience, look).await;
+        }
+        // All at once, as each is a way to another machine. What was found in that time is known.
+        let _late = tokio::time::timeout(config.patience, join_all(later)).await;
         self.age = self.known.iter().flatten().map(|entry| entry.age(now)).max().unwrap_or_default();
     }
 

@@ -1,4 +1,4 @@
-//! Several nodes make one call of what they are asked at once. In paused time; `ziggurat-redis` has the same over a server.
+//! Several nodes that share a store make one call of what they are asked at once. In paused time; `ziggurat-redis` has the same over a server.
 
 mod support;
 
@@ -259,4 +259,27 @@ async fn it_is_off_unless_set_and_for_what_is_not_kept_as_one() {
     let alone = layer(&Manual::default()).share_in_flight(LONGEST).layer(upstream.service());
     assert_eq!(ask(&alone, chat(&json!({}))).await.cache, MISS);
     assert_eq!(ask(&alone, chat(&json!({}))).await.cache, HIT);
+}
+
+/// Each look takes a millisecond, and all of them as long as one.
+#[tokio::test(start_paused = true)]
+async fn inputs_of_a_list_are_looked_for_at_once() {
+    let (store, upstream) = (Elsewhere::new(), Upstream::new(|_| embedded(200)));
+    let node = store.node(&upstream);
+    let inputs: Vec<_> = (0..200).map(|number| format!("input {number}")).collect();
+    let list = || post("/v1/embeddings", &json!({"model": "e", "input": inputs}));
+    assert_eq!(ask(&node, list()).await.cache, MISS);
+    let began = Instant::now();
+    let again = ask(&node, list()).await;
+    assert_eq!((again.cache, again.json()["data"].as_array().map(Vec::len)), (HIT, Some(200)));
+    assert!(began.elapsed() < Duration::from_millis(5), "{:?}", began.elapsed());
+    assert_eq!(upstream.calls(), 1);
+}
+
+fn embedded(count: usize) -> Response<Body> {
+    let one = |index| json!({"object": "embedding", "index": index, "embedding": [0.5]});
+    let data: Vec<_> = (0..count).map(one).collect();
+    whole(
+        &json!({"object": "list", "model": "e", "data": data, "usage": {"prompt_tokens": 400, "total_tokens": 400}}),
+    )
 }

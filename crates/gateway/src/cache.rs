@@ -33,6 +33,9 @@ struct Deleted {
 pub(crate) fn layer(config: &Config, settings: &CacheSettings, store: Arc<dyn Store>) -> CacheLayer {
     let CacheSettings { ttl, namespace, opt_in, operations, share, max_entry, .. } = settings;
     let mut layer = CacheLayer::new(store).share(*share);
+    if settings.place == CachePlace::Redis {
+        layer = layer.share_in_flight(LONGEST_SHARED);
+    }
     if config.routing.tags.enabled {
         layer = layer.apart_by(tags);
     }
@@ -142,6 +145,9 @@ async fn within<T>(reply: Reply<T>) -> Option<T> {
 fn refused(cause: Cause, message: &str) -> Response<Body> {
     Rejection::new(cause, message).into_response(Dialect::OpenAi)
 }
+
+/// How long a call waits for another gateway that makes the same.
+const LONGEST_SHARED: Duration = Duration::from_secs(60);
 
 const MAX_BODY: usize = 1 << 20;
 /// How long an administrator waits.

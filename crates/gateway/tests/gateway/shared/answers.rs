@@ -23,6 +23,10 @@ async fn what_one_gateway_was_told_the_other_gives_again() {
     let ask = async |addr, cap| post(addr, CHAT, &[&key()], &body("paid", false, Some(cap))).await;
     let first = ask(one, 100).await;
     assert_eq!(first.header("x-litellm-cache-hit"), Some("False"));
+    // What both are asked at once is one call.
+    let begun = upstream.begun();
+    let (both, too) = tokio::join!(ask(one, 50), ask(other, 50));
+    assert_eq!((both.status, &both.body, upstream.begun()), (200, &too.body, begun + 1));
     // It is on its way to Redis.
     let again = loop {
         let again = ask(other, 100).await;

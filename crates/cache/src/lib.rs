@@ -23,7 +23,7 @@ pub use layer::CacheLayer;
 pub use memory::MemoryStore;
 pub use semantic::{
     Embedder, EmbedderService, Embedding, FlatIndex, Index, InvalidThreshold, NoDirection, NoEmbedding,
-    Semantic, SemanticCounts, Similar, Trigrams, Vector, numbers,
+    Semantic, SemanticCounts, Similar, Trigrams, Vector, negations, numbers,
 };
 pub use service::{Cached, Lookup};
 pub use store::{Claim, Held, Store};

@@ -95,6 +95,7 @@ async fn whatever_else_differs_is_another_partition() {
         json!({"messages": [{"role": "user", "content": "a"}, {"role": "developer", "content": "y"}]}),
         user("route 66"),
         user("route 67"),
+        user("not"),
     ];
     let upstream = numbered();
     let service = with(&upstream, &semantic(Same));
@@ -104,7 +105,11 @@ async fn whatever_else_differs_is_another_partition() {
     }
     // In other words each finds its own.
     for (number, fields) in cases.iter().enumerate() {
-        let asked = fields.to_string().replace("\"a\"", "\"something else\"").replace("route", "road");
+        let asked = fields
+            .to_string()
+            .replace("\"a\"", "\"something else\"")
+            .replace("route", "road")
+            .replace("not", "I never did");
         let fields: Value = serde_json::from_str(&asked).expect("is JSON");
         let answered = ask(&service, by(chat(&fields), "t", "k")).await;
         assert_eq!((answered.cache, said(&answered)), (HIT, format!("no {number}")), "{fields}");

@@ -106,7 +106,7 @@ impl Semantic {
             threshold,
             patience: Duration::from_millis(200),
             extent: Extent { earlier: false, most: 1 << 10 },
-            exactly: Arc::new(numbers),
+            exactly: Arc::new(|text| [numbers(text), negations(text)].join("\n")),
             counters: Arc::default(),
         })
     }
@@ -142,8 +142,8 @@ impl Semantic {
         self
     }
 
-    /// Says what of a text has to be equal, whatever the rest of it means: its numbers, in their order, unless set. What is given here takes the
-    /// place of that; [`numbers`] does it.
+    /// Says what of a text has to be equal, whatever the rest of it means: its [`numbers`] and [`negations`], unless set. What is given here takes
+    /// the place of both.
     #[must_use]
     pub fn exactly(mut self, of: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         self.exactly = Arc::new(of);
@@ -196,6 +196,24 @@ pub fn numbers(text: &str) -> String {
     let numbers = words.filter(|word| word.contains(char::is_numeric));
     numbers.flat_map(|number| [number, " "]).collect()
 }
+
+/// A mark for each word of a text that negates in English, however it does: `not`, `don't`, `without`, `never` and the like.
+///
+/// ```
+/// use ziggurat_cache::negations;
+///
+/// assert_eq!(negations("Which foods don\u{2019}t contain gluten?"), negations("Foods that do not contain gluten"));
+/// assert_ne!(negations("Recipes with nuts"), negations("Recipes without nuts"));
+/// ```
+#[must_use]
+pub fn negations(text: &str) -> String {
+    let text = text.replace('\u{2019}', "'").to_lowercase();
+    let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
+    words.filter(|word| NEGATIONS.contains(word) || word.ends_with("n't")).map(|_| '-').collect()
+}
+
+const NEGATIONS: [&str; 10] =
+    ["no", "not", "never", "without", "cannot", "none", "nothing", "nobody", "neither", "nor"];
 
 impl fmt::Debug for Semantic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -116,6 +116,29 @@ proptest! {
     }
 }
 
+/// The upper bytes alone do not tell them apart.
+#[test]
+fn it_finds_the_nearest_of_many_that_are_alike() {
+    let mut state = 1_u64;
+    let mut number = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    };
+    let asked: Vec<f32> = (0..64).map(|_| number()).collect();
+    let all: Vec<Vector> = (0..300)
+        .map(|_| vector(&asked.iter().map(|own| own + 0.02 * number()).collect::<Vec<f32>>()))
+        .collect();
+    let index = FlatIndex::new(1 << 20);
+    for (at, vector) in all.iter().enumerate() {
+        index.put(key(0), key(at), vector, lives(0..9));
+    }
+    for asked in all.iter().chain([&vector(&asked)]) {
+        let found = ready(index.search(&key(0), asked, 0.0, at(1))).expect("is there");
+        let best = all.iter().map(|vector| cosine(vector, asked)).fold(0.0, f32::max);
+        assert!((found.score - best).abs() <= tolerance(64), "{} beside {best}", found.score);
+    }
+}
+
 #[test]
 fn vectors_of_another_length_are_never_compared() {
     let index = FlatIndex::new(1 << 20);

@@ -66,6 +66,8 @@ pub struct Quirks {
     pub mistral: bool,
     /// How it takes back what its model thought, in OpenAI's chats; `None`: not at all.
     pub thoughts: Option<Thoughts>,
+    /// The most bytes of an image that it takes, where that is known.
+    pub max_image: Option<u64>,
 }
 
 /// The members of an assistant's message in OpenAI's chats in which a provider takes back what its model thought.

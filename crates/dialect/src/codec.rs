@@ -8,7 +8,9 @@ use crate::{
     fitted::fitted,
     gemini,
     names::named,
-    ollama, openai, responses,
+    ollama, openai,
+    remote::check_images,
+    responses,
     signature::{own_signatures, with_marks},
 };
 
@@ -39,6 +41,7 @@ pub fn encode_request(
     if matches!(dialect, Dialect::Gemini | Dialect::Ollama) {
         check_names(request)?;
     }
+    check_images(request, encoding)?;
     let request = &*own_signatures(dialect, encoding.thoughts, request);
     let request = &*gemini::put_together(dialect, request);
     if request.dialect == Dialect::Responses && dialect != Dialect::Responses {

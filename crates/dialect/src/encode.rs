@@ -24,6 +24,8 @@ pub struct Encoding<'e> {
     pub capabilities: Capabilities,
     /// How a provider of OpenAI's chats takes back what its model thought.
     pub thoughts: Option<Thoughts>,
+    /// The most bytes of an image that the provider takes, where that is known.
+    pub max_image: Option<u64>,
 }
 
 /// A request that the target cannot be asked.
@@ -87,7 +89,7 @@ impl<'e> Encoding<'e> {
     /// For a model, under a policy: it takes what its [family](capabilities) takes.
     #[must_use]
     pub fn new(model: &'e str, policy: &'e ParamPolicy) -> Self {
-        Self { model, policy, capabilities: capabilities(model), thoughts: None }
+        Self { model, policy, capabilities: capabilities(model), thoughts: None, max_image: None }
     }
 
     /// For a deployment: its model takes what the deployment says, else what its family takes at its provider.
@@ -96,8 +98,9 @@ impl<'e> Encoding<'e> {
         let known = target.model_capabilities().copied();
         let capabilities =
             known.unwrap_or_else(|| capabilities_at(target.provider(), target.dialect(), target.model()));
-        let thoughts = target.provider_quirks().thoughts;
-        Self { model: target.model(), policy: target.params(), capabilities, thoughts }
+        let quirks = target.provider_quirks();
+        let (thoughts, max_image) = (quirks.thoughts, quirks.max_image);
+        Self { model: target.model(), policy: target.params(), capabilities, thoughts, max_image }
     }
 
     /// The word that the model knows for an effort that the caller said in other words.
@@ -119,6 +122,13 @@ impl<'e> Encoding<'e> {
     #[must_use]
     pub const fn thoughts(mut self, thoughts: Option<Thoughts>) -> Self {
         self.thoughts = thoughts;
+        self
+    }
+
+    /// Says how large an image the provider takes, in bytes.
+    #[must_use]
+    pub const fn max_image(mut self, bytes: Option<u64>) -> Self {
+        self.max_image = bytes;
         self
     }
 }

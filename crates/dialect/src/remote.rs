@@ -1,9 +1,9 @@
-//! Media of a request that stands elsewhere, for whoever may fetch it.
+//! Media of a request: what stands elsewhere, for whoever may fetch it, and what is too large.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ziggurat_core::Dialect;
 
-use crate::{Block, BlockKind, Request, Source, Text};
+use crate::{Block, BlockKind, Encoding, Refused, Request, Source, Text};
 
 /// An image or a file of a request that stands at a URL.
 #[derive(Debug)]
@@ -35,14 +35,8 @@ pub fn remote_media<'r, 'a>(request: &'r mut Request<'a>) -> Vec<RemoteMedia<'r,
                 found.extend(remote(dialect, block, || at));
             } else if let BlockKind::ToolResult { content, .. } = &mut block.kind {
                 for (inner, block) in content.iter_mut().enumerate() {
-                    found.extend(remote(dialect, block, || match dialect {
-                        // The result's content is the message's.
-                        Dialect::OpenAi => place_of_part(dialect, &message_at, inner),
-                        Dialect::Responses => format!("{message_at}.output[{inner}]"),
-                        // Its text stands apart, and is no part.
-                        Dialect::Gemini => format!("{at}.functionResponse.parts"),
-                        _ => format!("{at}.content[{inner}]"),
-                    }));
+                    found
+                        .extend(remote(dialect, block, || place_in_result(dialect, &message_at, &at, inner)));
                 }
             }
         }
@@ -70,6 +64,63 @@ fn remote<'r, 'a>(
         (_, false) => "file.file_data",
     };
     Some(RemoteMedia { place: format!("{}.{member}", at()), is_image, url, source })
+}
+
+/// Refuses an image that is larger than the provider takes.
+///
+/// # Errors
+/// [`Refused`], with its field.
+pub(crate) fn check_images(request: &Request<'_>, encoding: &Encoding<'_>) -> Result<(), Refused> {
+    let Some(most) = encoding.max_image else { return Ok(()) };
+    let dialect = request.dialect;
+    let member = match dialect {
+        Dialect::Anthropic => "source.data",
+        Dialect::Gemini => "inlineData.data",
+        Dialect::Responses => "image_url",
+        _ => "image_url.url",
+    };
+    let check = |block: &Block<'_>, place: &dyn Fn() -> String| match &block.kind {
+        BlockKind::Image { source: Source::Base64 { data, .. }, .. } if is_larger(data, most) => {
+            let place = format!("{}.{member}", place());
+            Err(Refused::invalid(
+                format!("`{place}`: this provider takes images of at most {most} bytes"),
+                place,
+            ))
+        }
+        _ => Ok(()),
+    };
+    for (index, message) in request.messages.iter().enumerate() {
+        let message_at = || place_of_message(dialect, request.system_apart, index);
+        for (part, block) in message.content.iter().enumerate() {
+            let at = || place_of_part(dialect, &message_at(), part);
+            check(block, &at)?;
+            if let BlockKind::ToolResult { content, .. } = &block.kind {
+                for (inner, block) in content.iter().enumerate() {
+                    check(block, &|| place_in_result(dialect, &message_at(), &at(), inner))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether base64 stands for more bytes than that.
+fn is_larger(base64: &Text<'_>, most: u64) -> bool {
+    let bytes = |digits: usize| digits as u64 / 4 * 3 + digits as u64 % 4 * 3 / 4;
+    // As it stands in JSON it is no shorter than it is.
+    bytes(base64.len()) > most && bytes(base64.decode().trim_end_matches('=').len()) > most
+}
+
+/// A part of a tool's result.
+fn place_in_result(dialect: Dialect, message: &str, result: &str, part: usize) -> String {
+    match dialect {
+        // The result's content is the message's.
+        Dialect::OpenAi => place_of_part(dialect, message, part),
+        Dialect::Responses => format!("{message}.output[{part}]"),
+        // Its text stands apart, and is no part.
+        Dialect::Gemini => format!("{result}.functionResponse.parts"),
+        _ => format!("{result}.content[{part}]"),
+    }
 }
 
 /// A message, in its caller's own words.

@@ -4,7 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use ziggurat_core::{Body, Dialect, Target};
+use ziggurat_core::{Body, Dialect, Quirks, Target};
 
 use crate::support::*;
 
@@ -161,6 +161,52 @@ async fn arguments_that_are_no_json_stand_whole_where_they_are_an_object() {
             exchange(target(ANTHROPIC), ask_of(caller, &body, false), json(answer(ANTHROPIC))).await;
         let sent = exchange.sent().json();
         assert_eq!(sent["messages"][1]["content"][0]["input"], json!({"partial_json": "{\"a\": \"x"}));
+    }
+}
+
+/// An image of so many bytes, in a caller's words, and its field.
+fn image(caller: Dialect, bytes: usize) -> (Value, &'static str) {
+    let data = "A".repeat(bytes.div_ceil(3) * 4 - 2) + "==";
+    let url = format!("data:image/png;base64,{data}");
+    let user = |part: Value| json!([{"role": "user", "content": [part]}]);
+    match caller {
+        Dialect::Anthropic => {
+            let source = json!({"type": "base64", "media_type": "image/png", "data": data});
+            (
+                json!({"messages": user(json!({"type": "image", "source": source}))}),
+                "messages[0].content[0].source.data",
+            )
+        }
+        Dialect::Responses => (
+            json!({"input": user(json!({"type": "input_image", "image_url": url}))}),
+            "input[0].content[0].image_url",
+        ),
+        Dialect::Gemini => (
+            json!({"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": data}}]}]}),
+            "contents[0].parts[0].inlineData.data",
+        ),
+        _ => (
+            json!({"messages": user(json!({"type": "image_url", "image_url": {"url": url}}))}),
+            "messages[0].content[0].image_url.url",
+        ),
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_too_large_is_named_ahead_of_the_call() {
+    let mut quirks = Quirks::default();
+    quirks.max_image = Some(3_001);
+    for caller in CALLERS {
+        let provider = if caller == ANTHROPIC { OPENAI } else { ANTHROPIC };
+        let target = target(provider).quirks(quirks.clone());
+        // `image` rounds up to threes, and its padding takes two off.
+        let (fits, _) = image(caller, 3_003);
+        let body = question(caller, &fits);
+        let whole = exchange(target.clone(), ask_of(caller, &body, false), json(answer(provider))).await;
+        assert_eq!(whole.status, 200, "{caller:?}: {}", whole.body);
+        let (large, place) = image(caller, 3_004);
+        let told = refused(caller, target, &question(caller, &large)).await;
+        assert_eq!(told, format!("`{place}`: this provider takes images of at most 3001 bytes"));
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Provider {
     mistral: bool,
     /// How it takes back what its model thought.
     thoughts: Option<Thought>,
+    /// The most bytes of an image that it takes.
+    max_image: Option<u64>,
 }
 
 /// The shape of a chat API: its dialect and its paths.
@@ -195,6 +197,7 @@ impl Provider {
             Thought::Reasoning => Thoughts::Reasoning,
             Thought::ReasoningDetails => Thoughts::ReasoningDetails,
         });
+        quirks.max_image = self.max_image;
         quirks
     }
 
@@ -443,6 +446,7 @@ mod tests {
             "\"aliases\": \"y\"",
             "\"renames\": [\"a\"]",
             "\"thoughts\": \"some\"",
+            "\"max_image\": \"5 MB\"",
         ] {
             assert!(serde_json::from_str::<Provider>(&format!("{row}, {member}}}")).is_err(), "{member}");
         }
@@ -464,6 +468,9 @@ mod tests {
         assert_eq!(thoughts("deepseek"), Some(Thoughts::ReasoningContent));
         assert_eq!(thoughts("hosted_vllm"), Some(Thoughts::Reasoning));
         assert_eq!(thoughts("openrouter"), Some(Thoughts::ReasoningDetails));
+        let images = |id| Provider::find(id).unwrap().quirks().max_image;
+        assert_eq!((images("anthropic"), images("bedrock")), (Some(5 << 20), Some(15 << 18)));
+        assert_eq!(images("openai"), None);
         assert_eq!(Provider::find("sarvam").unwrap().auth_at("https://h"), Auth::ApiSubscriptionKey);
         for (alias, id) in [("ai21_chat", "ai21"), ("nanogpt", "nano-gpt"), ("venice", "veniceai")] {
             assert_eq!(Provider::find(alias).unwrap().id, id);

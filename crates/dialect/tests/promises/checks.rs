@@ -39,16 +39,16 @@ const FLOOR: u64 = 16 << 10;
 
 /// The first bytes of an input: which dialect or framing, a choice of its own for each check, where the rest is cut twice, and a byte that is
 /// passed over (a line end, where a person wrote it).
-struct Head {
-    which: usize,
-    mode: usize,
+pub(crate) struct Head {
+    pub(crate) which: usize,
+    pub(crate) mode: usize,
     cuts: [usize; 2],
 }
 
 impl Head {
     pub(crate) const LENGTH: usize = 7;
 
-    fn read(input: &[u8]) -> Option<(Self, &[u8])> {
+    pub(crate) fn read(input: &[u8]) -> Option<(Self, &[u8])> {
         let ([which, mode, a, b, c, d, _], rest) = input.split_first_chunk::<{ Self::LENGTH }>()?;
         let digit = |byte: &u8| usize::from(byte.wrapping_sub(b'0'));
         let cut = |high, low| usize::from(u16::from_be_bytes([high, low]));
@@ -56,7 +56,7 @@ impl Head {
     }
 
     /// The bytes in pieces: cut at the two places, and where they are the same, into single bytes.
-    fn pieces(&self, bytes: &Bytes) -> Vec<Bytes> {
+    pub(crate) fn pieces(&self, bytes: &Bytes) -> Vec<Bytes> {
         let [a, b] = self.cuts.map(|cut| cut % (bytes.len() + 1));
         if a == b {
             return (0..bytes.len()).map(|at| bytes.slice(at..=at)).collect();
@@ -67,16 +67,21 @@ impl Head {
 }
 
 /// Runs one step, and holds it to its memory.
-fn measured<T>(what: &str, input: usize, run: impl FnOnce() -> T) -> T {
+pub(crate) fn measured<T>(what: &str, input: usize, run: impl FnOnce() -> T) -> T {
+    measured_within(what, input, FLOOR, run)
+}
+
+/// Runs one step, which may allocate so many bytes whatever the input.
+pub(crate) fn measured_within<T>(what: &str, input: usize, floor: u64, run: impl FnOnce() -> T) -> T {
     let mut given = None;
     let counted = allocation_counter::measure(|| given = Some(run()));
-    let limit = MULTIPLE * input as u64 + FLOOR;
+    let limit = MULTIPLE * input as u64 + floor;
     let total = counted.bytes_total;
     assert!(total <= limit, "{what}: {total} bytes allocated for {input}, {limit} are the most");
     given.expect("has run")
 }
 
-fn is_json(what: &str, out: &[u8]) {
+pub(crate) fn is_json(what: &str, out: &[u8]) {
     let read = serde_json::from_slice::<IgnoredAny>(out);
     assert!(read.is_ok() && str::from_utf8(out).is_ok(), "{what}: {}", String::from_utf8_lossy(out));
 }
@@ -84,7 +89,7 @@ fn is_json(what: &str, out: &[u8]) {
 // ===== framings =====
 
 /// A decoder of frames, whichever.
-trait Framing {
+pub(crate) trait Framing {
     fn push(&mut self, piece: Bytes);
     fn next(&mut self) -> Option<Result<Frame, String>>;
     fn finish(&mut self) -> Option<Frame>;
@@ -172,7 +177,7 @@ pub(crate) fn framing(input: &[u8]) {
 
 /// Lines, `name payload` each, as AWS's messages: their checksums are what no random bytes have. A name that begins with `!` is an error's
 /// code, one with `?` an exception's; without a name the line is the message's headers.
-fn messages(lines: &[u8]) -> Vec<u8> {
+pub(crate) fn messages(lines: &[u8]) -> Vec<u8> {
     let text = |name: &[u8], value: &[u8]| {
         let value = &value[..value.len().min(1000)];
         [&[name.len() as u8][..], name, &[7], &(value.len() as u16).to_be_bytes(), value].concat()
@@ -228,6 +233,11 @@ pub(crate) fn stream(input: &[u8]) {
     let out = run(vec![bytes.clone()]);
     let cut = run(head.pieces(&bytes));
     assert_eq!(text(&out), text(&cut), "{provider:?} to {caller:?}, whole and cut");
+    is_stream(provider, caller, out);
+}
+
+/// What is written is a stream of JSON.
+pub(crate) fn is_stream(provider: Dialect, caller: Dialect, out: Vec<u8>) {
     let (frames, error) = cut_whole(out);
     assert_eq!(error, None);
     for frame in frames {
@@ -244,12 +254,12 @@ fn cut_whole(bytes: Vec<u8>) -> (Vec<Frame>, Option<String>) {
     cut(framing_of(0, 1 << 30), vec![bytes.into()])
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("is UTF-8")
 }
 
 /// One direction, as the layer goes it.
-fn translate(
+pub(crate) fn translate(
     provider: Dialect,
     mut frames: Box<dyn Framing>,
     pieces: Vec<Bytes>,

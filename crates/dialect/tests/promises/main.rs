@@ -2,6 +2,7 @@
 //! of the codec that was wrong.
 
 mod checks;
+mod reworded;
 
 use std::{fs, path::Path};
 
@@ -114,4 +115,23 @@ fn answers_are_refused_or_written() {
 #[test]
 fn errors_are_told() {
     every_seed("errors", checks::error);
+}
+
+#[test]
+fn embeddings_rankings_and_images_are_refused_or_written() {
+    every_seed("embeddings", reworded::embeddings);
+    every_seed("rankings", reworded::ranking);
+    every_seed("images", reworded::images);
+}
+
+#[test]
+fn forms_by_way_of_a_tool_are_answers_of_their_own() {
+    each("forms", |input| assert!(reworded::is_form(&input), "{}", String::from_utf8_lossy(&input)));
+    every_seed("forms", reworded::form);
+}
+
+#[test]
+fn invoked_streams_are_the_same_however_they_are_cut() {
+    every_seed("invoked", reworded::invoked);
+    every_cut("invoked", reworded::invoked);
 }

@@ -25,7 +25,7 @@ pub(crate) struct Asked {
 /// What an answer that may be given again is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Good {
-    /// Whether it calls tools.
+    /// Whether it calls tools, or holds what nobody here knows.
     pub(crate) calls: bool,
 }
 
@@ -73,11 +73,13 @@ impl Asked {
             return None;
         }
         for choice in &response.choices {
-            self.accepts(choice.finish.as_ref()?)?;
+            let finish = choice.finish.as_ref()?;
+            self.accepts(finish)?;
+            good.calls |= finish.reason == FinishReason::ToolCalls;
             for block in &choice.content {
                 match &block.kind {
                     BlockKind::Refusal(_) => return None,
-                    BlockKind::ToolCall(_) => good.calls = true,
+                    BlockKind::ToolCall(_) | BlockKind::Native { .. } => good.calls = true,
                     _ => {}
                 }
             }
@@ -92,12 +94,13 @@ impl Asked {
         let mut sink = |event: Event<'_>| match event {
             Event::Open { choice, opening, .. } => {
                 note(&mut finished, choice, false);
-                good.calls |= matches!(opening, Opening::ToolCall { .. });
+                good.calls |= matches!(opening, Opening::ToolCall { .. } | Opening::Native { .. });
                 fine &= !matches!(opening, Opening::Refusal);
             }
             Event::Finish { choice, finish } => {
                 note(&mut finished, choice, true);
                 fine &= self.accepts(&finish).is_some();
+                good.calls |= finish.reason == FinishReason::ToolCalls;
             }
             Event::Error(_) => fine = false,
             Event::End => ended = true,
@@ -136,9 +139,8 @@ const MAX_CHOICES: usize = 256;
 
 /// Whether an answer that is no conversation's is one: JSON that tells of no error; a transcription may be text.
 fn is_whole(operation: Operation, text: &str) -> bool {
-    let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
-    match text.trim_ascii_start().starts_with('{') && is_json {
-        true => find_member(text, &["error"]).is_none(),
+    match text.trim_ascii_start().starts_with(['{', '[']) {
+        true => serde_json::from_str::<&RawValue>(text).is_ok() && find_member(text, &["error"]).is_none(),
         false => operation == Operation::Transcription && !text.is_empty(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -55,7 +56,12 @@ impl Controls {
     /// # Errors
     /// A rejection that names what is no control, and what this caller may not use.
     pub(crate) fn take(request: &mut Request<Body>, call: &mut Call) -> Result<Self, Rejection> {
-        let mut controls = Self::of_headers(request.headers())?;
+        let mut controls = Self::of_headers(request.headers());
+        let allowed = request.extensions().get::<Principal>().and_then(|who| who.cache_controls.clone());
+        if let Some(allowed) = &allowed {
+            // Many a client sends these to whatever caches there are: what it may not say to this one is not heard.
+            controls.keep_only(|name| allowed.iter().any(|allowed| **allowed == *name));
+        }
         if call.has(Field::Cache) {
             let said = call.field(Field::Cache).map(Self::of_body).transpose()?.unwrap_or_default();
             controls = Self {
@@ -66,10 +72,8 @@ impl Controls {
                 namespace: said.namespace.or(controls.namespace),
                 use_cache: said.use_cache || controls.use_cache,
             };
-            let bytes = call.edit().remove(&[MEMBER]).finish();
-            *call = Call::replace(request, bytes)?;
+            *call = Call::replace(request, Self::without(call))?;
         }
-        let allowed = request.extensions().get::<Principal>().and_then(|who| who.cache_controls.clone());
         if let Some(allowed) = allowed
             && let Some(name) =
                 controls.names().find(|name| !allowed.iter().any(|allowed| **allowed == **name))
@@ -78,6 +82,22 @@ impl Controls {
             return Err(Problem::new(Cause::PermissionDenied, message).param(MEMBER).into());
         }
         Ok(controls)
+    }
+
+    /// The body of a call without its word of the cache.
+    pub(crate) fn without(call: &Call) -> Bytes {
+        call.edit().remove(&[MEMBER]).finish()
+    }
+
+    /// Forgets those that a caller may not use.
+    fn keep_only(&mut self, may: impl Fn(&str) -> bool) {
+        let Self { no_cache, no_store, ttl, max_age, namespace, use_cache } = self;
+        *no_cache &= may("no-cache");
+        *no_store &= may("no-store");
+        *use_cache &= may("use-cache");
+        *ttl = ttl.filter(|_| may("ttl"));
+        *max_age = max_age.filter(|_| may("s-maxage"));
+        *namespace = namespace.take().filter(|_| may("namespace"));
     }
 
     /// The names of those that are used.
@@ -118,7 +138,8 @@ impl Controls {
         })
     }
 
-    fn of_headers(headers: &HeaderMap) -> Result<Self, Rejection> {
+    /// What cannot be read in a header is not heard, as RFC 9111 has it.
+    fn of_headers(headers: &HeaderMap) -> Self {
         let mut controls = Self::default();
         let lines = headers.get_all(header::CACHE_CONTROL).iter();
         for directive in lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')) {
@@ -127,15 +148,15 @@ impl Controls {
             match name.trim().to_ascii_lowercase().as_str() {
                 "no-cache" => controls.no_cache = true,
                 "no-store" => controls.no_store = true,
-                "max-age" | "s-maxage" | "s-max-age" => controls.max_age = Some(seconds("max-age", value)?),
-                "ttl" => controls.ttl = Some(seconds("ttl", value)?),
-                "namespace" => controls.namespace = Some(named(value)?),
+                "max-age" | "s-maxage" | "s-max-age" => controls.max_age = seconds("max-age", value).ok(),
+                "ttl" => controls.ttl = seconds("ttl", value).ok(),
+                "namespace" => controls.namespace = named(value).ok(),
                 "use-cache" => controls.use_cache = true,
                 // What else may stand there is for other caches.
                 _ => {}
             }
         }
-        Ok(controls)
+        controls
     }
 }
 

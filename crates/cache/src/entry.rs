@@ -127,7 +127,7 @@ impl Entry {
 }
 
 /// What a store needs for an entry beside its bytes: the key, the times, and its own bookkeeping.
-const OVERHEAD: usize = 200;
+const OVERHEAD: usize = 280;
 
 const MAGIC: &[u8] = b"zgc1";
 

@@ -16,7 +16,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::{Body as HttpBody, Frame};
-use ziggurat_core::{Body, BoxError, CallEnd, Meter, Rejection};
+use ziggurat_core::{Body, BoxError, CallEnd, Meter, Rejection, Served};
 
 use crate::{Entry, Form, Held, Key};
 
@@ -59,6 +59,10 @@ struct State {
     own: bool,
     end: Option<End>,
     present: usize,
+    /// The piece that comes next for the one who began; `None` once they have left. It is not dropped before they have it.
+    first_at: Option<u64>,
+    /// Whether there was news while it was polled.
+    woken: bool,
     names: u64,
     wakers: Vec<(u64, Waker)>,
 }
@@ -94,6 +98,8 @@ enum End {
     Broken(Shared),
     /// By a layer of ours, for the sake of the one who began it; or without any answer.
     Own,
+    /// By a panic.
+    Torn,
 }
 
 /// An error of a body that several have.
@@ -152,7 +158,7 @@ impl Flights {
         }
         let flight = Flight::new(begin()?, bound, Some((key, Arc::downgrade(&self.0))));
         all.insert(key, Arc::clone(&flight));
-        Some(Present { flight, name: 0, began: true, at: 0 })
+        Some(Present { flight, name: FIRST, began: true, at: 0 })
     }
 }
 
@@ -176,6 +182,8 @@ impl Flight {
             own: false,
             end: None,
             present: 1,
+            first_at: Some(0),
+            woken: false,
             names: 1,
             wakers: Vec::new(),
         };
@@ -184,7 +192,7 @@ impl Flight {
 
     /// A call that nobody else joins.
     pub(crate) fn alone(begun: (Calling, Meter, Keep), bound: usize) -> Present {
-        Present { flight: Self::new(begun, bound, None), name: 0, began: true, at: 0 }
+        Present { flight: Self::new(begun, bound, None), name: FIRST, began: true, at: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -204,16 +212,20 @@ impl Flight {
 
     /// Polls the call, unless somebody else does so now; ready when something has changed.
     fn poll(self: &Arc<Self>, name: u64, cx: &Context<'_>) -> Poll<()> {
-        let driver = {
+        let (driver, _old) = {
             let mut state = self.state();
-            state.wait(name, cx.waker());
+            let old = state.wait(name, cx.waker());
+            if name != FIRST && state.is_full(self.bound) {
+                // It goes on when the one who began it has read on.
+                return Poll::Pending;
+            }
             match mem::replace(&mut state.driver, Driver::Busy) {
                 Driver::Busy => return Poll::Pending,
-                driver => driver,
+                driver => (driver, old),
             }
         };
         // What is polled may panic: then all who wait are told that there is no answer.
-        let mut put = PutBack { flight: self, driver: Driver::Gone, end: Some(End::Own), changed: true };
+        let mut put = PutBack { flight: self, driver: Driver::Gone, end: Some(End::Torn), changed: true };
         let waker = Waker::from(Arc::new(Awake(Arc::downgrade(self))));
         (put.driver, put.end) = match driver.poll(&mut Context::from_waker(&waker)) {
             Polled::Pending(driver) => {
@@ -237,8 +249,13 @@ impl Flight {
         if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
             state.form = Form::Events;
         }
-        state.own = parts.extensions.get::<Rejection>().is_some();
+        state.own = is_own(&parts);
+        let own = state.own;
         state.head = Some(parts);
+        drop(state);
+        if own {
+            self.unlist();
+        }
         Driver::Reading(Reading { body, held })
     }
 
@@ -254,14 +271,9 @@ impl Flight {
         let mut state = self.state();
         state.own |= state.meter.was_stopped();
         let own = state.own;
-        let was_all = state.dropped == 0;
         state.bytes += piece.len();
         state.pieces.push_back(if own { piece.owned() } else { piece });
-        while state.bytes > self.bound && state.pieces.len() > 1 {
-            state.bytes -= state.pieces.pop_front().map_or(0, |piece| piece.len());
-            state.dropped += 1;
-        }
-        let lost = was_all && state.dropped > 0;
+        let lost = state.evict(self.bound);
         drop(state);
         if lost || own {
             // Who comes now cannot have it from its beginning: another is begun, here or on another node.
@@ -326,7 +338,8 @@ impl Drop for PutBack<'_> {
         if state.end.is_none() {
             state.end = self.end.take();
         }
-        let wakers = if self.changed { mem::take(&mut state.wakers) } else { Vec::new() };
+        let woken = mem::take(&mut state.woken);
+        let wakers = if self.changed || woken { mem::take(&mut state.wakers) } else { Vec::new() };
         let open = if ended { state.open.take() } else { None };
         drop(state);
         drop(open);
@@ -340,12 +353,43 @@ impl Drop for PutBack<'_> {
 // ===== impl State =====
 
 impl State {
-    fn wait(&mut self, name: u64, waker: &Waker) {
+    /// Has somebody woken when there is news; gives back whom else that would have woken, to be dropped when nothing is locked.
+    fn wait(&mut self, name: u64, waker: &Waker) -> Option<Waker> {
         match self.wakers.iter_mut().find(|(waiting, _)| *waiting == name) {
-            Some((_, known)) => known.clone_from(waker),
-            None => self.wakers.push((name, waker.clone())),
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(mem::replace(known, waker.clone())),
+            None => {
+                self.wakers.push((name, waker.clone()));
+                None
+            }
         }
     }
+
+    /// Whether there is no room for more until the one who began it has read on.
+    fn is_full(&self, bound: usize) -> bool {
+        self.bytes > bound && self.first_at.is_some_and(|at| at < self.dropped + self.pieces.len() as u64)
+    }
+
+    /// Drops what is beyond the bound and was read by the one who began it; whether its beginning is gone by that.
+    fn evict(&mut self, bound: usize) -> bool {
+        let was_all = self.dropped == 0;
+        while self.bytes > bound && self.pieces.len() > 1 && self.first_at.is_none_or(|at| self.dropped < at)
+        {
+            self.bytes -= self.pieces.pop_front().map_or(0, |piece| piece.len());
+            self.dropped += 1;
+        }
+        was_all && self.dropped > 0
+    }
+}
+
+/// The name of the one who began.
+const FIRST: u64 = 0;
+
+/// Whether an answer is for the one who began alone: a layer of ours has refused it, or another model has answered than was asked, which others may
+/// have no right to.
+fn is_own(parts: &Parts) -> bool {
+    let fell_back = parts.extensions.get::<Served>().is_some_and(|served| served.fallbacks > 0);
+    fell_back || parts.extensions.get::<Rejection>().is_some()
 }
 
 // ===== impl Driver =====
@@ -401,7 +445,7 @@ impl Piece {
 impl Present {
     fn join(flight: &Arc<Flight>) -> Option<Self> {
         let mut state = flight.state();
-        if state.present == 0 || state.end.is_some() || state.dropped > 0 {
+        if state.present == 0 || state.end.is_some() || state.dropped > 0 || state.own {
             return None;
         }
         state.present += 1;
@@ -428,7 +472,7 @@ impl Present {
             loop {
                 let Some(this) = &present else { return Poll::Ready(Landed::Alone) };
                 let state = this.flight.state();
-                let own = state.own || matches!(state.end, Some(End::Own));
+                let own = state.own || matches!(state.end, Some(End::Own | End::Torn));
                 if let Some(head) = state.head.as_ref().filter(|_| this.began || !own) {
                     let head = head.clone();
                     drop(state);
@@ -452,10 +496,15 @@ impl Present {
     pub(crate) async fn kept(self) -> Option<Arc<Entry>> {
         std::future::poll_fn(|cx| {
             loop {
-                match &self.flight.state().end {
-                    Some(End::Whole(kept)) => return Poll::Ready(kept.clone()),
-                    Some(End::Broken(_) | End::Own) => return Poll::Ready(None),
-                    None => {}
+                {
+                    let state = self.flight.state();
+                    match &state.end {
+                        Some(End::Whole(kept)) => return Poll::Ready(kept.clone()),
+                        Some(End::Broken(_) | End::Own | End::Torn) => return Poll::Ready(None),
+                        // It will not be kept.
+                        None if state.own || state.dropped > 0 => return Poll::Ready(None),
+                        None => {}
+                    }
                 }
                 if self.flight.poll(self.name, cx).is_pending() {
                     return Poll::Pending;
@@ -472,28 +521,48 @@ impl Present {
                 let state = self.flight.state();
                 let Some(at) = self.at.checked_sub(state.dropped) else { return Poll::Ready(Next::Lagged) };
                 let piece = usize::try_from(at).ok().and_then(|at| state.pieces.get(at)).cloned();
-                let (own, end) = (state.own, state.end.clone());
-                drop(state);
-                match (piece, end) {
-                    (Some(Piece::Own(_)), _) if !self.began => return Poll::Ready(Next::Alone),
-                    (Some(piece), _) => {
-                        self.at += 1;
-                        return Poll::Ready(Next::Frame(match piece {
-                            Piece::Data(data) | Piece::Own(data) => Frame::data(data),
-                            Piece::Trailers(trailers) => Frame::trailers(trailers),
-                        }));
+                if let Some(piece) = piece {
+                    if !self.began && matches!(piece, Piece::Own(_)) {
+                        return Poll::Ready(Next::Alone);
                     }
-                    (None, Some(End::Own)) if !self.began => return Poll::Ready(Next::Alone),
-                    (None, None) if own && !self.began => return Poll::Ready(Next::Alone),
-                    (None, Some(End::Whole(_) | End::Own)) => return Poll::Ready(Next::End),
-                    (None, Some(End::Broken(error))) => return Poll::Ready(Next::Broken(error.into())),
-                    (None, None) => {}
+                    self.at += 1;
+                    if self.began {
+                        self.read_on(state);
+                    }
+                    return Poll::Ready(Next::Frame(match piece {
+                        Piece::Data(data) | Piece::Own(data) => Frame::data(data),
+                        Piece::Trailers(trailers) => Frame::trailers(trailers),
+                    }));
+                }
+                let own = state.own;
+                let end = state.end.clone();
+                drop(state);
+                match end {
+                    Some(End::Own) | None if own && !self.began => return Poll::Ready(Next::Alone),
+                    Some(End::Own) if !self.began => return Poll::Ready(Next::Alone),
+                    Some(End::Whole(_) | End::Own) => return Poll::Ready(Next::End),
+                    Some(End::Broken(error)) => return Poll::Ready(Next::Broken(error.into())),
+                    Some(End::Torn) => return Poll::Ready(Next::Broken("the call has panicked".into())),
+                    None => {}
                 }
             }
             if self.flight.poll(self.name, cx).is_pending() {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Makes room by what the one who began it has read, for those who wait for that.
+    fn read_on(&self, mut state: MutexGuard<'_, State>) {
+        let was_full = state.is_full(self.flight.bound);
+        state.first_at = Some(self.at);
+        let lost = state.evict(self.flight.bound);
+        let wakers = if was_full { mem::take(&mut state.wakers) } else { Vec::new() };
+        drop(state);
+        if lost {
+            self.flight.unlist();
+        }
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// Whether nothing comes behind what was read.
@@ -506,8 +575,10 @@ impl Present {
 impl Drop for Present {
     fn drop(&mut self) {
         let mut state = self.flight.state();
-        state.wakers.retain(|(name, _)| *name != self.name);
         state.present -= 1;
+        if self.began {
+            state.first_at = None;
+        }
         let last = state.present == 0;
         let gone = last.then(|| (mem::replace(&mut state.driver, Driver::Gone), state.open.take()));
         // Whoever was to poll next may have been this one.
@@ -517,7 +588,7 @@ impl Drop for Present {
             self.flight.unlist();
         }
         drop(gone);
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wakers.into_iter().filter(|(name, _)| *name != self.name).for_each(|(_, waker)| waker.wake());
     }
 }
 
@@ -526,7 +597,11 @@ impl Drop for Present {
 impl Wake for Awake {
     fn wake(self: Arc<Self>) {
         let Some(flight) = self.0.upgrade() else { return };
-        let wakers = mem::take(&mut flight.state().wakers);
+        let wakers = {
+            let mut state = flight.state();
+            state.woken |= matches!(state.driver, Driver::Busy);
+            mem::take(&mut state.wakers)
+        };
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }

@@ -84,6 +84,15 @@ impl Items {
         }
         // All at once, as each is a way to another machine. What was found in that time is known.
         let _late = tokio::time::timeout(config.patience, join_all(later)).await;
+        for (key, known) in self.keys.iter().zip(&mut self.known) {
+            let is_item = |entry: &Arc<Entry>| {
+                std::str::from_utf8(&entry.body).is_ok_and(|text| Answer::read_item(text).is_some())
+            };
+            if known.as_ref().is_some_and(|entry| !is_item(entry)) {
+                *known = None;
+                drop(config.store.remove(key));
+            }
+        }
         self.age = self.known.iter().flatten().map(|entry| entry.age(now)).max().unwrap_or_default();
     }
 

@@ -25,6 +25,6 @@ pub use semantic::{
     Embedder, EmbedderService, Embedding, FlatIndex, Index, InvalidThreshold, NoDirection, NoEmbedding,
     Semantic, SemanticCounts, Similar, Trigrams, Vector, negations, numbers,
 };
-pub use service::{Cached, Lookup};
+pub use service::{Cached, GoesAlone, Lookup};
 pub use store::{Claim, Held, Store};
 pub use tenant::Share;

@@ -41,6 +41,11 @@ pub struct Cached<S> {
     config: Arc<Config>,
 }
 
+/// Request extension: the call goes a way of its own (other retries, less time), which nobody else is to share. It is answered by what is kept all
+/// the same, and what it is answered is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct GoesAlone;
+
 /// What the cache did with a call: a response extension.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -64,6 +69,8 @@ pub(crate) struct Asking {
     pub(crate) controls: Controls,
     /// How many answers are asked for.
     n: u64,
+    /// Whether no other shares its call.
+    goes_alone: bool,
     /// Inputs that are embedded one by one, with the key of what they have in common.
     pub(crate) items: Option<(Items, Key)>,
     /// Whose it is.
@@ -125,6 +132,12 @@ where
     ResBody::Error: Into<BoxError>,
 {
     if !config.operations.contains(&Call::operation_of_request(&request)) {
+        let unheard = Call::of(&request).filter(|call| call.has(Field::Cache)).map(Controls::without);
+        if let Some(bytes) = unheard
+            && let Err(rejection) = Call::replace(&mut request, bytes)
+        {
+            return Ok(rejection.into_response(Call::dialect_of_request(&request)));
+        }
         return Ok(inner.oneshot(request).await?.map(Body::new));
     }
     let asking = match config.begin(&mut request).await {
@@ -211,7 +224,7 @@ where
         if let Some(response) = config.find_similar(asking, &request).await {
             return Ok(response);
         }
-        if asking.controls.no_cache || asking.controls.no_store {
+        if asking.goes_alone || asking.controls.no_cache || asking.controls.no_store {
             break;
         }
         let (request, failed) = (again(&request), Failed::default());
@@ -311,10 +324,13 @@ impl Config {
         };
         let head = (&parts.headers, &parts.uri);
         let key = Key::of(realm, &call, head, &self.vary);
+        let goes_alone = parts.extensions.get::<GoesAlone>().is_some();
         let embeds = call.operation() == Operation::Embeddings;
         let base = embeds.then(|| Key::of_items(realm, &call, head, &self.vary)).flatten();
         let items = base.and_then(|base| Some((Items::of(&call, &base)?, base)));
         *request = Request::from_parts(parts, body);
+        // What is to be read, and given to others, must not come compressed.
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
         let asked = Asked::of(&call);
         let asks_usage = self.ask_usage && asked.form == Form::Events && asked.operation == Operation::Chat;
         if asks_usage && !asked.usage {
@@ -322,7 +338,7 @@ impl Config {
             call = Call::replace(request, bytes)?;
         }
         let (n, was_looked_for, near) = (call.n(), AtomicBool::new(false), OnceLock::new());
-        Ok(key.map(|key| Asking { key, asked, controls, n, items, tenant, was_looked_for, near }))
+        Ok(key.map(|key| Asking { key, asked, controls, n, items, goes_alone, tenant, was_looked_for, near }))
     }
 
     /// The answer that is kept, if there is one for this caller.
@@ -360,7 +376,7 @@ impl Config {
     pub(crate) fn serves(&self, entry: &Entry, asked: &Asked, max_age: Option<Duration>) -> bool {
         let now = self.clock.now();
         let is_young = max_age.is_none_or(|most| entry.age(now) <= most);
-        entry.is_fresh(now) && is_young && in_form(entry, asked).is_some()
+        entry.is_fresh(now) && is_young && (entry.form == asked.form || asked.generates_text())
     }
 
     /// A response of what is kept, in the form that is asked for.
@@ -497,7 +513,7 @@ fn is_of_a_moment(call: &Call) -> bool {
 fn theirs(parts: &Parts) -> Parts {
     let mut response = Response::new(());
     *response.status_mut() = parts.status;
-    for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::RETRY_AFTER] {
         if let Some(value) = parts.headers.get(&name) {
             response.headers_mut().insert(name, value.clone());
         }

@@ -6,7 +6,7 @@ use http::Response;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::Layer;
-use ziggurat_cache::MemoryStore;
+use ziggurat_cache::{Entry, Key, MemoryStore, Store};
 use ziggurat_core::Body;
 
 use crate::support::*;
@@ -109,6 +109,53 @@ async fn an_answer_of_another_shape_passes_and_is_not_kept() {
     ask(&service, embed(&json!(["a"]))).await;
     let broken = ask(&service, embed(&json!(["a", "b"]))).await;
     assert_eq!(broken.status, 502);
+}
+
+/// A store that tells its keys.
+#[derive(Debug)]
+struct Seen {
+    store: MemoryStore,
+    keys: std::sync::Mutex<Vec<Key>>,
+}
+
+impl Store for Seen {
+    fn get(&self, key: &Key) -> ziggurat_core::Reply<Option<std::sync::Arc<Entry>>> {
+        self.store.get(key)
+    }
+
+    fn put(&self, key: Key, entry: std::sync::Arc<Entry>) {
+        self.keys.lock().expect("is sound").push(key);
+        self.store.put(key, entry);
+    }
+
+    fn remove(&self, key: &Key) -> ziggurat_core::Reply<bool> {
+        self.store.remove(key)
+    }
+
+    fn clear(&self) -> ziggurat_core::Reply<bool> {
+        self.store.clear()
+    }
+}
+
+/// Bytes that are no item are a miss, and are removed.
+#[tokio::test]
+async fn a_poisoned_item_is_asked_for_again() {
+    let store =
+        std::sync::Arc::new(Seen { store: MemoryStore::new(1 << 20), keys: std::sync::Mutex::default() });
+    let service = ziggurat_cache::CacheLayer::new(std::sync::Arc::clone(&store)).layer(embedder());
+    let first = ask(&service, embed(&json!(["a", "bb"]))).await.json();
+    let keys = store.keys.lock().expect("is sound").clone();
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let kind = http::HeaderValue::from_static("application/json");
+        let now = std::time::SystemTime::now();
+        let ttl = std::time::Duration::from_secs(60);
+        let bad =
+            ziggurat_cache::Entry::new(ziggurat_cache::Form::Whole, kind, "{\"tokens\":1}".into(), now, ttl);
+        store.store.put(key, std::sync::Arc::new(bad));
+    }
+    let again = ask(&service, embed(&json!(["a", "bb"]))).await;
+    assert_eq!((again.cache, again.json()), (MISS, first));
 }
 
 proptest! {

@@ -374,6 +374,52 @@ async fn a_key_uses_the_controls_that_it_may() {
     assert_eq!(refused.json()["error"]["message"], "the key may not use the cache control `ttl`");
 }
 
+/// Many a client sends it to whatever caches there are.
+#[tokio::test]
+async fn a_header_is_not_heard_where_it_may_not_be() {
+    let upstream = Upstream::new(|_| whole(&completion("x")));
+    let service = cached(&upstream, &Manual::default());
+    let with = |line: &str| {
+        let mut request = by(chat(&json!({})), "t", "k");
+        let principal = request.extensions_mut().get_mut::<ziggurat_core::Principal>().expect("is there");
+        principal.cache_controls = Some([].into());
+        request.headers_mut().insert("cache-control", line.parse().expect("is a value"));
+        request
+    };
+    assert_eq!(ask(&service, with("no-cache, no-store, namespace=x")).await.cache, MISS);
+    assert_eq!(ask(&service, with("no-cache, max-age=soon, ttl=never")).await.cache, HIT);
+}
+
+#[tokio::test]
+async fn what_it_is_not_used_for_says_nothing_of_it_to_a_provider() {
+    let upstream = Upstream::new(|_| whole(&completion("x")));
+    let service = layer(&Manual::default())
+        .operations([ziggurat_core::Operation::Embeddings])
+        .layer(upstream.service());
+    let mut request = chat(&json!({"cache": {"ttl": 5}}));
+    ziggurat_core::Call::attach(&mut request, &ziggurat_core::Limits::default()).await.expect("is read");
+    assert_eq!(ask(&service, request).await.cache, None);
+    assert_eq!(upstream.seen()[0].get("cache"), None);
+}
+
+#[tokio::test]
+async fn a_transcription_that_was_cut_off_is_not_kept() {
+    for (answer_text, kept) in
+        [("{\"text\":\"abc", false), ("{\"text\":\"abc\"}", true), ("abc", true), ("{\"error\":{}}", false)]
+    {
+        let upstream = Upstream::new(move |_| answer("application/json", answer_text));
+        let service = cached(&upstream, &Manual::default());
+        let ask_once = async || {
+            let form = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b--\r\n";
+            let request = Request::post("/v1/audio/transcriptions")
+                .header("content-type", "multipart/form-data; boundary=b");
+            ask(&service, request.body(form.into()).expect("is a request")).await
+        };
+        assert_eq!(ask_once().await.status, 200);
+        assert_eq!(ask_once().await.cache == HIT, kept, "{answer_text}");
+    }
+}
+
 #[tokio::test]
 async fn where_it_is_off_it_is_used_by_those_who_ask() {
     let upstream = Upstream::new(|_| whole(&completion("x")));

@@ -233,6 +233,112 @@ async fn what_is_refused_to_one_is_not_refused_to_others() {
     assert_eq!((refused, upstream.calls()), (1, 2));
 }
 
+/// Whoever was refused holds what it was told, and reads none of it.
+#[tokio::test]
+async fn a_refusal_that_nobody_reads_holds_nobody_up() {
+    let upstream = Upstream::new(|number| match number {
+        0 => {
+            let mut response = Rejection::new(Cause::RateLimit, "no").into_response(Dialect::OpenAi);
+            *response.body_mut() = Piped::default().body();
+            response
+        }
+        _ => events(pieces().concat()),
+    });
+    let service = cached(&upstream, &Manual::default());
+    let mut first = Box::pin(open(&service, streamed()));
+    let mut waiting: Vec<_> = (0..20).map(|_| Box::pin(open(&service, streamed()))).collect();
+    let refused = first.as_mut().await;
+    assert_eq!(refused.status(), 429);
+    for call in &mut waiting {
+        assert_eq!(read_body(call.as_mut().await.into_body()).await.0, pieces().concat());
+    }
+    assert_eq!(upstream.calls(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_model_is_for_the_one_who_began() {
+    let upstream = Upstream::new(|number| {
+        let mut response = events(pieces().concat());
+        let mut served = ziggurat_core::Served::default();
+        served.fallbacks = u32::from(number == 0);
+        response.extensions_mut().insert(served);
+        response
+    });
+    let service = cached(&upstream, &Manual::default());
+    let (one, two) = tokio::join!(ask(&service, streamed()), ask(&service, streamed()));
+    assert_eq!((one.cache, two.cache, upstream.calls()), (MISS, MISS, 2));
+    // That of the second is kept.
+    assert_eq!(ask(&service, streamed()).await.cache, HIT);
+}
+
+#[tokio::test]
+async fn a_call_that_panics_is_whole_for_nobody() {
+    let service = BoxCloneSyncService::new(service_fn(|_: Request<Body>| async {
+        let mut left = 1;
+        let body = Piped::default();
+        body.send(pieces()[0].clone());
+        body.send("x");
+        let body = body.body().map_frame(move |frame| {
+            assert!(left > 0, "panics, as it is to");
+            left -= 1;
+            frame
+        });
+        Ok(answer("text/event-stream", Body::new(body)))
+    }));
+    let service = layer(&Manual::default()).layer(service);
+    let (leader, follower) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
+    let mut leader = leader.into_body();
+    leader.frame().await.expect("goes on").expect("is fine");
+    let panicked = tokio::spawn(async move { read_body(follower.into_body()).await.0 }).await;
+    assert!(panicked.is_err());
+    let error = leader.frame().await.expect("goes on").expect_err("is told");
+    assert_eq!(error.to_string(), "the call has panicked");
+}
+
+/// Who is quick waits for the one who began, who pays: beyond the bound that one is not cut off.
+#[tokio::test]
+async fn the_one_who_began_is_never_too_slow() {
+    let pipe = Piped::default();
+    let upstream = Upstream::new({
+        let pipe = pipe.clone();
+        move |_| answer("text/event-stream", pipe.body())
+    });
+    let service = layer(&Manual::default()).max_entry(1 << 10).layer(upstream.service());
+    let (slow, quick) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
+    let text = stream(&vec!["a few words to fill it"; 40]);
+    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
+    pipe.end();
+    let quick = tokio::spawn(async move { read_body(quick.into_body()).await.0 });
+    let (mut slow, mut read) = (slow.into_body(), Vec::new());
+    settle().await;
+    while let Some(frame) = slow.frame().await {
+        read.extend_from_slice(&frame.expect("is fine").into_data().expect("is data"));
+        settle().await;
+    }
+    assert_eq!(read, text.as_bytes());
+    assert_eq!(quick.await.expect("is read"), text);
+}
+
+/// It is told so too when its reader goes, be it in the middle of waiting for room.
+#[tokio::test]
+async fn who_waits_for_the_one_who_began_goes_on_when_that_leaves() {
+    let pipe = Piped::default();
+    let upstream = Upstream::new({
+        let pipe = pipe.clone();
+        move |_| answer("text/event-stream", pipe.body())
+    });
+    let service = layer(&Manual::default()).max_entry(1 << 10).layer(upstream.service());
+    let (slow, quick) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
+    let text = stream(&vec!["a few words to fill it"; 40]);
+    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
+    pipe.end();
+    let quick = tokio::spawn(async move { read_body(quick.into_body()).await.0 });
+    settle().await;
+    assert!(!quick.is_finished());
+    drop(slow);
+    assert_eq!(quick.await.expect("is read"), text);
+}
+
 #[tokio::test]
 async fn what_a_provider_refuses_it_refuses_to_all() {
     let pipe = Piped::default();
@@ -332,8 +438,10 @@ async fn who_lags_beyond_the_bound_is_told_so() {
     let text = stream(&vec!["a few words to fill it"; 40]);
     text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
     pipe.end();
+    let mut slow = slow.into_body();
+    slow.frame().await.expect("goes on").expect("is fine");
     assert_eq!(read_body(quick.into_body()).await.0, text);
-    let slow = read_body(slow.into_body()).await.0;
+    let slow = read_body(slow).await.0;
     assert!(slow.contains("shared_answer_lagged") && slow.len() < 1 << 10, "{slow}");
     // It was longer than what is kept, and who comes now is asked for anew.
     drop(open(&service, streamed()).await);

@@ -415,6 +415,11 @@ impl Inner {
             // Which way a call takes is its caller's word, and not for others.
             options = Options::default();
         }
+        if self.config.cache.is_none() && call.has(Field::Cache) {
+            // How it is used is nothing to a provider.
+            let bytes = call.edit().remove(&[Field::Cache.name()]).finish();
+            call = Call::replace(&mut request, bytes)?;
+        }
         if self.config.rejects_tags {
             forbidden::check_tags(&call)?;
         }

@@ -32,7 +32,8 @@ struct Deleted {
 /// The layer of a config that has one.
 pub(crate) fn layer(config: &Config, settings: &CacheSettings, store: Arc<dyn Store>) -> CacheLayer {
     let CacheSettings { ttl, namespace, opt_in, operations, share, max_entry, .. } = settings;
-    let mut layer = CacheLayer::new(store).share(*share);
+    // Where a call falls back, another model answers than was asked: only those who may use the same ones share.
+    let mut layer = CacheLayer::new(store).share(*share).apart_by(models);
     if settings.place == CachePlace::Redis {
         layer = layer.share_in_flight(LONGEST_SHARED);
     }
@@ -55,6 +56,13 @@ pub(crate) fn layer(config: &Config, settings: &CacheSettings, store: Arc<dyn St
         Some(bytes) => layer.max_entry(*bytes),
         None => layer,
     }
+}
+
+/// The models that a caller may use.
+fn models(parts: &Parts) -> String {
+    let models = parts.extensions.get::<Principal>().and_then(|principal| principal.models.clone());
+    let all = models.map(|models| models.iter().map(|model| model.to_string()).collect::<BTreeSet<_>>());
+    serde_json::to_string(&all).unwrap_or_default()
 }
 
 /// The tags of a call, where they say which deployments may answer it.
@@ -96,17 +104,20 @@ impl Action {
         };
         let done = match self {
             Self::Ping => within(store.ping()).await == Some(true),
-            Self::Flush => within(store.clear()).await.is_some(),
+            // It may take long where there is much.
+            Self::Flush => timeout(LONGEST_FLUSH, store.clear().wait()).await == Ok(true),
             Self::Delete => {
                 let keys = match read(request).await {
                     Ok(keys) => keys,
                     Err(rejection) => return rejection.into_response(Dialect::OpenAi),
                 };
-                let mut done = true;
-                for key in keys {
-                    done &= within(store.remove(&key)).await.is_some();
-                }
-                done
+                // What is removed from a store that is away is not.
+                let removed = async {
+                    for key in &keys {
+                        store.remove(key).wait().await;
+                    }
+                };
+                within(store.ping()).await == Some(true) && timeout(LONGEST_FLUSH, removed).await.is_ok()
             }
         };
         let kind = match place {
@@ -150,5 +161,7 @@ fn refused(cause: Cause, message: &str) -> Response<Body> {
 const LONGEST_SHARED: Duration = Duration::from_secs(60);
 
 const MAX_BODY: usize = 1 << 20;
-/// How long an administrator waits.
+/// How long an administrator waits until all is done.
+const LONGEST_FLUSH: Duration = Duration::from_secs(60);
+/// How long an administrator waits for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);

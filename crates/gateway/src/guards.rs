@@ -13,7 +13,10 @@ use std::{
 
 use http::{Request, Response};
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
-use tower::{Layer, Service, ServiceExt, util::Either};
+use tower::{
+    Layer, Service, ServiceExt,
+    util::{Either, MapRequest},
+};
 use ziggurat_auth::{Authenticate, MasterKey};
 use ziggurat_budget::{BudgetLayer, Budgeted, Disconnect, Ledger};
 use ziggurat_cache::{CacheLayer, Cached};
@@ -63,7 +66,10 @@ struct Outliving<F: Future + Send + 'static> {
 struct Leaves(Left);
 
 /// A service within its guards.
-pub(crate) type Guarded<S> = Limited<Either<Cached<Spent<S>>, Spent<S>>>;
+pub(crate) type Guarded<S> = Limited<Either<Cached<Nobodys<Spent<S>>>, Spent<S>>>;
+
+/// A service of which no one caller is waiting.
+type Nobodys<S> = MapRequest<S, fn(Request<Body>) -> Request<Body>>;
 
 /// A service of which all costs are within budgets.
 type Spent<S> = Budgeted<Route<Limited<S>>>;
@@ -183,7 +189,10 @@ impl Guards {
         let spent = budget.clone().limits(request).layer(routed);
         // What is answered again is counted as a call, and costs nothing.
         let answered = match cache {
-            Some(cache) => Either::Left(cache.clone().limits(request).layer(spent)),
+            Some(cache) => {
+                let spent = MapRequest::new(spent, nobodys as fn(Request<Body>) -> _);
+                Either::Left(cache.clone().limits(request).layer(spent))
+            }
             None => Either::Right(spent),
         };
         calls.clone().request_limits(request).layer(answered)
@@ -239,6 +248,12 @@ impl Guards {
             let _all = places.acquire_many(u32::try_from(MAX_DRAINED).unwrap_or(u32::MAX)).await;
         }
     }
+}
+
+/// A request of which the one who made it is not the one who waits: that they have left says nothing of others who share its answer.
+fn nobodys(mut request: Request<Body>) -> Request<Body> {
+    request.extensions_mut().remove::<Left>();
+    request
 }
 
 fn budget(config: &Config, catalog: Catalog, ledger: Ledger, drained: &Drained) -> BudgetLayer {

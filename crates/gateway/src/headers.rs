@@ -28,6 +28,9 @@ pub(crate) fn of_lookup(headers: &mut HeaderMap, lookup: &Lookup) {
     put(headers, "x-litellm-cache-hit", if again { "True" } else { "False" });
     if again {
         put(headers, "x-litellm-response-cost", 0);
+        if let Some(score) = lookup.score {
+            put(headers, "x-litellm-semantic-similarity", score);
+        }
         if let Some(saved) = lookup.saved {
             put(headers, "x-ziggurat-saved-cost", saved);
         }

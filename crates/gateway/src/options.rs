@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use ziggurat_cache::GoesAlone;
 use ziggurat_core::{Body, Call, Cause, Principal, Problem, Rejection};
 use ziggurat_route::{Course, MaxRetries, Routes, Timeouts};
 
@@ -93,6 +94,10 @@ impl Options {
         }
         if timeouts != Timeouts::none() {
             extensions.insert(timeouts);
+        }
+        if *self != Self::default() {
+            // What one caller asks for its own call is nothing for others, who would share it.
+            extensions.insert(GoesAlone);
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ fn read_redis(root: &Node, environment: &Environment<'_>, report: &mut Report) -
         return Some(url);
     }
     let cache = of("litellm_settings", "cache_params")
-        .filter(|cache| cache.get("type").and_then(Node::text) == Some("redis"))
+        .filter(|cache| is_on_redis(cache, environment))
         .filter(|_| of("litellm_settings", "cache").and_then(Node::flag) == Some(true))?;
     if let Some(node) = cache.get("url") {
         return read_redis_url(node, report);
@@ -122,6 +122,17 @@ fn read_redis(root: &Node, environment: &Environment<'_>, report: &mut Report) -
         let (port, password) = (set("REDIS_PORT").unwrap_or_default(), set("REDIS_PASSWORD"));
         Some(url_of("redis", &set("REDIS_HOST")?, &port, password.as_deref(), None))
     })
+}
+
+/// Whether a cache is on Redis: where it says so, or says nothing and names one, as LiteLLM has it.
+fn is_on_redis(cache: &Node, environment: &Environment<'_>) -> bool {
+    match cache.get("type").and_then(Node::text) {
+        Some(kind) => kind == "redis",
+        None => {
+            ["host", "url"].iter().any(|key| cache.get(key).is_some())
+                || environment.get("REDIS_HOST").is_some()
+        }
+    }
 }
 
 fn read_redis_url(node: &Node, report: &mut Report) -> Option<Secret> {

@@ -129,6 +129,33 @@ async fn fifty_at_once_are_one_call_and_paid_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_use_other_models_and_who_goes_another_way_shares_nothing() {
+    let upstream = Paid::start(Gate::Shut).await;
+    let gateway = start(&upstream, CACHE).await;
+    let addr = gateway.addr;
+    let team = admin(addr, "/team/new", json!({})).await["team_id"].clone();
+    let of_team = |models: Value| json!({"team_id": team, "models": models});
+    let all = new_key(addr, of_team(json!([]))).await;
+    let narrow = new_key(addr, of_team(json!(["paid"]))).await;
+    let asked: Value = serde_json::from_str(&body("paid", false, Some(100))).unwrap();
+    let mut hasty = asked.clone();
+    hasty["num_retries"] = json!(0);
+    let mut calls = JoinSet::new();
+    for (secret, body) in [(&all, &asked), (&narrow, &asked), (&all, &hasty)] {
+        let (header, body) = (bearer(secret), body.to_string());
+        calls.spawn(async move { post(addr, CHAT, &[&header], &body).await });
+    }
+    until(|| upstream.begun() == 3).await;
+    upstream.open(Gate::Open);
+    for answer in calls.join_all().await {
+        assert_eq!(said(&answer), (200, Some("False"), Some("0.02")));
+    }
+    // By what is kept it is answered all the same.
+    let again = post(addr, CHAT, &[&bearer(&all)], &hasty.to_string()).await;
+    assert_eq!(said(&again).1, Some("True"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn administrators_ask_after_it_and_empty_it() {
     let upstream = Paid::start(Gate::Open).await;
     let gateway = start(&upstream, CACHE).await;
@@ -181,12 +208,15 @@ async fn what_a_config_says_of_it_is_heeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_it_a_call_may_not_say_how_it_is_used() {
+async fn without_it_what_a_call_says_of_it_goes_nowhere() {
     let upstream = Paid::start(Gate::Open).await;
     let gateway = start(&upstream, "").await;
     let addr = gateway.addr;
-    let answer = post(addr, CHAT, &[&key()], &body("paid", false, Some(100))).await;
+    let mut asked: Value = serde_json::from_str(&body("paid", false, Some(100))).unwrap();
+    asked["cache"] = json!({"no-cache": true});
+    let answer = post(addr, CHAT, &[&key()], &asked.to_string()).await;
     assert_eq!(said(&answer).1, None);
+    assert!(!upstream.bodies()[0].contains("cache"), "{}", upstream.bodies()[0]);
     let ping = get(addr, "/cache/ping", &[&key()]).await;
     assert_eq!(ping.status, 503);
     assert!(ping.body.contains("`litellm_settings.cache` is not true"), "{}", ping.body);

@@ -101,7 +101,7 @@ async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
         warnings,
         [
             format!("config.yaml:7:7: warning: model_list[0].litellm_params.keepalive_seconds: {ignored}"),
-            format!("config.yaml:9:3: warning: litellm_settings.cache: {ignored}"),
+            format!("config.yaml:9:3: warning: litellm_settings.caching: {ignored}"),
         ]
     );
 }

@@ -92,7 +92,7 @@ async fn files_that_are_not_there() {
 
 #[tokio::test]
 async fn warnings_are_said_once_and_do_not_hold_up_the_start() {
-    let config = one() + "      keepalive_seconds: 5\nlitellm_settings:\n  cache: true\n";
+    let config = one() + "      keepalive_seconds: 5\nlitellm_settings:\n  caching: true\n";
     let ended = Gateway::start(&config, &[], &[]).await.stop().await;
     assert_eq!(ended.code, Some(0));
     let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("warning")).collect();

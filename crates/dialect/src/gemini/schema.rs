@@ -10,7 +10,8 @@ use ziggurat_core::{Dialect, percent_decoded};
 use self::all_of::{NULLABLE, all_of};
 use super::request::camel;
 
-/// Whether a schema means the same to Google's `parameters` as it stands: members of the subset alone, one type each.
+/// Whether a schema means the same to Google's `parameters` as it stands: members of the subset alone, one type each. Options have to stand
+/// alone (Vertex AI: "When using any_of, it must be the only field set").
 pub(super) fn fits(schema: &RawValue) -> bool {
     serde_json::from_str(schema.get()).is_ok_and(|value: Value| fits_value(&value))
 }
@@ -23,7 +24,7 @@ fn fits_value(schema: &Value) -> bool {
             !properties.is_empty() && properties.values().all(fits_value)
         }
         ("items", value) => fits_value(value),
-        ("anyOf", Value::Array(options)) => options.iter().all(fits_value),
+        ("anyOf", Value::Array(options)) => members.len() == 1 && options.iter().all(fits_value),
         ("enum", value) => is_words(value),
         ("format", value) => value.as_str().is_some_and(is_format),
         (name, _) => COPIED.contains(&name),
@@ -184,7 +185,7 @@ fn convert(schema: &Value, root: &Value, depth: usize, left: &mut Left<'_>) -> R
     }
     let parts =
         parts.into_iter().filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None });
-    all_of(std::iter::once(out).chain(parts).collect()).map(Value::Object)
+    all_of(std::iter::once(out).chain(parts).collect(), left).map(Value::Object)
 }
 
 /// What a reference points at: a JSON pointer in a URL's fragment, where its characters may be percent-encoded (RFC 6901, section 6).

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::Unfit;
+use super::{Left, Unfit, weight};
 
 type Members = Map<String, Value>;
 
 /// One schema of Google's subset for what all of these take. Of what has two values and no word for both (a pattern, options), the first stays:
 /// the model is told less than the schemas say.
-pub(super) fn all_of(mut schemas: Vec<Members>) -> Result<Members, Unfit> {
+pub(super) fn all_of(mut schemas: Vec<Members>, left: &mut Left<'_>) -> Result<Members, Unfit> {
     schemas.retain(|schema| !schema.is_empty());
     if schemas.len() < 2 {
-        return Ok(schemas.pop().unwrap_or_default());
+        return alone(schemas.pop().unwrap_or_default(), left);
     }
     let is_nullable = schemas.iter().all(may_be_null) && schemas.iter().any(is_said_nullable);
     let mut one = Members::new();
@@ -23,10 +23,10 @@ pub(super) fn all_of(mut schemas: Vec<Members>) -> Result<Members, Unfit> {
             "type" => values.into_iter().try_fold(None, narrower)?,
             "properties" => {
                 let properties = by_name(values.into_iter().filter_map(members).collect());
-                let each = properties.into_iter().map(|(name, schemas)| Ok((name, both(schemas)?)));
+                let each = properties.into_iter().map(|(name, schemas)| Ok((name, both(schemas, left)?)));
                 Some(Value::Object(each.collect::<Result<_, _>>()?))
             }
-            "items" => Some(both(values)?),
+            "items" => Some(both(values, left)?),
             "required" | "propertyOrdering" => Some(united(values)),
             "enum" => Some(common(values)?),
             "minimum" | "minItems" | "minLength" => {
@@ -42,13 +42,57 @@ pub(super) fn all_of(mut schemas: Vec<Members>) -> Result<Members, Unfit> {
     if is_nullable {
         one.insert(NULLABLE.into(), true.into());
     }
-    Ok(one)
+    alone(one, left)
 }
 
+/// The schema with its options as all that it says, as Google has them: what stands beside them is said in each, and `null` is taken by the
+/// first. An option that what stands beside it rules out is none.
+fn alone(mut schema: Members, left: &mut Left<'_>) -> Result<Members, Unfit> {
+    if schema.len() < 2 || !schema.contains_key(ANY_OF) {
+        return Ok(schema);
+    }
+    let options = schema.shift_remove(ANY_OF).map(list).unwrap_or_default();
+    let is_nullable = schema.shift_remove(NULLABLE) == Some(Value::Bool(true));
+    let bytes = schema.iter().map(|(name, value)| name.len() + weight(value)).sum();
+    let (mut each, mut apart) = (Vec::new(), None);
+    for option in options.into_iter().flat_map(flat).filter_map(members) {
+        left.take(bytes)?;
+        match all_of(vec![option, schema.clone()], left) {
+            Ok(option) => each.push(option),
+            Err(Unfit::Apart(member)) => apart = Some(Unfit::Apart(member)),
+            Err(unfit) => return Err(unfit),
+        }
+    }
+    if let (true, Some(error)) = (each.is_empty(), apart) {
+        return Err(error);
+    }
+    if let (true, Some(first)) = (is_nullable, each.first_mut()) {
+        first.insert(NULLABLE.into(), true.into());
+    }
+    match each.pop() {
+        Some(one) if each.is_empty() => Ok(one),
+        last => {
+            let each = each.into_iter().chain(last).map(Value::Object);
+            Ok(Members::from_iter([(ANY_OF.into(), each.collect())]))
+        }
+    }
+}
+
+/// Options that are options of their own, as those; they stand alone already.
+fn flat(option: Value) -> Vec<Value> {
+    match option {
+        Value::Object(mut members) if members.contains_key(ANY_OF) => {
+            members.shift_remove(ANY_OF).map(list).unwrap_or_default()
+        }
+        option => vec![option],
+    }
+}
+
+const ANY_OF: &str = "anyOf";
 pub(super) const NULLABLE: &str = "nullable";
 
-fn both(schemas: Vec<Value>) -> Result<Value, Unfit> {
-    all_of(schemas.into_iter().filter_map(members).collect()).map(Value::Object)
+fn both(schemas: Vec<Value>, left: &mut Left<'_>) -> Result<Value, Unfit> {
+    all_of(schemas.into_iter().filter_map(members).collect(), left).map(Value::Object)
 }
 
 /// What objects say under each name, in the order in which names are first said.

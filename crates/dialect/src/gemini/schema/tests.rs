@@ -119,8 +119,57 @@ fn null_alone_is_a_type() {
     let either = json!({ "anyOf": [{ "type": "integer" }, { "type": ["null"] }] });
     assert_eq!(of(&either), Ok(json!({ "type": "integer", "nullable": true })));
     let several = json!({ "type": ["integer", "null", "string"] });
-    let expected = json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }], "nullable": true });
+    let expected = json!({ "anyOf": [{ "type": "integer", "nullable": true }, { "type": "string" }] });
     assert_eq!(of(&several), Ok(expected));
+}
+
+#[test]
+fn options_stand_alone() {
+    let options = json!([{ "type": "integer" }, { "type": "string", "title": "Own" }]);
+    assert!(fits(&raw(&json!({ "properties": { "id": { "anyOf": options } } }))));
+    for beside in [json!({ "title": "Id" }), json!({ "nullable": true }), json!({ "type": "object" })] {
+        let mut schema = beside;
+        schema["anyOf"] = options.clone();
+        assert!(!fits(&raw(&json!({ "properties": { "id": schema } }))), "{schema}");
+    }
+    let of = |schema: Value| of(&json!({ "items": schema })).map(|mut list| list["items"].take());
+    let pydantic = json!({ "title": "Id", "description": "d", "anyOf": [
+        { "type": "integer" }, { "type": "string", "title": "Own" }, { "type": "null" },
+    ] });
+    assert_eq!(
+        of(pydantic),
+        Ok(json!({ "anyOf": [
+            { "type": "integer", "title": "Id", "description": "d", "nullable": true },
+            { "type": "string", "title": "Own", "description": "d" },
+        ] }))
+    );
+    // Options within options are options.
+    let nested = json!({ "title": "T", "anyOf": [
+        { "anyOf": [{ "type": "integer" }, { "type": "string" }] }, { "type": "boolean" },
+    ] });
+    let kinds = ["integer", "string", "boolean"].map(|kind| json!({ "type": kind, "title": "T" }));
+    assert_eq!(of(nested), Ok(json!({ "anyOf": kinds })));
+    // What is ruled out is no option, and where all are, the schema takes nothing.
+    let ruled_out = json!({ "type": "string", "anyOf": [{ "type": "integer" }, { "maxLength": 3 }] });
+    assert_eq!(of(ruled_out), Ok(json!({ "type": "string", "maxLength": 3 })));
+    let nothing = json!({ "type": "string", "anyOf": [{ "type": "integer" }, { "type": "boolean" }] });
+    assert_eq!(of(nothing), Err(Unfit::Apart("type")));
+    // Parts of an `allOf` hold in each option of a property, too.
+    let parts = json!({ "allOf": [
+        { "properties": { "a": { "anyOf": [{ "type": "integer" }, { "type": "number" }] } } },
+        { "properties": { "a": { "maximum": 9 } } },
+    ] });
+    let a = ["integer", "number"].map(|kind| json!({ "type": kind, "maximum": 9 }));
+    assert_eq!(of(parts), Ok(json!({ "properties": { "a": { "anyOf": a } } })));
+}
+
+#[test]
+fn what_is_said_in_each_option_is_counted() {
+    let mut schema = json!({ "type": "string", "description": "x".repeat(1_000) });
+    for _ in 0..14 {
+        schema = json!({ "properties": { "a": schema }, "anyOf": [{ "required": ["a"] }, { "title": "b" }] });
+    }
+    assert_eq!(of(&schema), Err(Unfit::TooLarge));
 }
 
 #[test]

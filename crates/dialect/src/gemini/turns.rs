@@ -28,12 +28,8 @@ pub(crate) fn put_together<'r, 'a>(target: Dialect, request: &'r Request<'a>) ->
 
 fn is_in_pieces(request: &Request<'_>) -> bool {
     let has_pieces = |message: &Message<'_>| {
-        message.role == Role::Assistant
-            && message
-                .content
-                .iter()
-                .zip(message.content.iter().skip(1))
-                .any(|(a, b)| is_text(a) && is_text(b))
+        let said = || message.content.iter().filter(|block| !is_wordless(block));
+        message.role == Role::Assistant && said().zip(said().skip(1)).any(|(a, b)| is_text(a) && is_text(b))
     };
     let mut pairs = request.messages.iter().zip(request.messages.iter().skip(1));
     pairs.any(|(turn, next)| goes_on(turn, next)) || request.messages.iter().any(has_pieces)
@@ -48,7 +44,8 @@ fn goes_on(turn: &Message<'_>, next: &Message<'_>) -> bool {
 fn join_texts(turn: &mut Message<'_>) {
     let mut whole: Vec<Block<'_>> = Vec::with_capacity(turn.content.len());
     for block in std::mem::take(&mut turn.content) {
-        match (whole.last_mut().filter(|last| is_text(last)).map(|last| &mut last.kind), &block.kind) {
+        let last = whole.iter_mut().rev().find(|last| !is_wordless(last)).filter(|last| is_text(last));
+        match (last.map(|last| &mut last.kind), &block.kind) {
             (Some(BlockKind::Text { text, .. }), BlockKind::Text { text: next, .. }) if is_text(&block) => {
                 text.push(next);
             }
@@ -57,6 +54,11 @@ fn join_texts(turn: &mut Message<'_>) {
     }
     turn.plain = is_plain(&whole);
     turn.content = whole;
+}
+
+/// Whether a block is a signature alone: it stands between the pieces of a text, or ahead of an empty one that only carried it.
+fn is_wordless(block: &Block<'_>) -> bool {
+    matches!(&block.kind, BlockKind::Thinking { text, .. } if text.is_empty())
 }
 
 /// Whether a block is a text and nothing else: neither signed nor with members of its own.

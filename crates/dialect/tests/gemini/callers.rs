@@ -296,3 +296,24 @@ fn a_stream_that_fails_ends_with_googles_error() {
     let quiet = stream(Dialect::Anthropic, Dialect::Gemini, &[r#"{"type":"ping"}"#]);
     assert_eq!(data(&quiet).len(), 1);
 }
+
+#[test]
+fn a_signed_empty_part_is_no_text_of_its_own() {
+    let asked = |parts: Value| {
+        let body = json!({ "contents": [
+            { "role": "user", "parts": [{ "text": "q" }] },
+            { "role": "model", "parts": parts },
+            { "role": "user", "parts": [{ "text": "r" }] },
+        ] });
+        let policy = ParamPolicy::default();
+        let body = request(Dialect::Gemini, Dialect::OpenAi, "m", &policy, &body).expect("is not refused");
+        body["messages"][1].clone()
+    };
+    let signed = json!({ "text": "", "thoughtSignature": "S" });
+    let turn = json!({ "role": "assistant", "content": "ab" });
+    assert_eq!(asked(json!([{ "text": "a" }, { "text": "b" }, signed])), turn);
+    assert_eq!(asked(json!([{ "text": "ab" }, signed])), turn);
+    assert_eq!(asked(json!([signed, { "text": "ab" }])), turn);
+    assert_eq!(asked(json!([{ "text": "a" }, { "text": "b", "thoughtSignature": "S" }])), turn);
+    assert_eq!(asked(json!([signed])), json!({ "role": "assistant", "content": "" }));
+}

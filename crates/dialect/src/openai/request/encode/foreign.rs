@@ -139,10 +139,13 @@ fn write_assistant(
 ) {
     out.str("role", "assistant");
     let has_calls = blocks.iter().any(|(block, ..)| matches!(block.kind, BlockKind::ToolCall(_)));
+    let is_worded =
+        |block: &Block<'_>| matches!(&block.kind, BlockKind::Text { text, .. } if !text.is_empty());
     // Google's callers have a part of text for a signature that stands alone.
-    let is_text = |block: &&Block<'_>| matches!(&block.kind, BlockKind::Text { text, .. } if !(has_calls && text.is_empty()));
+    let has_more = has_calls || blocks.iter().any(|(block, ..)| is_worded(block));
+    let is_text = |block: &&Block<'_>| matches!(&block.kind, BlockKind::Text { text, .. } if !(has_more && text.is_empty()));
     let texts: Vec<&Block<'_>> = blocks.iter().map(|(block, ..)| *block).filter(is_text).collect();
-    let is_said = |block: &&Block<'_>| is_thought_part(block) || matches!(block.kind, BlockKind::Text { .. });
+    let is_said = |block: &&Block<'_>| is_thought_part(block) || is_text(block);
     match texts.len() {
         _ if blocks.iter().any(|(block, ..)| is_thought_part(block)) => out.array("content", |parts| {
             let said = blocks.iter().map(|(block, ..)| *block).filter(is_said);

@@ -305,14 +305,19 @@ fn inline_data<'a>(wire: WireData<'a>, extra: &mut Extra<'a>) -> BlockKind<'a> {
     }
 }
 
-/// Base64 in the standard alphabet, which is all that other providers take. Google takes the one for URLs, too (the JSON form of protocol
-/// buffers), and its SDK for Python writes that one.
+/// Base64 in the standard alphabet and padded, which is all that other providers take. Google takes the one for URLs, and leaves padding to the
+/// caller (the JSON form of protocol buffers); its SDK for Python writes the alphabet for URLs.
 fn standard(data: Text<'_>) -> Text<'_> {
     let decoded = data.decode();
-    if memchr::memchr2(b'-', b'_', decoded.as_bytes()).is_none() {
+    let padding = match decoded.len() % 4 {
+        2 => "==",
+        3 => "=",
+        _ => "",
+    };
+    if padding.is_empty() && memchr::memchr2(b'-', b'_', decoded.as_bytes()).is_none() {
         return data;
     }
-    decoded.replace('-', "+").replace('_', "/").into()
+    (decoded.replace('-', "+").replace('_', "/") + padding).into()
 }
 
 fn file_data<'a>(wire: WireData<'a>, extra: &mut Extra<'a>) -> BlockKind<'a> {

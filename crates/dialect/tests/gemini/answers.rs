@@ -59,7 +59,7 @@ fn an_answer_has_content_thoughts_calls_and_images() {
     assert_eq!((&choice["finish_reason"], &choice["avgLogprobs"]), (&json!("tool_calls"), &json!(-0.5)));
     let message = &choice["message"];
     assert_eq!((&message["content"], &message["reasoning_content"]), (&json!("a"), &json!("why")));
-    assert_eq!(message["images"][0]["image_url"]["url"], "data:image/png;base64,AA");
+    assert_eq!(message["images"][0]["image_url"]["url"], "data:image/png;base64,AA==");
     assert_eq!(message["tool_calls"][0]["function"], json!({ "name": "f", "arguments": "{}" }));
     let anthropic = answer(Dialect::Gemini, Dialect::Anthropic, &given);
     let kinds: Vec<_> =

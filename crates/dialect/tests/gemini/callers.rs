@@ -68,7 +68,7 @@ fn a_conversation_reaches_openai() {
     let function = |x: u8| json!({ "name": "f", "arguments": json!({ "x": x }).to_string() });
     let call = |n: u8| json!({ "id": format!("call_g{n}"), "type": "function", "function": function(n) });
     let result = |n: u8| json!({ "role": "tool", "tool_call_id": format!("call_g{n}"), "content": json!({ "r": n }).to_string() });
-    let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA" } });
+    let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
     let messages = json!([
         { "role": "system", "content": "S" },
         { "role": "user", "content": [{ "type": "text", "text": "a" }, image] },
@@ -316,4 +316,18 @@ fn a_signed_empty_part_is_no_text_of_its_own() {
     assert_eq!(asked(json!([signed, { "text": "ab" }])), turn);
     assert_eq!(asked(json!([{ "text": "a" }, { "text": "b", "thoughtSignature": "S" }])), turn);
     assert_eq!(asked(json!([signed])), json!({ "role": "assistant", "content": "" }));
+}
+
+#[test]
+fn data_is_padded_for_others() {
+    for (data, padded) in
+        [("AA", "AA=="), ("AAA", "AAA="), ("A-_A", "A+/A"), ("_w", "/w=="), ("AA==", "AA==")]
+    {
+        let image = json!({ "inlineData": { "mimeType": "image/png", "data": data } });
+        let body = json!({ "contents": [{ "role": "user", "parts": [image] }] });
+        let policy = ParamPolicy::default();
+        let body = request(Dialect::Gemini, Dialect::OpenAi, "m", &policy, &body).expect("is not refused");
+        let url = format!("data:image/png;base64,{padded}");
+        assert_eq!(body["messages"][0]["content"][0]["image_url"]["url"], json!(url));
+    }
 }

@@ -126,7 +126,7 @@ fn thoughts_are_apart_and_unknown_parts_and_members_are_no_error() {
     let data = chunk(&candidates, &json!({ "promptTokenCount": 1, "novel": 2 }));
     let openai = stream(Dialect::Gemini, Dialect::OpenAi, &[&data]);
     assert!(openai.contains(r#""reasoning_content":"why""#) && openai.contains(r#""novel":1"#), "{openai}");
-    let image = r#""images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]"#;
+    let image = r#""images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]"#;
     assert!(openai.contains(image), "{openai}");
     let gemini = stream(Dialect::Gemini, Dialect::Gemini, &[&data]);
     assert!(gemini.contains("executableCode") && gemini.contains(r#""data":"AA""#), "{gemini}");

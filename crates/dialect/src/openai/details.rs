@@ -44,6 +44,12 @@ pub(super) fn read(raw: &RawValue) -> Vec<Detail<'_>> {
         .unwrap_or_default()
 }
 
+/// Whether the words of these entries are this text.
+pub(super) fn says(details: &[Detail<'_>], text: &Text<'_>) -> bool {
+    let words: String = details.iter().filter_map(Detail::words).map(|words| words.decode()).collect();
+    *text == *words
+}
+
 /// What a whole answer's list says beyond the words that stand in `reasoning`, each entry as a thought without words.
 pub(super) fn blocks(raw: &RawValue) -> Vec<Block<'_>> {
     if !read(raw).iter().any(Detail::says_more) {
@@ -78,6 +84,12 @@ impl<'a> Detail<'a> {
     pub(super) fn is_thought(&self) -> bool {
         let of_words = |kind: &Text<'_>| *kind == *"reasoning.text" || *kind == *SUMMARY;
         self.0.data.is_none() && self.0.kind.as_ref().is_some_and(of_words)
+    }
+
+    /// The words of a thought, if it has some.
+    pub(super) fn words(&self) -> Option<&Text<'a>> {
+        let words = self.0.text.as_ref().or(self.0.summary.as_ref());
+        words.filter(|words| self.is_thought() && !words.is_empty())
     }
 
     pub(super) fn is_signed(&self) -> bool {

@@ -335,3 +335,14 @@ fn openais_callers_send_thoughts_back_as_they_stand() {
         assert_eq!(asked(OPENAI, form, &body), body["messages"], "{form:?}");
     }
 }
+
+#[test]
+fn details_of_two_thoughts_in_one_chunk_are_two_thoughts() {
+    let detail = |index: u64, text: &str, signature: &str| json!({ "type": "reasoning.text", "text": text, "signature": signature, "format": "f", "index": index });
+    let details = json!([detail(0, "a", "S"), detail(1, "b", "T")]);
+    let chunk = json!({ "reasoning": "ab", "reasoning_details": details });
+    assert_eq!(
+        through_stream(DETAILS, &[chunk]),
+        turn(&json!({ "reasoning": "ab", "reasoning_details": details }))
+    );
+}

@@ -297,20 +297,7 @@ impl ChoiceState {
             }
         }
         let reasoning = reasoning.filter(|text| !text.is_empty());
-        let told = reasoning.is_some();
-        if details.first().is_some_and(|detail| self.detail.is_other(detail)) {
-            self.close(sink);
-            self.detail.end();
-        }
-        if let Some(text) = reasoning {
-            self.grow(Kind::Thinking, Delta::Thinking(text), sink);
-        }
-        for raw in wire.thinking_blocks.into_iter().flatten() {
-            self.thought(raw, told, sink);
-        }
-        for detail in &details {
-            self.detail(detail, sink);
-        }
+        self.thoughts(reasoning, wire.thinking_blocks.unwrap_or_default(), &details, sink);
         match wire.content {
             Some(StringOr::String(text)) if !text.is_empty() => {
                 self.grow(Kind::Text, Delta::Text(text), sink)

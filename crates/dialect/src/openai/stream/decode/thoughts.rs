@@ -4,14 +4,47 @@ use serde_json::value::RawValue;
 
 use super::{ChoiceState, Kind};
 use crate::{
-    BlockKind, Delta, Event, Opening,
+    BlockKind, Delta, Event, Opening, Text,
     anthropic::decode_thinking_block,
-    openai::{details::Detail, response},
+    openai::{
+        details::{self, Detail},
+        response,
+    },
 };
 
 impl ChoiceState {
+    /// What a chunk tells of thoughts: in words, in signed pieces, and in details.
+    pub(super) fn thoughts<'a>(
+        &mut self,
+        reasoning: Option<Text<'a>>,
+        blocks: Vec<&'a RawValue>,
+        details: &[Detail<'a>],
+        sink: &mut impl FnMut(Event<'a>),
+    ) {
+        let told = reasoning.is_some();
+        // Whose words are whose, only the details of several thoughts say.
+        let is_joined =
+            details.len() > 1 && reasoning.as_ref().is_some_and(|text| details::says(details, text));
+        if !is_joined && let Some(detail) = details.first() {
+            self.turn_to(detail, sink);
+        }
+        if let Some(text) = reasoning.filter(|_| !is_joined) {
+            self.grow(Kind::Thinking, Delta::Thinking(text), sink);
+        }
+        for raw in blocks {
+            self.thought(raw, told, sink);
+        }
+        for detail in details {
+            self.turn_to(detail, sink);
+            if let Some(words) = detail.words().filter(|_| is_joined) {
+                self.grow(Kind::Thinking, Delta::Thinking(words.clone()), sink);
+            }
+            self.detail(detail, sink);
+        }
+    }
+
     /// A piece of a signed thought, as LiteLLM and we hand them on; its text is `told` where it stands beside as reasoning too.
-    pub(super) fn thought<'a>(&mut self, raw: &'a RawValue, told: bool, sink: &mut impl FnMut(Event<'a>)) {
+    fn thought<'a>(&mut self, raw: &'a RawValue, told: bool, sink: &mut impl FnMut(Event<'a>)) {
         let Ok(block) = decode_thinking_block(raw) else { return };
         match block.kind {
             BlockKind::Thinking { text, signature } => {
@@ -27,8 +60,16 @@ impl ChoiceState {
         }
     }
 
+    /// Ends the thought that is open where what follows is of another.
+    fn turn_to<'a>(&mut self, next: &Detail<'_>, sink: &mut impl FnMut(Event<'a>)) {
+        if self.detail.is_other(next) {
+            self.close(sink);
+            self.detail.end();
+        }
+    }
+
     /// What a gateway says of a thought, whose words stand beside or in another chunk. A signature may come without any.
-    pub(super) fn detail<'a>(&mut self, detail: &Detail<'a>, sink: &mut impl FnMut(Event<'a>)) {
+    fn detail<'a>(&mut self, detail: &Detail<'a>, sink: &mut impl FnMut(Event<'a>)) {
         if !detail.is_thought() {
             self.begin(Kind::Thinking, Opening::Thinking, sink);
             self.grow(Kind::Thinking, Delta::Signature(detail.seal()), sink);

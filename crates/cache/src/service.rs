@@ -227,15 +227,18 @@ where
         if asking.goes_alone || asking.controls.no_cache || asking.controls.no_store {
             break;
         }
-        let (request, failed) = (again(&request), Failed::default());
-        let own = Box::pin(own_call(inner.clone(), again(&request)));
+        let failed = Failed::default();
         let begin = || {
             // Between the look and this, the call of another may have ended.
             let ended = config.has(asking);
-            (!ended).then(|| claimed(config, asking, config.call(asking, inner.clone(), request, &failed)))
+            (!ended).then(|| {
+                claimed(config, asking, config.call(asking, inner.clone(), again(&request), &failed))
+            })
         };
         let Some(present) = config.flights.join(asking.key, begin, config.max_entry) else { continue };
-        if let Some(answered) = config.land(asking, present, Some(own)).await {
+        let own = || Box::pin(own_call(inner.clone(), again(&request))) as OwnCall;
+        let own = (!present.began()).then(own);
+        if let Some(answered) = config.land(asking, present, own).await {
             return Ok(answered);
         }
         if let Some(error) = failed.take() {
@@ -480,7 +483,7 @@ impl Config {
             // It may be longer or shorter than was said, by a piece that only some see.
             parts.headers.remove(header::CONTENT_LENGTH);
         }
-        let own = own.filter(|_| !began && success);
+        let own = own.filter(|_| success);
         let body = Body::new(FlightBody::new(present, asking.asked.dialect, form, own));
         let mut response = Response::from_parts(parts, body);
         mark(&mut response, Lookup { key: asking.key, status, age: None, saved: None, score: None });

@@ -32,6 +32,24 @@ fn pieces() -> Vec<String> {
     text.split_inclusive("\n\n").map(str::to_owned).collect()
 }
 
+/// A provider of a stream whose pieces come when they are sent.
+fn piped() -> (Piped, Upstream) {
+    let pipe = Piped::default();
+    let upstream = Upstream::new({
+        let pipe = pipe.clone();
+        move |_| answer("text/event-stream", pipe.body())
+    });
+    (pipe, upstream)
+}
+
+/// Sends a stream of more than a kilobyte, to its end.
+fn long(pipe: &Piped) -> String {
+    let text = stream(&vec!["a few words to fill it"; 40]);
+    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
+    pipe.end();
+    text
+}
+
 async fn open(service: &Cached<Boxed>, request: Request<Body>) -> Response<Body> {
     let Ok(response) = service.clone().oneshot(request).await;
     response
@@ -55,11 +73,7 @@ async fn settle() {
 
 #[tokio::test]
 async fn a_hundred_callers_of_a_stream_are_one_call() {
-    let pipe = Piped::default();
-    let upstream = Upstream::new({
-        let pipe = pipe.clone();
-        move |_| answer("text/event-stream", pipe.body())
-    });
+    let (pipe, upstream) = piped();
     let service = cached(&upstream, &Manual::default());
     let mut tasks = callers(&service, CALLERS / 2);
     let pieces = pieces();
@@ -117,11 +131,7 @@ fn paid() -> Usd {
 async fn the_one_who_began_may_leave_at_any_event() {
     let pieces = pieces();
     for leaves_after in 0..=pieces.len() {
-        let pipe = Piped::default();
-        let upstream = Upstream::new({
-            let pipe = pipe.clone();
-            move |_| answer("text/event-stream", pipe.body())
-        });
+        let (pipe, upstream) = piped();
         let ledger = Ledger::in_memory();
         let budget = BudgetLayer::new(ledger.clone(), Catalog::embedded()).budget(Budget::new(
             Scope::gateway(),
@@ -194,11 +204,7 @@ async fn the_one_who_began_may_leave_before_the_head() {
 
 #[tokio::test]
 async fn the_last_to_leave_ends_the_call() {
-    let pipe = Piped::default();
-    let upstream = Upstream::new({
-        let pipe = pipe.clone();
-        move |_| answer("text/event-stream", pipe.body())
-    });
+    let (pipe, upstream) = piped();
     let store = MemoryStore::new(1 << 20);
     let service = CacheLayer::new(store.clone()).layer(upstream.service());
     let (leader, follower) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
@@ -298,16 +304,10 @@ async fn a_call_that_panics_is_whole_for_nobody() {
 /// Who is quick waits for the one who began, who pays: beyond the bound that one is not cut off.
 #[tokio::test]
 async fn the_one_who_began_is_never_too_slow() {
-    let pipe = Piped::default();
-    let upstream = Upstream::new({
-        let pipe = pipe.clone();
-        move |_| answer("text/event-stream", pipe.body())
-    });
+    let (pipe, upstream) = piped();
     let service = layer(&Manual::default()).max_entry(1 << 10).layer(upstream.service());
     let (slow, quick) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
-    let text = stream(&vec!["a few words to fill it"; 40]);
-    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
-    pipe.end();
+    let text = long(&pipe);
     let quick = tokio::spawn(async move { read_body(quick.into_body()).await.0 });
     let (mut slow, mut read) = (slow.into_body(), Vec::new());
     settle().await;
@@ -322,16 +322,10 @@ async fn the_one_who_began_is_never_too_slow() {
 /// It is told so too when its reader goes, be it in the middle of waiting for room.
 #[tokio::test]
 async fn who_waits_for_the_one_who_began_goes_on_when_that_leaves() {
-    let pipe = Piped::default();
-    let upstream = Upstream::new({
-        let pipe = pipe.clone();
-        move |_| answer("text/event-stream", pipe.body())
-    });
+    let (pipe, upstream) = piped();
     let service = layer(&Manual::default()).max_entry(1 << 10).layer(upstream.service());
     let (slow, quick) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
-    let text = stream(&vec!["a few words to fill it"; 40]);
-    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
-    pipe.end();
+    let text = long(&pipe);
     let quick = tokio::spawn(async move { read_body(quick.into_body()).await.0 });
     settle().await;
     assert!(!quick.is_finished());
@@ -428,16 +422,10 @@ async fn a_stop_for_one_is_told_to_others_as_what_it_is_for_them() {
 
 #[tokio::test]
 async fn who_lags_beyond_the_bound_is_told_so() {
-    let pipe = Piped::default();
-    let upstream = Upstream::new({
-        let pipe = pipe.clone();
-        move |_| answer("text/event-stream", pipe.body())
-    });
+    let (pipe, upstream) = piped();
     let service = layer(&Manual::default()).max_entry(1 << 10).layer(upstream.service());
     let (quick, slow) = tokio::join!(open(&service, streamed()), open(&service, streamed()));
-    let text = stream(&vec!["a few words to fill it"; 40]);
-    text.split_inclusive("\n\n").for_each(|piece| pipe.send(piece.to_owned()));
-    pipe.end();
+    let text = long(&pipe);
     let mut slow = slow.into_body();
     slow.frame().await.expect("goes on").expect("is fine");
     assert_eq!(read_body(quick.into_body()).await.0, text);
